@@ -1,0 +1,42 @@
+"""Errors that a user can cause. Each message says what was received, what is accepted and the smallest fix."""
+
+
+class FdfoError(Exception):
+    """Base of every error that is shown to a user as one message without a traceback."""
+
+
+class ConfigError(FdfoError):
+    """The configuration cannot be used; `problems` lists everything that is wrong with it, one line each."""
+
+    def __init__(self, source: str, problems: list[str]):
+        self.problems = problems
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{count} in {source}\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class PluginError(FdfoError):
+    """A method, model, reward or prompt list could not be found or does not fit its protocol."""
+
+
+class ModelError(FdfoError):
+    """A model cannot be found, read or used as asked."""
+
+
+class RewardError(FdfoError):
+    """A reward failed in a way that must stop the run."""
+
+
+class PromptError(FdfoError):
+    """A prompt file is missing, empty or malformed."""
+
+
+class CheckpointError(FdfoError):
+    """A checkpoint or run folder cannot be read, written or continued."""
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """A suggestion to append to a message: the valid names closest to `name`, or all of them."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, valid, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
