@@ -1,0 +1,43 @@
+"""Random numbers as a function of what they are for: no state, no rank, no order of calls.
+
+Every draw is keyed by (seed, use, epoch, sample number, step). The key is digested to the 128-bit key of a Philox
+counter generator (Salmon et al. 2011), so no two keys share a stream, and the same key gives the same
+numbers in any process, batch or device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class NoiseStreams:
+    """Keyed random numbers of one run; `epoch` is None outside training epochs (evaluation, generation)."""
+
+    seed: int
+    epoch: int | None = None
+
+    def generator(self, use: str, sample: int, step: int = 0) -> np.random.Generator:
+        """NumPy generator of one key; draw from it at once and throw it away."""
+        key = f"{self.seed}/{self.epoch}/{use}/{sample}/{step}".encode()
+        digest = int.from_bytes(blake2b(key, digest_size=16).digest(), "little")
+        return np.random.Generator(np.random.Philox(key=digest))
+
+    def normal(self, shape: Sequence[int], use: str, samples: Sequence[int], step: int = 0) -> Tensor:
+        """Standard normal numbers [B, *shape], float32 on the CPU; row i belongs to samples[i]."""
+        draws = np.empty((len(samples), *shape), dtype=np.float32)
+        for row, sample in zip(draws.reshape(len(samples), -1), samples, strict=True):
+            self.generator(use, sample, step).standard_normal(dtype=np.float32, out=row)
+        return torch.as_tensor(draws)
+
+    def uniform(self, use: str, samples: Sequence[int], step: int = 0) -> Tensor:
+        """Uniform numbers in [0, 1), one per sample: [B], float64 on the CPU."""
+        return torch.tensor([self.generator(use, n, step).random() for n in samples], dtype=torch.float64)
+
+    def permutation(self, size: int, use: str, sample: int, step: int = 0) -> Tensor:
+        """A random order of range(size): [size], int64 on the CPU."""
+        return torch.as_tensor(self.generator(use, sample, step).permutation(size))

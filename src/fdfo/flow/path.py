@@ -1,0 +1,34 @@
+"""The straight path x_t = (1 - t) x0 + t eps and the conversions it allows (arXiv:2209.03003, Sec. 2.1)."""
+
+from torch import Tensor
+
+Scalar = float | Tensor
+"""A number, a 0-d tensor, or a tensor [B] with one value per sample."""
+
+
+def per_sample(value: Scalar, like: Tensor) -> Scalar:
+    """Reshape a per-sample tensor [B] to [B, 1, ...] so that it broadcasts over `like` [B, ...]; keep scalars."""
+    if isinstance(value, Tensor) and value.ndim == 1:
+        return value.reshape(-1, *[1] * (like.ndim - 1))
+    return value
+
+
+def interpolate(x0: Tensor, eps: Tensor, t: Scalar) -> Tensor:
+    """State x_t = (1 - t) x0 + t eps on the straight path; all [B, ...]."""
+    t = per_sample(t, x0)
+    return (1 - t) * x0 + t * eps
+
+
+def velocity_to_clean(x: Tensor, v: Tensor, t: Scalar) -> Tensor:
+    """Clean estimate x0_hat = x - t v; [B, ...]."""
+    return x - per_sample(t, x) * v
+
+
+def velocity_to_noise(x: Tensor, v: Tensor, t: Scalar) -> Tensor:
+    """Noise estimate eps_hat = x + (1 - t) v; [B, ...]."""
+    return x + (1 - per_sample(t, x)) * v
+
+
+def clean_to_velocity(x: Tensor, x0: Tensor, t: Scalar) -> Tensor:
+    """Velocity v = (x - x0) / t that carries x at t > 0 straight to the clean estimate x0; [B, ...]."""
+    return (x - x0) / per_sample(t, x)

@@ -1,0 +1,73 @@
+"""Deterministic solvers of dx/dt = v(x, t) along a decreasing grid.
+
+Each solver is reduced to one thing: the *mean velocity* of a step, with which the plain or the perturbed Euler
+formula makes that step. So every solver can be perturbed, and the state that it visits is the same x.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor
+
+from fdfo.flow.path import clean_to_velocity, velocity_to_clean
+
+Solver = Literal["euler", "heun", "multistep"]
+Velocity = Callable[[Tensor, float], Tensor]
+"""v(x [B, ...], t) -> [B, ...]."""
+
+
+def log_snr(t: float) -> float:
+    """lambda(t) = log((1 - t) / t), infinite at both ends."""
+    from math import inf, log
+
+    if t <= 0:
+        return inf
+    return -inf if t >= 1 else log((1 - t) / t)
+
+
+class MeanVelocity:
+    """Mean velocity of each step of one trajectory; remembers the previous step for the multistep solver.
+
+    euler      v(x, t)                                                                      (order 1)
+    heun       the average of the velocities at both ends (arXiv:2206.00364, Alg. 1)        (order 2, 2 evaluations)
+    multistep  DPM-Solver++(2M) (arXiv:2211.01095, Alg. 2) on the straight path             (order 2, 1 evaluation)
+
+    The first multistep step and every step to t = 0 are Euler steps, as in diffusers' lower_order_final.
+    """
+
+    def __init__(self, velocity: Velocity, solver: Solver):
+        self.velocity = velocity
+        self.solver = solver
+        self.previous: tuple[float, Tensor] | None = None  # (time, clean estimate) of the step before
+
+    def __call__(self, x: Tensor, v: Tensor, t: float, r: float) -> Tensor:
+        """Mean velocity from t to r, given v = velocity(x, t); [B, ...]."""
+        if self.solver == "heun" and r > 0:
+            return (v + self.velocity(x + (r - t) * v, r)) / 2
+        if self.solver == "multistep":
+            return self._multistep(x, v, t, r)
+        return v
+
+    def split(self, branches: int) -> None:
+        """From here on every state is repeated `branches` times."""
+        if self.previous is not None:
+            self.previous = (self.previous[0], self.previous[1].repeat_interleave(branches, 0))
+
+    def _multistep(self, x: Tensor, v: Tensor, t: float, r: float) -> Tensor:
+        clean = velocity_to_clean(x, v, t)
+        before, self.previous = self.previous, (t, clean)
+        if before is None or before[0] >= 1 or r <= 0:
+            return v
+        step_ratio = (log_snr(r) - log_snr(t)) / (log_snr(t) - log_snr(before[0]))
+        extrapolated = clean + step_ratio / 2 * (clean - before[1])
+        return clean_to_velocity(x, extrapolated, t)
+
+
+def integrate(velocity: Velocity, x: Tensor, grid: list[float], solver: Solver = "euler") -> Tensor:
+    """Integrate from grid[0] to grid[-1]; x is [B, ...], the grid decreases. Returns the last state [B, ...]."""
+    mean_velocity = MeanVelocity(velocity, solver)
+    for t, s in pairwise(grid):
+        v = velocity(x, t)
+        x = x + (s - t) * mean_velocity(x, v, t, s)
+    return x

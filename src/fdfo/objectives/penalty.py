@@ -1,0 +1,10 @@
+"""Penalties that hold the policy near its base."""
+
+from torch import Tensor
+
+from fdfo.objectives.difference import mean_square
+
+
+def velocity_distance(v: Tensor, v_base: Tensor) -> Tensor:
+    """mean((v - v_base)^2) per item: [B, ...], [B, ...] -> [B]; proportional to the KL divergence of the two flows."""
+    return mean_square(v - v_base)
