@@ -1,0 +1,171 @@
+"""The configuration tree. "Reference" is the published setting for SD3.5-Medium (arXiv:2603.12893)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
+
+from fdfo.config.section import Section
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class AdapterConfig(Section):
+    """What is trained."""
+
+    kind: Literal["lora", "full"] = "lora"
+    """lora: low-rank adapters on the attention projections; full: every weight of the transformer."""
+    rank: Count = 32
+    """Rank of the adapters (reference)."""
+    alpha: Count = 64
+    """Adapters are scaled by alpha / rank (reference)."""
+    targets: tuple[str, ...] | None = None
+    """Suffixes of the modules that get adapters; null: the family's attention projections of both streams."""
+
+
+class PolicyConfig(Section):
+    """The model that is trained."""
+
+    name: str = "shapes"
+    """shapes (embedded), a hub id, or a pipeline folder."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    adapter: AdapterConfig = AdapterConfig()
+    resolution: tuple[Count, Count] = (32, 32)
+    """Height and width of the images in pixels."""
+    guidance: Positive = 1.0
+    """Classifier-free guidance of sampling, training and evaluation; 1 is off (reference)."""
+    negative_prompt: str = ""
+    """What guidance leads away from."""
+    text_tokens: Annotated[int, Field(ge=0)] = 128
+    """Length of the T5 sequence; the reference trains with 128, diffusers defaults to 256. shapes has no T5: 0."""
+    t5: bool = True
+    """False leaves the T5 encoder out: its tokens are then zero, as in training with T5 dropped."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the frozen network; adapters, velocities and all mathematics are float32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+class RewardConfig(Section):
+    """One score; further keys are options of that score."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    """A registered name, or `path/to/file.py:function`."""
+    weight: float = Field(default=1.0, allow_inf_nan=False)
+    """Its factor in the weighted sum."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments for the score's constructor."""
+        return dict(self.model_extra or {})
+
+
+def _name_to_entry(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+RewardEntry = Annotated[RewardConfig, BeforeValidator(_name_to_entry)]
+
+
+class PromptsConfig(Section):
+    """Where prompts come from."""
+
+    path: str | None = None
+    """Text file, one prompt a line, or JSON lines with a `prompt` field; overrides `name`."""
+    name: str = "shapes-train"
+    """A registered list."""
+    pairs_per_epoch: Count = 432
+    """Prompts of an epoch, one group of samples each (reference)."""
+    eval_path: str | None = None
+    """As `path`, for evaluation."""
+    eval_name: str = "shapes-validation"
+    """As `name`, for evaluation."""
+
+
+class OptimConfig(Section):
+    """AdamW (arXiv:1711.05101)."""
+
+    lr: Positive = 3.0e-5
+    """Learning rate (reference)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the moments (reference)."""
+    updates_per_epoch: Count = 4
+    """Optimizer steps an epoch; each gets an equal share of every trajectory (reference: 4)."""
+    weight_decay: NonNegative = 1.0e-4
+    """Decoupled weight decay (reference)."""
+    max_grad_norm: Positive = 1.0
+    """Gradients are scaled down to this global norm (reference)."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per update of averaged weights, which are then evaluated and exported; null: none (reference)."""
+
+
+class TrainConfig(Section):
+    """The loop."""
+
+    epochs: Count = 100
+    """Length of the run; raising it later continues the run (reference: 100)."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of everything random."""
+    micro_batch: Count | Literal["auto"] = "auto"
+    """Rows of one forward and backward pass; does not change the result."""
+    sample_batch: Count | Literal["auto"] = "auto"
+    """Prompts sampled at a time; does not change the result."""
+    checkpoint_every: Count = 5
+    """Epochs between checkpoints."""
+    keep: Count = 3
+    """Latest checkpoints that are kept, beside the best one."""
+    keep_every: Count | None = None
+    """Also keep every checkpoint whose epoch is a multiple of this."""
+    max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The run stops when a larger share of an epoch's samples has no valid score."""
+
+
+class StopConfig(Section):
+    """Early stopping."""
+
+    metric: str
+    """Name of an evaluated score."""
+    patience: Count = 3
+    """Evaluations without a new best before the run stops."""
+
+
+class EvalConfig(Section):
+    """Evaluation inside the run, on held-out prompts with fixed seeds."""
+
+    every: Count = 5
+    """Epochs between evaluations; the first is before training."""
+    prompts: Count = 192
+    """Number of prompts, spread evenly over the list."""
+    images_per_prompt: Count = 1
+    """Images of every prompt; diversity needs at least 2."""
+    rewards: tuple[RewardEntry, ...] = ()
+    """Scores that are not trained on; the training score is always evaluated."""
+    steps: Count = 40
+    """Sampling steps (reference: 40)."""
+    stop_when: StopConfig | None = None
+    """Stop early; null: run to the end."""
+
+
+class LogConfig(Section):
+    """Where else metrics go; metrics.jsonl and the report are always written."""
+
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Through accelerate; needs the [tracking] extra."""
+
+
+class Config(Section):
+    """Everything that determines a run."""
+
+    policy: PolicyConfig = PolicyConfig()
+    method: SerializeAsAny[Section]
+    """`name` and the fields of that method's own Config."""
+    reward: tuple[RewardEntry, ...] = Field(min_length=1)
+    prompts: PromptsConfig = PromptsConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    log: LogConfig = LogConfig()

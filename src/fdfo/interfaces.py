@@ -1,0 +1,97 @@
+"""The seams between policy, reward, method and prompts; nothing else.
+
+B samples, P prompts, T steps; times run from 1 to 0. See records.py for what crosses the seams.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from fdfo.flow.noise import NoiseStreams
+from fdfo.records import Conditioning, Items, LossOutput, Prompt, Rollout, Scores
+
+Weights = Literal["current", "base"] | str
+"""Which weights a policy evaluates: the trained ones, those before training, or a named snapshot."""
+
+
+class Policy(Protocol):
+    """A text-to-image flow model (models/*)."""
+
+    latent_shape: tuple[int, int, int]
+    device: torch.device
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning: ...
+
+    def velocity(self, x: Tensor, t: float | Tensor, cond: Conditioning, *, weights: Weights = "current") -> Tensor:
+        """Guided velocity [B, C, H, W], float32, of states x at time t (a number or [B])."""
+        ...
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] of clean latents [B, C, h, w]; differentiable."""
+        ...
+
+    def grid(self, steps: int) -> Tensor:
+        """Times [T + 1] float32 on the CPU, decreasing from 1 to 0, as the family's own scheduler places them."""
+        ...
+
+    def trainable(self) -> list[Parameter]: ...
+
+
+class Reward(Protocol):
+    """A score of images for their prompts (rewards/*)."""
+
+    differentiable: bool
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Import, download and place what the score needs; called once, before the first image."""
+        ...
+
+    def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
+        """Scores [B] float32, higher is better, of images [B, 3, H, W] in [0, 1]; NaN = this item failed."""
+        ...
+
+
+class Method(Protocol):
+    """A way to learn from scores (methods/*): a rollout, the credit of its items, and their loss."""
+
+    Config: ClassVar[type]
+    needs_score_gradient: bool
+    """True where `credit` reads `scores.gradient`; the reward must then be differentiable."""
+
+    group_size: int
+    """Samples drawn for each prompt."""
+
+    trained_times: int
+    """Times K of every sample that are trained on."""
+
+    metrics: tuple[str, ...]
+    """Names of the metrics that `loss` reports."""
+
+    def sampling_evaluations(self, num_prompts: int) -> int:
+        """Velocity evaluations of a rollout of this many prompts, in rows, for planning."""
+        ...
+
+    def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> Rollout:
+        """Sample `group_size` images for every prompt, without gradient."""
+        ...
+
+    def credit(self, rollout: Rollout, scores: Scores) -> Items:
+        """Trainable rows of the samples; pure."""
+        ...
+
+    def loss(self, policy: Policy, items: Items, reward: Reward) -> LossOutput:
+        """Losses of rows, with gradient."""
+        ...
+
+
+class PromptSource(Protocol):
+    """Where prompts come from (prompts/*)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, epoch: int, count: int) -> list[Prompt]:
+        """The `count` prompts of an epoch, numbered from 0; the same for any process count."""
+        ...

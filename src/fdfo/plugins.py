@@ -1,0 +1,48 @@
+"""One lookup for methods, models, rewards and prompt lists: a built-in table, then installed entry points."""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from fdfo.errors import PluginError, nearest
+
+Kind = Literal["methods", "models", "rewards", "prompts"]
+
+BUILT_IN: dict[Kind, dict[str, str]] = {
+    "methods": {"fdfo": "fdfo.methods.fdfo:FDFO"},
+    "models": {"StableDiffusion3Pipeline": "fdfo.models.sd3:SD3Policy"},
+    "rewards": {
+        "clip": "fdfo.rewards.clip:ClipScore",
+        "pickscore": "fdfo.rewards.clip:PickScore",
+        "jpeg": "fdfo.rewards.jpeg:JpegSize",
+        "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",
+        "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
+    },
+    "prompts": {
+        "shapes-train": "fdfo.prompts.shapes:train",
+        "shapes-validation": "fdfo.prompts.shapes:validation",
+        "shapes-test": "fdfo.prompts.shapes:test",
+    },
+}
+
+
+def names(kind: Kind) -> list[str]:
+    """All names of a kind: built-in ones and those of installed packages (entry-point group `fdfo.<kind>`)."""
+    return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"fdfo.{kind}"))})
+
+
+def find(kind: Kind, name: str) -> Any:
+    """The object registered under `name`; importing it may import heavy libraries.
+
+    Raises PluginError for an unknown name, with the nearest valid one, and for a plug-in that cannot be imported.
+    """
+    if name in BUILT_IN[kind]:
+        module, _, attribute = BUILT_IN[kind][name].partition(":")
+        return getattr(import_module(module), attribute)
+    for point in entry_points(group=f"fdfo.{kind}"):
+        if point.name == name:
+            try:
+                return point.load()
+            except (ImportError, AttributeError) as error:
+                raise PluginError(f"{kind[:-1]} {name!r} from entry point {point.value!r}: {error}") from error
+    raise PluginError(f"unknown {kind[:-1]} {name!r}; {nearest(name, names(kind))}")

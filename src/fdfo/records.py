@@ -1,0 +1,182 @@
+"""Records that cross module boundaries: frozen, checked for shape, sliceable by row.
+
+B samples, P prompts, K trained times of a sample, [C, H, W] latent. Latents are float32 NCHW at network scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One prompt as data: never formatted, never interpreted."""
+
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+    """Global position in its epoch or list; keys the noise of its samples."""
+
+
+def move(record: Any, device: torch.device | str) -> Any:
+    """The same record with its tensors (one level deep, and in nested conditionings) on `device`."""
+    changes = {}
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if isinstance(value, Tensor | Conditioning):
+            changes[item.name] = value.to(device)
+    return replace(record, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """Encoded prompts, one row each."""
+
+    tokens: Tensor  # [P, L, E]
+    pooled: Tensor  # [P, D]
+
+    def __post_init__(self) -> None:
+        assert self.tokens.ndim == 3
+        assert self.pooled.shape[:1] == self.tokens.shape[:1]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, rows: Any) -> Conditioning:
+        return Conditioning(tokens=self.tokens[rows], pooled=self.pooled[rows])
+
+    def repeat(self, times: int) -> Conditioning:
+        """Every row `times` times, side by side."""
+        return Conditioning(
+            tokens=self.tokens.repeat_interleave(times, 0), pooled=self.pooled.repeat_interleave(times, 0)
+        )
+
+    def to(self, device: torch.device | str) -> Conditioning:
+        return Conditioning(tokens=self.tokens.to(device), pooled=self.pooled.to(device))
+
+    @staticmethod
+    def cat(parts: Sequence[Conditioning]) -> Conditioning:
+        """Rows of all parts, in order."""
+        return Conditioning(
+            tokens=torch.cat([part.tokens for part in parts]), pooled=torch.cat([part.pooled for part in parts])
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """What every method's rollout provides; methods add the fields that their credit needs.
+
+    Samples of one group (compared with each other) are adjacent, and all groups have `group_size` samples.
+    """
+
+    prompts: Sequence[Prompt]  # P
+    conditioning: Conditioning  # [P, ...]
+    group_size: int
+    x0: Tensor  # [B, C, H, W] endpoints, B = P group_size
+
+    def __post_init__(self) -> None:
+        assert len(self.prompts) == len(self.conditioning)
+        assert len(self.x0) == len(self.prompts) * self.group_size
+
+    @property
+    def prompt_rows(self) -> Tensor:
+        """Row of `prompts` of every sample: [B] int64."""
+        return torch.arange(len(self.prompts)).repeat_interleave(self.group_size)
+
+    @property
+    def sample_prompts(self) -> list[Prompt]:
+        """The prompt of every sample: B of them."""
+        return [self.prompts[row] for row in self.prompt_rows.tolist()]
+
+    @property
+    def sample_numbers(self) -> list[int]:
+        """Global number of every sample in its epoch, the same for any process count."""
+        return [prompt.number * self.group_size + i for prompt in self.prompts for i in range(self.group_size)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores of the samples of a rollout; NaN marks a sample whose score failed."""
+
+    total: Tensor  # [B] float32, the weighted sum
+    components: Mapping[str, Tensor]  # each [B] float32
+    batch_mean: float  # of all finite totals of the epoch so far known, over all processes
+    gradient: Tensor | None = None  # [B, C, H, W] d total / d x0, for methods that ask for it
+
+    def __post_init__(self) -> None:
+        assert self.total.ndim == 1
+        assert all(part.shape == self.total.shape for part in self.components.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """Trainable rows: [B, K] (sample, trained time) until `rows` picks some, then [n].
+
+    Tensor fields have these leading dimensions; `conditioning` and `prompts` are shared and indexed by `prompt_row`.
+    A value that is the same for all times of a sample is stored once, as an expanded view.
+    """
+
+    prompts: Sequence[Prompt]
+    conditioning: Conditioning  # [P, ...]
+    prompt_row: Tensor  # [B, K] or [n] int64
+    sample_number: Tensor  # [B, K] or [n] int64, global number of the sample in its epoch
+
+    @property
+    def num_samples(self) -> int:
+        return self.prompt_row.shape[0]
+
+    @property
+    def num_times(self) -> int:
+        return self.prompt_row.shape[1]
+
+    @property
+    def cond(self) -> Conditioning:
+        """Conditioning of every row."""
+        return self.conditioning[self.prompt_row.to(self.conditioning.tokens.device)]
+
+    def _map(self, change: Any) -> Self:
+        names = (item.name for item in fields(self) if item.name not in ("prompts", "conditioning"))
+        return replace(self, **{name: change(getattr(self, name)) for name in names})
+
+    def rows(self, samples: Tensor, times: Tensor) -> Self:
+        """The rows (samples[i], times[i]): [B, K, ...] -> [n, ...]."""
+        return self._map(lambda tensor: tensor[samples, times])
+
+    def samples(self, keep: Tensor) -> Self:
+        """Only the samples where `keep` [B] is true."""
+        return self._map(lambda tensor: tensor[keep])
+
+    def to(self, device: torch.device | str) -> Self:
+        return move(self, device)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Items of several rollouts as one, samples in order."""
+        offsets = [0]
+        for part in parts:
+            offsets.append(offsets[-1] + len(part.prompts))
+        shifted = [replace(part, prompt_row=part.prompt_row + n) for part, n in zip(parts, offsets, strict=False)]
+        names = [item.name for item in fields(parts[0]) if item.name not in ("prompts", "conditioning")]
+        return replace(
+            parts[0],
+            prompts=[prompt for part in parts for prompt in part.prompts],
+            conditioning=Conditioning.cat([part.conditioning for part in parts]),
+            **{name: torch.cat([getattr(part, name) for part in shifted]) for name in names},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOutput:
+    """Losses of some rows, one each; the caller sums them and divides by the global row count."""
+
+    losses: Tensor  # [n] float32, with gradient
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)  # each [n], without gradient
+
+    def __post_init__(self) -> None:
+        assert self.losses.ndim == 1
+        assert all(value.shape == self.losses.shape for value in self.metrics.values())

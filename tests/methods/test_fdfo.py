@@ -1,0 +1,214 @@
+"""The method on a linear flow with a quadratic score, where everything is known."""
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.testing import assert_close
+
+from fdfo.flow.noise import NoiseStreams
+from fdfo.flow.solve import integrate
+from fdfo.methods.fdfo import FDFO, FdfoConfig
+from fdfo.objectives.difference import scale_by
+from fdfo.records import Prompt, Scores
+from tests.worlds import GaussianPolicy
+
+TARGET = 1.0
+NOISE = NoiseStreams(seed=0, epoch=0)
+
+
+def prompts(count, first=0):
+    return [Prompt(text=f"prompt {i}", number=first + i) for i in range(count)]
+
+
+def quadratic(x0):
+    return -(x0 - TARGET).square().flatten(1).sum(1)
+
+
+def scored(rollout, total=None, gradient=None):
+    total = quadratic(rollout.x0) if total is None else total
+    return Scores(total=total, components={}, batch_mean=float(total.nanmean()), gradient=gradient)
+
+
+def run(count=3, policy=None, first=0, **settings):
+    method = FDFO(FdfoConfig(**{"steps": 6, "strength": 0.01, **settings}))
+    policy = policy or GaussianPolicy()
+    return method, policy, method.rollout(policy, prompts(count, first), NOISE)
+
+
+def losses(method, policy, items):
+    flat = items.rows(*all_rows(items))
+    return method.loss(policy, flat, None).losses
+
+
+def all_rows(items):
+    samples, times = torch.meshgrid(torch.arange(items.num_samples), torch.arange(items.num_times), indexing="ij")
+    return samples.flatten(), times.flatten()
+
+
+def test_zero_strength_gives_identical_branches_zero_gap_zero_gradient():
+    method, policy, rollout = run(strength=0.0)
+    assert torch.equal(rollout.x0[0::2], rollout.x0[1::2])
+    items = method.credit(rollout, scored(rollout, torch.randn(6)))
+    assert torch.count_nonzero(items.direction) == 0
+    losses(method, policy, items).sum().backward()
+    assert torch.equal(policy.offset.grad, torch.zeros_like(policy.offset))
+
+
+def test_endpoint_of_an_unperturbed_rollout_is_the_euler_solution():
+    _, policy, rollout = run(count=2, strength=0.0)
+    z = NOISE.normal(policy.latent_shape, "start", [0, 1])
+    cond = policy.encode(["", ""])
+    x0 = integrate(lambda x, t: policy.velocity(x, t, cond), z, policy.grid(6).tolist())
+    assert_close(rollout.x0[0::2], x0)
+
+
+def test_recorded_velocities_belong_to_the_recorded_states():
+    for settings in ({}, {"trained_times": 2}, {"shared_steps": 3}, {"solver": "heun"}):
+        _, policy, rollout = run(**settings)
+        cond = policy.encode([""] * rollout.t.numel())
+        v = policy.velocity(rollout.x.flatten(0, 1), rollout.t.flatten(), cond)
+        assert_close(v, rollout.v.flatten(0, 1))
+
+
+def test_both_branches_get_the_same_vector():
+    for branches in (2, 4):
+        method, _, rollout = run(branches=branches)
+        items = method.credit(rollout, scored(rollout))
+        vectors = scale_by(items.direction[:, 0], items.slope[:, 0]).reshape(3, branches, -1)
+        assert_close(vectors, vectors[:, :1].expand_as(vectors))
+
+
+def test_loss_gradient_is_the_closed_form_at_unchanged_weights():
+    """d loss / d offset = 2 slope direction / D summed over the rows, for every row alike."""
+    method, policy, rollout = run()
+    items = method.credit(rollout, scored(rollout))
+    losses(method, policy, items).sum().backward()
+    vectors = scale_by(items.direction[:, 0], items.slope[:, 0]).sum(0) * items.num_times
+    assert_close(policy.offset.grad, 2 * vectors / policy.offset.numel(), rtol=1e-4, atol=1e-6)
+
+
+def in_float64(policy, items):
+    policy.offset.data = policy.offset.data.double()
+    return items._map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
+
+def test_loss_gradient_equals_finite_differences():
+    method, policy, rollout = run(kl_weight=0.1)
+    items = in_float64(policy, method.credit(rollout, scored(rollout)))
+    policy.offset.data += 1e-3 * torch.randn_like(policy.offset)
+    losses(method, policy, items).sum().backward()
+    with torch.no_grad():
+        for index in [(0, 0, 0), (0, 1, 1)]:
+            values = []
+            for step in (1e-6, -1e-6):
+                policy.offset[index] += step
+                values.append(float(losses(method, policy, items).sum()))
+                policy.offset[index] -= step
+            assert policy.offset.grad[index].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5)
+
+
+def test_following_the_loss_raises_the_score_and_converges_to_the_gradient():
+    """Mean of slope x direction over many pairs of one start against the true gradient at the midpoint."""
+
+    def cosine(count, strength):
+        method, _, rollout = run(count=count, strength=strength, steps=4)
+        items = method.credit(rollout, scored(rollout))
+        estimate = scale_by(items.direction[:, 0], items.slope[:, 0])[0::2]  # one vector a pair
+        middle = (rollout.x0[0::2] + rollout.x0[1::2]) / 2
+        gradient = -2 * (middle - TARGET)
+        # project out the start: compare vectors averaged over pairs, weighted as the update does
+        return float(torch.cosine_similarity(estimate.sum(0).flatten(), gradient.sum(0).flatten(), dim=0))
+
+    assert cosine(16, 0.0025) > 0
+    assert cosine(4096, 0.0025) > 0.995
+
+
+def test_trained_times_are_spread_evenly_and_equally_often():
+    method = FDFO(FdfoConfig(steps=10, trained_times=4))
+    slots = method._trained_slots(range(4000), NOISE)
+    counts = torch.bincount(slots.flatten(), minlength=10) / 8000
+    assert_close(counts, torch.full((10,), 0.4), rtol=0, atol=0.02)
+    gaps = slots.diff(dim=1)
+    assert gaps.min() >= 2 and gaps.max() <= 3
+    assert torch.equal(slots[0::2], slots[1::2])
+
+
+def test_shared_steps_are_sampled_once_and_shared():
+    method, policy, rollout = run(count=3, shared_steps=2)
+    assert [rows for rows, _ in policy.calls] == [3, 3, 6, 6, 6, 6]
+    assert sum(rows for rows, _ in policy.calls) == method.sampling_evaluations(3)
+    assert torch.equal(rollout.x[0::2, :2], rollout.x[1::2, :2])
+    assert not torch.equal(rollout.x[0::2, 2], rollout.x[1::2, 2])
+
+
+@pytest.mark.parametrize("settings", [{}, {"solver": "heun"}, {"branches": 3}, {"solver": "heun", "shared_steps": 2}])
+def test_planned_evaluations_are_those_made(settings):
+    method, policy, _ = run(count=3, **settings)
+    assert sum(rows for rows, _ in policy.calls) == method.sampling_evaluations(3)
+
+
+def test_failed_scores_drop_their_whole_group():
+    method, _, rollout = run()
+    total = quadratic(rollout.x0)
+    total[3] = math.nan
+    items = method.credit(rollout, scored(rollout, total))
+    assert items.sample_number[:, 0].tolist() == [0, 1, 4, 5]
+    clean = method.credit(rollout, scored(rollout))
+    assert torch.equal(items.direction, clean.direction[[0, 1, 4, 5]])
+
+
+def test_rollout_of_a_prompt_does_not_depend_on_its_batch():
+    _, _, together = run(count=3)
+    _, _, alone = run(count=1, first=2)
+    assert_close(together.x0[4:], alone.x0)
+
+
+def test_a_single_branch_learns_against_the_batch_mean_from_its_own_noise():
+    method, _, rollout = run(branches=1, count=4)
+    items = method.credit(rollout, scored(rollout))
+    total = quadratic(rollout.x0)
+    assert_close(items.slope[:, 0], total - total.mean())
+    assert_close(torch.cosine_similarity(items.direction[:, 0].flatten(1), rollout.action.flatten(1)), torch.ones(4))
+
+
+def test_step_credit_follows_the_noise_of_each_step():
+    method, _, rollout = run(credit="step")
+    items = method.credit(rollout, scored(rollout))
+    gap = (rollout.added[0::2] - rollout.added[1::2]) / 2
+    cosine = torch.cosine_similarity(items.direction[0::2].flatten(2), gap.flatten(2), dim=2)
+    assert_close(cosine[:, :-1], torch.ones(3, 5))
+    assert torch.count_nonzero(items.direction[:, -1]) == 0  # the last step adds no noise
+
+
+def test_score_gradient_points_along_the_gradient():
+    method, _, rollout = run(direction="score_gradient")
+    assert method.needs_score_gradient
+    gradient = -2 * (rollout.x0 - TARGET)
+    items = method.credit(rollout, scored(rollout, gradient=gradient))
+    vectors = scale_by(items.direction[:, 0], items.slope[:, 0]).flatten(1)
+    assert_close(torch.cosine_similarity(vectors, gradient.flatten(1)), torch.ones(6))
+
+
+def test_kl_weight_adds_the_distance_to_the_base():
+    method, policy, rollout = run()
+    items = in_float64(policy, method.credit(rollout, scored(rollout)))
+    penalised = FDFO(FdfoConfig(steps=6, strength=0.01, kl_weight=2.0))
+    policy.offset.data += 0.05
+    added = losses(penalised, policy, items) - losses(method, policy, items)
+    assert_close(added, torch.full((36,), 2 * 0.0025, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("schedule", ["random_interval", "prior_only"])
+def test_other_schedules_perturb_too(schedule):
+    _, _, rollout = run(schedule=schedule, strength=0.02)
+    assert (rollout.x0[0::2] - rollout.x0[1::2]).flatten(1).norm(dim=1).min() > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 4, "trained_times": 5}, {"steps": 4, "shared_steps": 4}, {"clip_range": 0}, {"strength": -1}]
+)
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        FdfoConfig(**wrong)

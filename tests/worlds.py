@@ -1,0 +1,45 @@
+"""Tiny worlds with closed forms, for tests of methods and the loop: no network, no files."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from fdfo.flow.grid import shifted_grid
+from fdfo.records import Conditioning
+
+
+class GaussianPolicy:
+    """Exact velocity of data x0 ~ N(mean, std^2), plus a trainable offset; images are the latents themselves.
+
+    The flow is linear in x. `offset` moves the velocity everywhere alike; its base value is zero.
+    """
+
+    def __init__(self, shape=(1, 2, 2), mean=0.3, std=0.5):
+        self.latent_shape = shape
+        self.device = torch.device("cpu")
+        self.mean, self.std = mean, std
+        self.offset = Parameter(torch.zeros(shape))
+        self.calls: list[tuple[int, float]] = []
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        return Conditioning(tokens=torch.zeros(len(prompts), 1, 1), pooled=torch.zeros(len(prompts), 1))
+
+    def velocity(self, x: Tensor, t, cond: Conditioning, *, weights="current") -> Tensor:
+        assert len(cond) == len(x)
+        times = torch.as_tensor(t, dtype=x.dtype).expand(len(x)).reshape(-1, 1, 1, 1)
+        self.calls.append((len(x), float(times.flatten()[0])))
+        variance = (1 - times) ** 2 * self.std**2 + times**2
+        deviation = (x - (1 - times) * self.mean) / variance
+        v = times * deviation - (self.mean + (1 - times) * self.std**2 * deviation)
+        return v if weights == "base" else v + self.offset
+
+    def decode(self, x0: Tensor) -> Tensor:
+        return x0
+
+    def grid(self, steps: int) -> Tensor:
+        return shifted_grid(steps, 1.0)
+
+    def trainable(self) -> list[Parameter]:
+        return [self.offset]
