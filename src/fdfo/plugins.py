@@ -19,6 +19,11 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
     },
     "prompts": {
+        "drawbench": "fdfo.prompts.published:drawbench",
+        "geneval": "fdfo.prompts.published:geneval",
+        "ocr-test": "fdfo.prompts.published:ocr_test",
+        "pickscore-test": "fdfo.prompts.published:pickscore_test",
+        "pickscore-train": "fdfo.prompts.published:pickscore_train",
         "shapes-train": "fdfo.prompts.shapes:train",
         "shapes-validation": "fdfo.prompts.shapes:validation",
         "shapes-test": "fdfo.prompts.shapes:test",

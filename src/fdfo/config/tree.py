@@ -39,7 +39,7 @@ class PolicyConfig(Section):
     negative_prompt: str = ""
     """What guidance leads away from."""
     text_tokens: Annotated[int, Field(ge=0)] = 128
-    """Length of the T5 sequence; the reference trains with 128, diffusers defaults to 256. shapes has no T5: 0."""
+    """Length of the T5 sequence; the reference trains with 128, diffusers defaults to 256. shapes has its own."""
     t5: bool = True
     """False leaves the T5 encoder out: its tokens are then zero, as in training with T5 dropped."""
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -1,0 +1,149 @@
+"""The command line. Each command imports its own code when it is chosen."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fdfo import __version__
+from fdfo.errors import ConfigError, FdfoError
+
+app = typer.Typer(
+    name="fdfo",
+    help="Improve a text-to-image flow model with reinforcement learning, against any score you can compute.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
+]
+AdapterOption = Annotated[
+    Path | None, typer.Option("--adapter", help="Adapter folder (PEFT) or checkpoint; default: the run's best.")
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
+
+
+@app.command()
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RECIPE] [section.key=value]...", help="Recipe name or YAML, overrides."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Run folder; repeating the command continues the run in it.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, and stop.")
+    ] = False,
+) -> None:
+    """Train: `fdfo train shapes method.strength=0.01 --run runs/mine`."""
+    from fdfo.commands.train import run_train
+
+    run_train(arguments or [], run, dry_run)
+
+
+@app.command()
+def generate(
+    prompts: Annotated[list[str] | None, typer.Argument(help="Prompts; or use --file.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Prompt file, text or JSON lines.")] = None,
+    run: RunOption = None,
+    model: ModelOption = None,
+    adapter: AdapterOption = None,
+    seeds: Annotated[int, typer.Option(help="Images of each prompt, from seeds 0, 1, ...", min=1)] = 4,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the run's, or 40.", min=1)] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")] = Path("images.png"),
+) -> None:
+    """Draw images; with an adapter, base and adapter side by side on the same seeds."""
+    from fdfo.commands.generate import run_generate
+    from fdfo.commands.subject import Subject
+
+    run_generate(Subject(run, model, adapter, guidance), prompts or [], file, seeds, steps, output)
+
+
+@app.command("eval")
+def evaluate(
+    run: RunOption = None,
+    model: ModelOption = None,
+    adapter: AdapterOption = None,
+    prompts: Annotated[
+        str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")
+    ] = None,
+    rewards: Annotated[
+        str | None, typer.Option("--rewards", help="Comma-separated scores; default: the run's, trained and unseen.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="Number of prompts.", min=1)] = 192,
+    images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1)] = 1,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the run's, or 40.", min=1)] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the start noises; 0 is what evaluation during training uses.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the scores as JSON.")] = None,
+) -> None:
+    """Score base and adapter on the same prompts and seeds, with 95 % intervals."""
+    from fdfo.commands.evaluate import run_evaluate
+    from fdfo.commands.subject import Subject
+
+    run_evaluate(Subject(run, model, adapter, guidance), prompts, rewards, count, images, steps, seed, output)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; several are compared in one page.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
+) -> None:
+    """Write the report of one run, or of several side by side."""
+    from fdfo.evaluation.report import write_report
+
+    typer.echo(f"wrote {write_report(runs, output)}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint folder.")],
+    to: Annotated[
+        str,
+        typer.Option("--to", help="diffusers: LoRA file for diffusers and ComfyUI; merged: a whole pipeline folder."),
+    ] = "diffusers",
+    checkpoint: Annotated[str, typer.Option("--checkpoint", help="best or latest.")] = "best",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: <run>/export.")
+    ] = None,
+) -> None:
+    """Write the trained weights for use elsewhere."""
+    from fdfo.commands.export import run_export
+
+    run_export(run, to, checkpoint, output)
+
+
+@app.command()
+def doctor(
+    model: Annotated[str, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")] = "shapes",
+) -> None:
+    """Check this machine: versions, devices, disk, memory, hub, and one pair end to end on the chosen model."""
+    from fdfo.commands.doctor import run_doctor
+
+    run_doctor(model)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"fdfo {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point: a user's error is one message and a non-zero exit code (2 for the configuration), no traceback."""
+    try:
+        app()
+    except FdfoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""`fdfo generate`: images of some prompts, base and adapter side by side."""
+
+from pathlib import Path
+
+import torch
+
+from fdfo.commands.subject import Subject, default_steps
+from fdfo.errors import ConfigError
+from fdfo.evaluation.generate import generate
+from fdfo.evaluation.pictures import png, tile
+from fdfo.files import write_atomically
+from fdfo.prompts.files import read_prompts
+from fdfo.records import Prompt
+
+
+def run_generate(
+    subject: Subject, texts: list[str], file: Path | None, seeds: int, steps: int | None, output: Path
+) -> None:
+    """Write a PNG grid: a row for each prompt and weights (base above adapter), a column for each seed."""
+    wanted = [Prompt(text=text) for text in texts] + (list(read_prompts(file).prompts) if file else [])
+    if not wanted:
+        raise ConfigError("the command line", ["give prompts, or --file"])
+    prompts = [Prompt(text=prompt.text, metadata=prompt.metadata, number=i) for i, prompt in enumerate(wanted)]
+    config = subject.config()
+    policy, has_adapter = subject.load(config)
+    rows = []
+    for weights in ("base", "current") if has_adapter else ("base",):
+        parts = generate(
+            policy, prompts, steps=default_steps(steps, config), images_per_prompt=seeds, weights=weights, batch=8
+        )
+        rows.append(torch.cat([part.images for part in parts]).unflatten(0, (len(prompts), seeds)))
+    images = torch.stack(rows, 1).flatten(0, 2)  # prompt, weights, seed
+    write_atomically(output, png(tile((images.cpu() * 255).round().to(torch.uint8), seeds)))
+    height, width = images.shape[2:]
+    order = "base above adapter, " if has_adapter else ""
+    print(f"wrote {output}: {len(prompts)} prompts, {order}{seeds} seeds, {height} x {width} pixels each")

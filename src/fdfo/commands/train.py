@@ -1,0 +1,51 @@
+"""`fdfo train`."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from fdfo.config.load import load_config, to_yaml
+from fdfo.config.tree import Config
+
+
+def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
+    """Resolve the configuration, then print the plan or train. Exits with 128 + signal number after an interrupt."""
+    has_recipe = bool(arguments) and "=" not in arguments[0]
+    recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (None, arguments)
+    config = load_config(recipe, overrides)
+    if dry_run:
+        print(to_yaml(config))
+        print(yaml.safe_dump({"plan": plan(config)}, sort_keys=False))
+        return
+    from fdfo.training.interrupt import Interrupted
+    from fdfo.training.run import train
+
+    try:
+        train(config, run)
+    except Interrupted as interrupted:
+        sys.exit(128 + interrupted.signal_number)
+
+
+def plan(config: Config) -> dict[str, str]:
+    """Batch arithmetic of an epoch and the host memory of its trajectories, in words."""
+    from fdfo.models.load import latent_shape
+    from fdfo.plugins import find
+
+    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    prompts, group = config.prompts.pairs_per_epoch, method.group_size
+    images = prompts * group
+    rows = images * method.trained_times
+    guided = 1 if config.policy.guidance == 1 else 2
+    latent = latent_shape(config.policy)
+    elements = latent[0] * latent[1] * latent[2]
+    trajectories = images * (2 * method.trained_times + 2) * elements * 4 / 2**30
+    return {
+        "images an epoch": f"{prompts} prompts x {group} = {images}",
+        "sampling": f"{method.sampling_evaluations(prompts) * guided} network evaluations (forward)",
+        "training": f"{images} x {method.trained_times} trained times = {rows * guided} (forward and backward)",
+        "updates": f"{config.optim.updates_per_epoch} of {rows // config.optim.updates_per_epoch} rows an epoch, "
+        f"{config.optim.updates_per_epoch * config.train.epochs} in all",
+        "latent": f"{latent[0]} x {latent[1]} x {latent[2]}, float32",
+        "trajectories": f"{trajectories:.3g} GiB of host memory over all processes, float32, trained times only",
+    }

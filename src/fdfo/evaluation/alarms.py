@@ -1,0 +1,54 @@
+"""Alarms: signs that a run improves its score at the expense of what the score does not see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fdfo.evaluation.heldout import Evaluation
+
+DIVERSITY_FLOOR = 0.6
+"""Alarm when diversity falls below this share of its value before training (ours)."""
+
+VELOCITY_CEILING = 1.25
+"""Alarm when the RMS of the velocity exceeds this multiple of its value before training (ours)."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One finding of an evaluation."""
+
+    epoch: int
+    name: str
+    message: str
+
+
+def alarms(history: Sequence[Evaluation], trained: str = "reward") -> list[Alarm]:
+    """Findings of the latest evaluation, against the one before training.
+
+    over-optimisation: the trained score is significantly up since the first evaluation, and since the best
+    evaluation of an unseen score it rose while that one fell significantly (paired 95 % intervals over prompts).
+    diversity, velocity: beyond the limits above.
+    """
+    if len(history) < 2:
+        return []
+    first, last = history[0], history[-1]
+    found = []
+    unseen = [name for name in last.scores if name != trained and name in first.scores]
+    if last.gain(first, trained).low > 0:
+        for name in unseen:
+            peak = max(history[:-1], key=lambda past: past.interval(name).mean)
+            fall = last.gain(peak, name)
+            since = "before training" if peak is first else f"epoch {peak.epoch}"
+            if fall.high < 0 and last.gain(peak, trained).mean > 0:
+                message = f"{name} fell by {-fall.mean:.3g} since {since} while the trained score rose"
+                found.append(Alarm(last.epoch, "over-optimisation", message))
+    if first.diversity is not None and last.diversity is not None:
+        share = last.interval("diversity").mean / first.interval("diversity").mean
+        if share < DIVERSITY_FLOOR:
+            message = f"images of one prompt differ {share:.0%} as much as before training"
+            found.append(Alarm(last.epoch, "diversity", message))
+    growth = last.velocity_rms / first.velocity_rms
+    if growth > VELOCITY_CEILING:
+        found.append(
+            Alarm(last.epoch, "velocity", f"the velocity's RMS grew to {growth:.2f} times that before training")
+        )
+    return found

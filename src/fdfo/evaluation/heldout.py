@@ -1,0 +1,145 @@
+"""Evaluation of a policy on held-out prompts: every score, diversity, velocity norm, and pictures to look at."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fdfo.evaluation.diversity import Features, diversity, unit_features
+from fdfo.evaluation.generate import generate
+from fdfo.evaluation.statistics import Interval, bootstrap, paired_difference, per_prompt
+from fdfo.files import finite
+from fdfo.interfaces import Policy, Weights
+from fdfo.records import Prompt
+
+Judge = Callable[[Tensor, Sequence[Prompt]], Mapping[str, Tensor]]
+"""Images [B, 3, H, W] and their prompts -> named scores, each [B]."""
+
+EVALUATION_SEED = 0
+"""The same for every run, so that runs with different seeds are compared on the same noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores of every image; P prompts, k images each."""
+
+    epoch: int
+    prompts: list[str]
+    categories: list[str | None]
+    images_per_prompt: int
+    steps: int
+    scores: dict[str, list[float]]  # each [P k]
+    diversity: list[float] | None  # [P]
+    velocity_rms: float
+
+    def values(self, name: str, category: str | None = None) -> np.ndarray:
+        """Mean score of each prompt [P], of one category or all; diversity under its own name."""
+        if name == "diversity":
+            values = np.asarray(self.diversity, dtype=np.float64)
+        else:
+            values = per_prompt(self.scores[name], self.images_per_prompt)
+        if category is None:
+            return values
+        return values[[own == category for own in self.categories]]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names that `values` accepts."""
+        return [*self.scores, *(["diversity"] if self.diversity is not None else [])]
+
+    @property
+    def category_names(self) -> list[str]:
+        """Categories in order of appearance; none where the prompts have none."""
+        return list(dict.fromkeys(name for name in self.categories if name is not None))
+
+    def interval(self, name: str, category: str | None = None) -> Interval:
+        """Mean over prompts with its interval."""
+        return bootstrap(self.values(name, category))
+
+    def gain(self, base: "Evaluation", name: str, category: str | None = None) -> Interval:
+        """Paired difference to an evaluation of the same prompts and seeds."""
+        return paired_difference(self.values(name, category), base.values(name, category))
+
+    def to_json(self) -> str:
+        """One JSON document that `read` reads back; NaN is written as null."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-like content; NaN as None."""
+        return finite(asdict(self))
+
+    @staticmethod
+    def read(path: Path) -> "Evaluation":
+        """The evaluation in a file written from `to_json`."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for name, scores in content["scores"].items():
+            content["scores"][name] = [float("nan") if score is None else score for score in scores]
+        return Evaluation(**content)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one process contributes to an evaluation: rows of its own prompts."""
+
+    scores: dict[str, Tensor]  # each [B]
+    features: Tensor  # [B, D], or [B, 0]
+    velocity_rms: Tensor  # [B]
+    pictures: Tensor  # [n, 3, H, W] uint8, the first image of every prompt that is shown
+
+
+def judge_prompts(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    judge: Judge,
+    *,
+    steps: int,
+    images_per_prompt: int = 1,
+    features: Features | None = None,
+    shown: frozenset[int] = frozenset(),
+    weights: Weights = "current",
+    batch: int = 32,
+    seed: int = EVALUATION_SEED,
+) -> Judged:
+    """Generate and score the images of `prompts`; `shown` are the numbers of the prompts whose pictures are kept."""
+    scores: dict[str, list[Tensor]] = {}
+    embedded, speeds, pictures = [], [], []
+    options = {"steps": steps, "seed": seed, "images_per_prompt": images_per_prompt}
+    for part in generate(policy, prompts, weights=weights, batch=batch, **options):
+        owners = [prompt for prompt in part.prompts for _ in range(images_per_prompt)]
+        for name, values in judge(part.images, owners).items():
+            scores.setdefault(name, []).append(values.detach().cpu().double())
+        wanted = features is not None and images_per_prompt > 1
+        embedded.append(
+            unit_features(features, part.images).cpu() if wanted and features else torch.zeros(len(owners), 0)
+        )
+        speeds.append(part.velocity_rms.cpu())
+        first = part.images[::images_per_prompt]
+        pictures.append(first[[prompt.number in shown for prompt in part.prompts]])
+    return Judged(
+        scores={name: torch.cat(values) for name, values in scores.items()},
+        features=torch.cat(embedded),
+        velocity_rms=torch.cat(speeds),
+        pictures=(torch.cat(pictures).cpu() * 255).round().to(torch.uint8),
+    )
+
+
+def evaluation_of(
+    epoch: int, prompts: Sequence[Prompt], judged: Judged, *, steps: int, images_per_prompt: int
+) -> Evaluation:
+    """The record of the judged images of all prompts, in order."""
+    has_features = judged.features.shape[1] > 0
+    return Evaluation(
+        epoch=epoch,
+        prompts=[prompt.text for prompt in prompts],
+        categories=[prompt.metadata.get("category") for prompt in prompts],
+        images_per_prompt=images_per_prompt,
+        steps=steps,
+        scores={name: values.tolist() for name, values in judged.scores.items()},
+        diversity=diversity(judged.features, images_per_prompt).tolist() if has_features else None,
+        velocity_rms=float(judged.velocity_rms.double().mean()),
+    )

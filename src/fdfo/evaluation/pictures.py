@@ -1,0 +1,79 @@
+"""Pictures on disk: PNG grids of equal tiles, each with a JSON file that says what its tiles are."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from fdfo.files import write_atomically, write_json
+
+COLUMNS = 8
+"""Tiles in a row of an evaluation grid."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the tiles of a grid show, row by row; no gap between tiles."""
+
+    epoch: int
+    columns: int
+    tile: tuple[int, int]
+    """Height and width of a tile in pixels."""
+    titles: list[str]
+    """Prompt of every tile (of every row, where `scores` is given)."""
+    scores: list[list[float]] | None = None
+    """Scores of the tiles of every row."""
+
+
+def tile(images: Tensor, columns: int) -> np.ndarray:
+    """Arrange images uint8 [n, 3, H, W] in rows of `columns`: [rows H, columns W, 3]; missing tiles are black."""
+    n, channels, height, width = images.shape
+    rows = -(-n // columns)
+    canvas = np.zeros((rows * columns, channels, height, width), dtype=np.uint8)
+    canvas[:n] = images.numpy()
+    grid = canvas.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    return grid.reshape(rows * height, columns * width, channels)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """PNG file of uint8 pixels [H, W, 3]."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def save_gallery(folder: Path, epoch: int, images: Tensor, titles: Sequence[str]) -> None:
+    """Write samples/epoch-N.png and .json: one tile uint8 [n, 3, H, W] for each title."""
+    grid = Grid(epoch, COLUMNS, (images.shape[2], images.shape[3]), list(titles))
+    _save(folder / f"epoch-{epoch:07d}", tile(images, COLUMNS), grid)
+
+
+def save_groups(folder: Path, epoch: int, groups: Tensor, totals: Tensor, titles: Sequence[str]) -> None:
+    """Write samples/pairs-N.png and .json: a row of tiles for each group uint8 [n, N, 3, H, W], with its scores.
+
+    totals are the scores of all samples in order, titles the prompts of the groups in order; both may be longer.
+    """
+    count, size = groups.shape[:2]
+    scores = totals.reshape(-1, size)[:count].tolist()
+    grid = Grid(epoch, size, (groups.shape[3], groups.shape[4]), list(titles[:count]), scores)
+    _save(folder / f"pairs-{epoch:07d}", tile(groups.flatten(0, 1), size), grid)
+
+
+def _save(path: Path, pixels: np.ndarray, grid: Grid) -> None:
+    write_atomically(path.with_suffix(".png"), png(pixels))
+    write_json(path.with_suffix(".json"), asdict(grid))
+
+
+def read_grid(path: Path) -> tuple[Grid, list[Image.Image]]:
+    """The description and the tiles, row by row, of a grid's PNG file."""
+    grid = Grid(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    height, width = grid.tile
+    count = len(grid.titles) * (grid.columns if grid.scores else 1)
+    with Image.open(path) as picture:
+        corners = [(i // grid.columns * height, i % grid.columns * width) for i in range(count)]
+        return grid, [picture.crop((left, top, left + width, top + height)) for top, left in corners]

@@ -1,0 +1,43 @@
+"""Writing so that a kill at any moment leaves the old or the new content, never half of one."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write to a temporary name, flush to disk, rename. Raises OSError with nothing changed."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """As `write_atomically`, one JSON document; a non-finite number is written as null."""
+    write_atomically(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def finite(content: Any) -> Any:
+    """The same JSON-like content with every non-finite number replaced by None."""
+    if isinstance(content, float):
+        return content if content == content and abs(content) != float("inf") else None
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return content
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file below a folder, and the folder itself, to disk."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

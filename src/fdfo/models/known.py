@@ -1,0 +1,42 @@
+"""Architectures of published models, as in their repositories: plans and benchmarks then need no download.
+
+Only the fields that decide shapes and sizes; sources are the `config.json` files of the named hub repositories.
+"""
+
+from typing import Any
+
+
+def _sd3(layers: int, heads: int, positions: int, dual_layers: int, qk_norm: str | None) -> dict[str, dict[str, Any]]:
+    """Small configuration files of one Stable Diffusion 3 model, by their path in its folder."""
+    return {
+        "model_index.json": {"_class_name": "StableDiffusion3Pipeline"},
+        "transformer/config.json": {
+            "sample_size": 128,
+            "patch_size": 2,
+            "in_channels": 16,
+            "out_channels": 16,
+            "num_layers": layers,
+            "attention_head_dim": 64,
+            "num_attention_heads": heads,
+            "joint_attention_dim": 4096,
+            "caption_projection_dim": 64 * heads,
+            "pooled_projection_dim": 2048,
+            "pos_embed_max_size": positions,
+            "dual_attention_layers": list(range(dual_layers)),
+            "qk_norm": qk_norm,
+        },
+        "vae/config.json": {
+            "block_out_channels": [128, 256, 512, 512],
+            "latent_channels": 16,
+            "scaling_factor": 1.5305,
+            "shift_factor": 0.0609,
+        },
+        "scheduler/scheduler_config.json": {"num_train_timesteps": 1000, "shift": 3.0},
+    }
+
+
+KNOWN = {
+    "stabilityai/stable-diffusion-3.5-medium": _sd3(24, 24, 384, 13, "rms_norm"),
+    "stabilityai/stable-diffusion-3.5-large": _sd3(38, 38, 192, 0, "rms_norm"),
+    "stabilityai/stable-diffusion-3-medium-diffusers": _sd3(24, 24, 192, 0, None),
+}

@@ -1,0 +1,125 @@
+"""Find a pipeline by name and make a policy of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from fdfo.config.tree import AdapterConfig, PolicyConfig
+from fdfo.errors import ConfigError, ModelError, nearest
+from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
+from fdfo.plugins import find, names
+
+if TYPE_CHECKING:
+    from fdfo.models.sd3 import SD3Policy
+
+
+def load_policy(
+    path_or_name: str | Path,
+    *,
+    adapter: str | Path | AdapterConfig | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    text_tokens: int = 128,
+    resolution: tuple[int, int] | None = None,
+    guidance: float = 1.0,
+    negative_prompt: str = "",
+    revision: str | None = None,
+    t5: bool = True,
+    gradient_checkpointing: bool = False,
+    seed: int = 0,
+) -> "SD3Policy":
+    """Load a text-to-image flow pipeline as a policy.
+
+    path_or_name is `shapes` (embedded), a local pipeline folder or a hub id. adapter is None (frozen), a checkpoint
+    or PEFT adapter folder, or an AdapterConfig for new trainable weights, initialised from `seed`. device defaults to
+    CUDA where there is one. dtype (float32) is that of the frozen network; velocities are float32 always. text_tokens
+    is the length of the T5 sequence; the embedded model has its own. resolution is (height, width) in
+    pixels and defaults to the model's own.
+
+    Raises ModelError when the model or adapter cannot be found, read or used, with the fix.
+    """
+    source = ModelSource.find(str(path_or_name), revision)
+    family = source.pipeline_class
+    if family not in names("models"):
+        raise ModelError(f"{path_or_name}: no policy for a {family}; {nearest(family, names('models'))}")
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with _quiet_loading():
+        policy = find("models", family).from_source(
+            source,
+            device=where,
+            dtype=dtype or torch.float32,
+            text_tokens=EMBEDDED_TEXT_TOKENS if source.is_embedded else text_tokens,
+            resolution=resolution,
+            guidance=guidance,
+            negative_prompt=negative_prompt,
+            t5=t5,
+        )
+    if isinstance(adapter, AdapterConfig):
+        policy.weights.attach(adapter, seed)
+    elif adapter is not None:
+        policy.weights.load(Path(adapter))
+    if gradient_checkpointing:
+        policy.weights.enable_checkpointing()
+    return policy
+
+
+def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device | str | None = None) -> "SD3Policy":
+    """The trainable policy of a run."""
+    return load_policy(
+        config.name,
+        adapter=config.adapter,
+        device=device,
+        dtype=getattr(torch, config.dtype),
+        text_tokens=config.text_tokens,
+        resolution=config.resolution,
+        guidance=config.guidance,
+        negative_prompt=config.negative_prompt,
+        revision=config.revision,
+        t5=config.t5,
+        gradient_checkpointing=config.gradient_checkpointing,
+        seed=seed,
+    )
+
+
+def check_policy(config: PolicyConfig) -> None:
+    """Check what can be known from the model's small configuration files, before any weight is read.
+
+    Raises ModelError for a model that cannot be found, ConfigError for one that cannot be used as asked.
+    """
+    source = ModelSource.find(config.name, config.revision)
+    with _quiet_loading():
+        family = find("models", source.pipeline_class)
+    problems = family.problems(source, config.resolution)
+    if problems:
+        raise ConfigError(config.name, problems)
+
+
+def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:
+    """Shape (C, h, w) of the configured model's latents, before any weight is read. Raises as check_policy."""
+    check_policy(config)
+    source = ModelSource.find(config.name, config.revision)
+    return find("models", source.pipeline_class).latent_shape_of(source, config.resolution)
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Switch the libraries' loading bars and notices (such as that torchvision is missing) off, and back on."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    were_on = [library.is_progress_bar_enabled() for library in libraries]
+    verbosities = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for library, was_on, verbosity in zip(libraries, were_on, verbosities, strict=True):
+            library.set_verbosity(verbosity)
+            if was_on:
+                library.enable_progress_bar()

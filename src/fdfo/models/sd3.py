@@ -1,0 +1,246 @@
+"""Stable Diffusion 3 and 3.5 (arXiv:2403.03206) as a policy, over diffusers' own pipeline.
+
+B samples, P prompts, [C, h, w] latent at network scale, [H, W] pixels.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
+from torch import Tensor
+from torch.nn import Parameter
+
+from fdfo.errors import ModelError
+from fdfo.flow.grid import shifted_grid
+from fdfo.flow.guidance import guided
+from fdfo.interfaces import Weights
+from fdfo.models.source import ModelSource
+from fdfo.models.weights import TrainableWeights
+from fdfo.records import Conditioning
+
+LORA_TARGETS = tuple(
+    f"attn.{name}"
+    for name in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+)
+"""Attention projections of both streams; the second attention of SD3.5-Medium (attn2) is not a target (reference)."""
+
+CACHED_PROMPTS = 4096
+"""Encoded prompts kept in host memory, least recently used first out; 2.7 MB each for SD3.5 with 128 T5 tokens."""
+
+ENCODE_BATCH = 32
+"""Prompts encoded at a time."""
+
+
+@dataclass
+class NetworkUse:
+    """Network evaluations of this process, in rows of its batch; a guided velocity takes two."""
+
+    forward: int = 0
+    """Without gradient."""
+    trained: int = 0
+    """With gradient: forward and backward."""
+
+
+class SD3Policy:
+    """A StableDiffusion3Pipeline as a velocity field with trainable weights; see fdfo.interfaces.Policy."""
+
+    def __init__(
+        self,
+        pipeline: StableDiffusion3Pipeline,
+        *,
+        device: torch.device,
+        text_tokens: int,
+        resolution: tuple[int, int],
+        guidance: float,
+        negative_prompt: str,
+    ):
+        self.pipeline = pipeline
+        self.device = device
+        self.text_tokens = text_tokens
+        self.resolution = resolution
+        self.guidance = guidance
+        self.negative_prompt = negative_prompt
+        self.dtype: torch.dtype = (
+            pipeline.transformer.dtype
+        )  # that of the computation; full training keeps float32 weights
+        factor = pipeline.vae_scale_factor
+        self.latent_shape = (int(pipeline.vae.config.latent_channels), resolution[0] // factor, resolution[1] // factor)
+        self._use = NetworkUse()
+        self.weights = TrainableWeights(pipeline.transformer.to(device), LORA_TARGETS)
+        self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
+        self._text_encoders = [
+            encoder.requires_grad_(False).eval()
+            for encoder in (pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3)
+            if encoder is not None
+        ]
+        self._encoded: OrderedDict[str, Conditioning] = OrderedDict()
+
+    @classmethod
+    def from_source(
+        cls,
+        source: ModelSource,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        text_tokens: int,
+        resolution: tuple[int, int] | None,
+        guidance: float,
+        negative_prompt: str,
+        t5: bool,
+    ) -> "SD3Policy":
+        """Load the pipeline; safetensors only. Raises ModelError."""
+        resolution = resolution or _native_resolution(source)
+        problems = cls.problems(source, resolution)
+        if problems:
+            raise ModelError(f"{source.name}: " + "; ".join(problems))
+        without_t5: dict[str, Any] = {} if t5 else {"text_encoder_3": None, "tokenizer_3": None}
+        try:
+            pipeline = StableDiffusion3Pipeline.from_pretrained(
+                source.location, revision=source.revision, dtype=dtype, use_safetensors=True, **without_t5
+            )
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{source.name}: cannot be loaded: {error}") from error
+        return cls(
+            pipeline,
+            device=device,
+            text_tokens=text_tokens,
+            resolution=resolution,
+            guidance=guidance,
+            negative_prompt=negative_prompt,
+        )
+
+    @staticmethod
+    def problems(source: ModelSource, resolution: tuple[int, int]) -> list[str]:
+        """What keeps this model from being used at (height, width), from its small configuration files alone."""
+        transformer = source.component_config("transformer")
+        factor = _vae_factor(source)
+        unit = factor * int(transformer["patch_size"])
+        largest = int(transformer["pos_embed_max_size"]) * unit
+        found = []
+        for name, size in zip(("height", "width"), resolution, strict=True):
+            if size % unit:
+                down, up = size // unit * unit, -(-size // unit) * unit
+                found.append(f"policy.resolution: {name} {size} is not a multiple of {unit}; use {down or up} or {up}")
+            elif size > largest:
+                found.append(f"policy.resolution: {name} {size} exceeds the model's largest, {largest}")
+        scheduler = source.component_config("scheduler", "scheduler_config.json")
+        if scheduler.get("use_dynamic_shifting") or scheduler.get("use_karras_sigmas"):
+            found.append("its scheduler uses another time grid than the Stable Diffusion 3 family")
+        return found
+
+    @staticmethod
+    def latent_shape_of(source: ModelSource, resolution: tuple[int, int]) -> tuple[int, int, int]:
+        """Shape (C, h, w) of a latent at (height, width), from the small configuration files alone."""
+        factor = _vae_factor(source)
+        channels = int(source.component_config("vae")["latent_channels"])
+        return channels, resolution[0] // factor, resolution[1] // factor
+
+    # ---- prompts ----
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Encode prompts [P] as the pipeline does; each text once, then from host memory. Rows on `device`."""
+        wanted = dict.fromkeys(prompts)
+        missing = [text for text in wanted if text not in self._encoded]
+        if missing:
+            self._place_text_encoders(self.device)
+            for start in range(0, len(missing), ENCODE_BATCH):
+                self._encode_batch(missing[start : start + ENCODE_BATCH])
+            self._place_text_encoders(torch.device("cpu"))
+        rows = []
+        for text in prompts:
+            self._encoded.move_to_end(text)
+            rows.append(self._encoded[text])
+        while len(self._encoded) > max(CACHED_PROMPTS, len(wanted)):
+            self._encoded.popitem(last=False)
+        return Conditioning.cat(rows).to(self.device)
+
+    def _encode_batch(self, texts: list[str]) -> None:
+        # The pipeline warns of texts beyond CLIP's 77 tokens; T5 reads on, so this is not worth a line a prompt.
+        tokens, _, pooled, _ = self.pipeline.encode_prompt(
+            prompt=texts,
+            prompt_2=texts,
+            prompt_3=texts,
+            device=self.device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.text_tokens,
+        )
+        assert tokens is not None and pooled is not None
+        for i, text in enumerate(texts):
+            self._encoded[text] = Conditioning(tokens=tokens[i : i + 1].cpu(), pooled=pooled[i : i + 1].cpu())
+
+    def _place_text_encoders(self, device: torch.device) -> None:
+        for encoder in self._text_encoders:
+            encoder.to(device)
+
+    # ---- the flow ----
+
+    def velocity(self, x: Tensor, t: float | Tensor, cond: Conditioning, *, weights: Weights = "current") -> Tensor:
+        """Guided velocity [B, C, h, w], float32, of states x [B, C, h, w] at time t (a number or [B])."""
+        times = torch.as_tensor(t, dtype=torch.float32, device=x.device).expand(len(x))
+        if self.guidance == 1:
+            return self._network(x, times, cond, weights)
+        negative = self.encode([self.negative_prompt])[[0] * len(x)]
+        both = self._network(torch.cat([x, x]), times.repeat(2), Conditioning.cat([negative, cond]), weights)
+        return guided(*both.chunk(2), scale=self.guidance)
+
+    def _network(self, x: Tensor, times: Tensor, cond: Conditioning, weights: Weights) -> Tensor:
+        """Velocity [B, C, h, w] without guidance, counted."""
+        if torch.is_grad_enabled():
+            self._use.trained += len(x)
+        else:
+            self._use.forward += len(x)
+        mixed = self.weights.kind == "full" and self.dtype != torch.float32
+        with self.weights.use(weights) as network, torch.autocast(self.device.type, self.dtype, enabled=mixed):
+            (v,) = network(
+                hidden_states=x.to(self.dtype),
+                timestep=times * self.pipeline.scheduler.config.num_train_timesteps,
+                encoder_hidden_states=cond.tokens.to(self.dtype),
+                pooled_projections=cond.pooled.to(self.dtype),
+                return_dict=False,
+            )
+        return v.float()
+
+    def take_use(self) -> NetworkUse:
+        """Network evaluations since the last call."""
+        taken, self._use = self._use, NetworkUse()
+        return taken
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1], float32, of clean latents [B, C, h, w]; differentiable."""
+        config: Any = self._vae.config
+        latents = x0 / config.scaling_factor + config.shift_factor
+        images: Tensor = self._vae.decode(latents.to(self._vae.dtype), return_dict=False)[0]
+        return (images.float() / 2 + 0.5).clamp(0, 1)
+
+    def grid(self, steps: int) -> Tensor:
+        """Times [steps + 1] of the pipeline's own scheduler."""
+        config = self.pipeline.scheduler.config
+        return shifted_grid(steps, float(config.shift), int(config.num_train_timesteps))
+
+    def save_lora(self, folder: Path) -> None:
+        """Write the trained adapter as a LoRA file that diffusers and ComfyUI read."""
+        StableDiffusion3Pipeline.save_lora_weights(folder, transformer_lora_layers=self.weights.diffusers_lora())
+
+    def save_merged(self, folder: Path) -> None:
+        """Write the whole pipeline with the trained weights inside; the policy cannot be trained afterwards."""
+        self.pipeline.transformer = self.weights.merged()
+        self.pipeline.save_pretrained(folder)
+
+    def trainable(self) -> list[Parameter]:
+        """Parameters that the optimizer changes."""
+        return list(self.weights.named().values())
+
+
+def _vae_factor(source: ModelSource) -> int:
+    """Pixels per latent element along each side."""
+    return 2 ** (len(source.component_config("vae")["block_out_channels"]) - 1)
+
+
+def _native_resolution(source: ModelSource) -> tuple[int, int]:
+    side = int(source.component_config("transformer")["sample_size"]) * _vae_factor(source)
+    return side, side

@@ -1,0 +1,91 @@
+"""Where a pipeline's files are: the embedded folder, a local folder, or the hub."""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fdfo.errors import ModelError
+from fdfo.models.known import KNOWN
+
+EMBEDDED = {"shapes": "assets/pipeline"}
+"""Names of the pipelines that ship inside the package, under fdfo/shapes."""
+
+EMBEDDED_TEXT_TOKENS = 1
+"""T5 tokens that the embedded pipelines were trained with (zeros)."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A diffusers pipeline that has been found, but not loaded."""
+
+    name: str
+    location: str
+    """Local folder or hub id, as `from_pretrained` takes it."""
+    revision: str | None
+    is_embedded: bool
+    pipeline_class: str
+
+    @staticmethod
+    def find(name: str, revision: str | None = None) -> "ModelSource":
+        """Look a model up and read its model_index.json. Raises ModelError with the fix."""
+        is_embedded = name in EMBEDDED
+        location = str(files("fdfo") / "shapes" / EMBEDDED[name]) if is_embedded else name
+        index = _read_json(name, location, revision, "model_index.json")
+        return ModelSource(name, location, revision, is_embedded, str(index.get("_class_name", "unknown pipeline")))
+
+    def component_config(self, component: str, file: str = "config.json") -> dict[str, Any]:
+        """The small JSON configuration of one component, such as `vae`."""
+        return _read_json(self.name, self.location, self.revision, f"{component}/{file}")
+
+
+def _read_json(name: str, location: str, revision: str | None, file: str) -> dict[str, Any]:
+    if name in KNOWN and revision is None and not Path(location).is_dir():
+        return KNOWN[name][file]
+    path = Path(location) / file if Path(location).is_dir() else Path(_download(name, revision, file))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{name}: the folder has no {file}; expected a diffusers pipeline folder") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{name}: {file} is not valid JSON ({error}); download the model again") from None
+    return content
+
+
+def _download(name: str, revision: str | None, file: str) -> str:
+    """Fetch one small file of a hub id into the cache."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return hf_hub_download(name, file, revision=revision)
+    except HFValidationError:
+        raise ModelError(
+            f"{name}: no such folder, and not a hub id; use shapes, a pipeline folder or OWNER/NAME"
+        ) from None
+    except GatedRepoError:
+        raise ModelError(
+            f"{name}: access is gated; accept its licence on its hub page, then run `hf auth login`"
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(f"{name}: no such folder or hub id (a private one needs `hf auth login`)") from None
+    except RevisionNotFoundError:
+        raise ModelError(f"{name}: no revision {revision!r}") from None
+    except LocalEntryNotFoundError:
+        raise ModelError(
+            f"{name}: no such folder, not in the local cache, and the hub cannot be reached; "
+            "check the connection, or download the model elsewhere and give its folder"
+        ) from None
+    except EntryNotFoundError:
+        raise ModelError(f"{name}: has no {file}; expected a diffusers pipeline") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"{name}: the hub does not answer ({type(error).__name__}); try again later") from None

@@ -1,0 +1,163 @@
+"""Checkpoints: folders that are complete or do not count.
+
+checkpoints/epoch-0000020/ holds the adapter, optimizer.safetensors, state.json and, written last, complete.json with
+the digest of every other file. A checkpoint that is incomplete or was changed is passed over for the one before.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fdfo.errors import CheckpointError
+from fdfo.files import sync_tree, write_atomically, write_json
+from fdfo.models.weights import EMA_FILE, TrainableWeights
+
+COMPLETE = "complete.json"
+
+
+@dataclass
+class Progress:
+    """How far a run has come, over all processes; everything that is not a tensor."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    updates: int = 0
+    images: int = 0
+    """Images scored for training."""
+    forwards: int = 0
+    """Network evaluations without gradient, in rows, evaluation not counted."""
+    trained: int = 0
+    """Network evaluations with gradient (forward and backward), in rows."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall-clock seconds by phase."""
+    best_metric: float | None = None
+    best_epoch: int | None = None
+    evaluations_since_best: int = 0
+
+
+@dataclass
+class State:
+    """All that determines the rest of a run; tensors on the CPU."""
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    ema: dict[str, Tensor] | None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors on the CPU, `<parameter>/<entry>`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{names[index]}/{entry}": value.detach().cpu().clone()
+        for index, entries in state.items()
+        for entry, value in entries.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors of `optimizer_tensors` back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, _, entry = key.rpartition("/")
+        state.setdefault(names.index(name), {})[entry] = value.clone()
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Path:
+    """Write checkpoints/epoch-N below the run folder. Raises CheckpointError, leaving earlier ones as they were."""
+    name = f"epoch-{state.progress.epoch:07d}"
+    final, temporary = folder / name, folder / f".{name}.tmp"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        weights.save(temporary, state.weights)
+        save_file(state.optimizer, temporary / "optimizer.safetensors")
+        if state.ema is not None:
+            save_file(state.ema, temporary / EMA_FILE)
+        write_json(temporary / "state.json", asdict(state.progress))
+        write_json(temporary / COMPLETE, {path.name: _digest(path) for path in sorted(temporary.iterdir())})
+        sync_tree(temporary)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        write_atomically(folder / "latest", name + "\n")
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(
+            f"cannot save {final}: {error.strerror or error}; earlier checkpoints are untouched. "
+            "Free some space or mend the permissions, then repeat the command to continue"
+        ) from error
+    return final
+
+
+def load_latest(folder: Path, weights: TrainableWeights) -> tuple[State | None, list[str]]:
+    """The state of the newest sound checkpoint, or None, and a line for every one that was passed over."""
+    complaints = []
+    for path in sorted(folder.glob("epoch-*"), reverse=True):
+        problem = _problem(path)
+        if problem is None:
+            return _load(path, weights), complaints
+        complaints.append(f"checkpoint {path.name} is not sound ({problem}); falling back to the one before")
+    return None, complaints
+
+
+def latest_checkpoint(run: Path, which: str = "latest") -> Path:
+    """Folder of a run's `latest` or `best` sound checkpoint. Raises CheckpointError."""
+    folder = run / "checkpoints"
+    pointer = folder / which
+    if pointer.is_file():
+        path = folder / pointer.read_text(encoding="utf-8").strip()
+        if _problem(path) is None:
+            return path
+    for path in sorted(folder.glob("epoch-*"), reverse=True):
+        if _problem(path) is None:
+            return path
+    raise CheckpointError(f"{run}: no complete checkpoint; expected the folder of a run that has saved one")
+
+
+def prune(folder: Path, keep: int, keep_every: int | None) -> None:
+    """Remove all but the latest `keep`, the best, and multiples of `keep_every`."""
+    best = (folder / "best").read_text(encoding="utf-8").strip() if (folder / "best").is_file() else None
+    for path in sorted(folder.glob("epoch-*"))[:-keep]:
+        epoch = int(path.name.removeprefix("epoch-"))
+        if path.name != best and not (keep_every and epoch % keep_every == 0):
+            shutil.rmtree(path)
+
+
+def _load(path: Path, weights: TrainableWeights) -> State:
+    ema = path / EMA_FILE
+    return State(
+        progress=Progress(**_read_json(path / "state.json")),
+        weights=weights.read(path),
+        optimizer=load_file(path / "optimizer.safetensors"),
+        ema=load_file(ema) if ema.is_file() else None,
+    )
+
+
+def _problem(path: Path) -> str | None:
+    """Why a checkpoint folder cannot be used, or None."""
+    if not (path / COMPLETE).is_file():
+        return "it was not finished"
+    try:
+        digests = _read_json(path / COMPLETE)
+        changed = [name for name, digest in digests.items() if _digest(path / name) != digest]
+    except (OSError, ValueError) as error:
+        return f"unreadable: {error}"
+    return f"{', '.join(changed)} changed after it was written" if changed else None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

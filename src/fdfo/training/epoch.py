@@ -1,0 +1,188 @@
+"""One epoch of any method: sample, score, credit, update."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from fdfo.config.tree import Config
+from fdfo.errors import RewardError
+from fdfo.flow.noise import NoiseStreams
+from fdfo.interfaces import Method
+from fdfo.records import Items, Prompt, Rollout, Scores, move
+from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.batching import deal, micro_batches
+from fdfo.training.distributed import Team
+from fdfo.training.ema import update_average
+from fdfo.training.interrupt import StopRequest
+from fdfo.training.phases import Phases
+
+MAX_SKIPPED_UPDATES = 3
+"""Updates in a row whose gradient is not finite before the run stops."""
+
+
+if TYPE_CHECKING:
+    from fdfo.models.sd3 import SD3Policy
+
+
+@dataclass
+class Trainer:
+    """What an epoch needs; built once a run."""
+
+    config: Config
+    team: Team
+    policy: "SD3Policy"
+    method: Method
+    reward: WeightedSum
+    optimizer: torch.optim.Optimizer
+    phases: Phases
+    stop: StopRequest
+    sample_batch: int
+    micro_batch: int
+    ema: dict[str, Tensor] | None = None
+    skipped_updates: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """Scored samples of this process, and the numbers of all processes."""
+
+    rollouts: Sequence[Rollout]
+    scores: Sequence[Scores]
+    pairs: Tensor  # [n, group, 3, H, W] uint8 images of the first groups
+    metrics: Mapping[str, float]
+
+
+def sample(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
+    """Sample and score this process's prompts; keep the images of the first `shown` groups."""
+    with trainer.phases("encode"):
+        trainer.policy.encode([prompt.text for prompt in prompts])
+    rollouts, scores, pictures = [], [], []
+    for start in range(0, len(prompts), trainer.sample_batch):
+        trainer.stop.check()
+        with trainer.phases("sample"):
+            rollout = trainer.method.rollout(trainer.policy, prompts[start : start + trainer.sample_batch], noise)
+        images, scored = score(trainer, rollout)
+        groups = images.unflatten(0, (-1, rollout.group_size))
+        pictures.append((groups[: max(0, shown - start)].cpu() * 255).round().to(torch.uint8))
+        rollouts.append(move(rollout, "cpu"))
+        scores.append(scored)
+    metrics, batch_mean = _score_metrics(trainer, scores)
+    _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
+    scores = [replace(part, batch_mean=batch_mean) for part in scores]
+    return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
+
+
+def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Scores]:
+    """Decode and score the endpoints of a rollout: images [B, 3, H, W] and scores on the CPU."""
+    owners = rollout.sample_prompts
+    texts, metadata = [prompt.text for prompt in owners], [prompt.metadata for prompt in owners]
+    wants_gradient = trainer.method.needs_score_gradient
+    with torch.set_grad_enabled(wants_gradient):
+        x0 = rollout.x0.detach().requires_grad_(wants_gradient)
+        with trainer.phases("decode"):
+            images = trainer.policy.decode(x0)
+        with trainer.phases("score"):
+            components = trainer.reward.components(images, texts, metadata)
+            total = trainer.reward.total(components)
+            gradient = torch.autograd.grad(total.nansum(), x0)[0].cpu() if wants_gradient else None
+    components = {name: values.detach().float().cpu() for name, values in components.items()}
+    return images.detach(), Scores(
+        total=total.detach().float().cpu(), components=components, batch_mean=float("nan"), gradient=gradient
+    )
+
+
+def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> tuple[dict[str, float], float]:
+    """Numbers of all processes: means, spread within groups, failures; and the mean of all valid totals.
+
+    Gathered in order of rank, which is the order of the prompts: the same for any process count.
+    """
+    names = list(scores[0].components)
+    own = torch.cat([torch.stack([part.total, *(part.components[n] for n in names)], 1) for part in scores])
+    table = trainer.team.gather_rows(own.double())  # [B of all, 1 + components]
+    total = table[:, 0]
+    groups = total.reshape(-1, trainer.method.group_size)
+    spread = groups[groups.isfinite().all(1)].std(1, correction=0)
+    finite = total[total.isfinite()]
+    metrics = {
+        "reward": float(finite.mean()),
+        "reward_std": float(finite.std(correction=0)),
+        "group_spread": float(spread.square().mean().sqrt()),
+        "images": float(len(total)),
+        "failed": float(len(total) - len(finite)),
+        "dropped_groups": float((~groups.isfinite().all(1)).sum()),
+        **{f"score/{name}": float(table[:, i + 1].nanmean()) for i, name in enumerate(names)},
+    }
+    return metrics, metrics["reward"]
+
+
+def _stop_if_too_many_failed(
+    trainer: Trainer, rollouts: Sequence[Rollout], scores: Sequence[Scores], metrics: Mapping[str, float]
+) -> None:
+    share, allowed = metrics["failed"] / metrics["images"], trainer.config.train.max_failed_share
+    if share <= allowed and metrics["dropped_groups"] * trainer.method.group_size < metrics["images"]:
+        return
+    failed = [
+        (prompt.text, [name for name, values in part.components.items() if not values[i].isfinite()])
+        for rollout, part in zip(rollouts, scores, strict=True)
+        for i, prompt in enumerate(rollout.sample_prompts)
+        if not part.total[i].isfinite()
+    ]
+    examples = "; ".join(f"{', '.join(names)} on {text[:80]!r}" for text, names in failed[:3])
+    raise RewardError(
+        f"{metrics['failed']:.0f} of {metrics['images']:.0f} scores failed, more than "
+        f"train.max_failed_share={allowed} allows or too many to train on; for example: {examples}"
+    )
+
+
+def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
+    """Credit the samples and take the epoch's optimizer steps; the metrics of each."""
+    credited = zip(sampled.rollouts, sampled.scores, strict=True)
+    items = Items.cat([trainer.method.credit(rollout, scores) for rollout, scores in credited])
+    updates = trainer.config.optim.updates_per_epoch
+    dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
+    return [_one_update(trainer, items, rows) for rows in dealt]
+
+
+def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Gradients of all micro-batches and processes, then one optimizer step if they are finite."""
+    parameters = trainer.policy.trainable()
+    (count,) = trainer.team.sum([len(rows[0])])
+    sums: dict[str, Tensor] = {}
+    trainer.optimizer.zero_grad(set_to_none=True)
+    for samples, times in micro_batches(rows, trainer.micro_batch):
+        output = trainer.method.loss(
+            trainer.policy, items.rows(samples, times).to(trainer.policy.device), trainer.reward
+        )
+        (output.losses.sum() / count).backward()
+        for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
+            sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + values.double().sum().cpu()
+        trainer.stop.check()
+    trainer.team.sum_gradients(parameters)
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = float(get_total_norm(gradients))
+    stepped = norm == norm and norm != float("inf")
+    if stepped:
+        limit = trainer.config.optim.max_grad_norm
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
+        trainer.optimizer.step()
+        if trainer.ema is not None:
+            assert trainer.config.optim.ema is not None
+            update_average(trainer.ema, trainer.policy.weights.named(), trainer.config.optim.ema)
+    _count_skipped(trainer, stepped)
+    names = ("loss", *trainer.method.metrics)
+    totals = trainer.team.sum([float(sums.get(name, 0.0)) for name in names])
+    means = {name: total / count for name, total in zip(names, totals, strict=True)}
+    return {**means, "gradient_norm": norm, "skipped": float(not stepped)}
+
+
+def _count_skipped(trainer: Trainer, stepped: bool) -> None:
+    trainer.skipped_updates = 0 if stepped else trainer.skipped_updates + 1
+    if trainer.skipped_updates >= MAX_SKIPPED_UPDATES:
+        raise RewardError(
+            f"the gradient was not finite in {MAX_SKIPPED_UPDATES} updates in a row; the weights are unchanged since. "
+            "Lower optim.lr, or look for extreme scores in metrics.jsonl"
+        )

@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM: finish the piece of work at hand, save, and say how to continue."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(Exception):
+    """The user or the system asked the run to stop; carries the signal number."""
+
+    def __init__(self, signal_number: int):
+        self.signal_number = signal_number
+        super().__init__(signal.Signals(signal_number).name)
+
+
+class StopRequest:
+    """Remembers the first signal; a second one acts at once, as without this class."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    def check(self) -> None:
+        """Raise Interrupted if a stop was asked for; called where stopping is harmless."""
+        if self.signal_number is not None:
+            raise Interrupted(self.signal_number)
+
+    def receive(self, signal_number: int, frame: FrameType | None) -> None:
+        """Signal handler."""
+        self.signal_number = signal_number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Catch SIGINT and SIGTERM while a run is going; restores the handlers. Only in the main thread."""
+    request = StopRequest()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, request.receive) for number in signals]
+    except ValueError:  # not the main thread: the embedding program handles signals
+        yield request
+        return
+    try:
+        yield request
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,72 @@
+"""Evaluation inside a run: the same prompts and seeds every time, shared out over the processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fdfo.evaluation.diversity import pixel_features
+from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
+from fdfo.records import Prompt
+from fdfo.rewards.features import image_features
+from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.batching import share
+from fdfo.training.epoch import Trainer
+
+SHOWN_PROMPTS = 24
+"""Evaluation prompts whose pictures are kept."""
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Held-out prompts and the scores that are not trained on."""
+
+    prompts: Sequence[Prompt]
+    unseen: WeightedSum
+
+    @property
+    def shown(self) -> list[int]:
+        """Numbers of the prompts whose pictures are kept, spread evenly."""
+        count = len(self.prompts)
+        return sorted({i * count // SHOWN_PROMPTS for i in range(SHOWN_PROMPTS)})
+
+    def judge(self, trainer: Trainer, epoch: int) -> tuple[Evaluation, Tensor]:
+        """The evaluation of the current (or averaged) weights, and the shown pictures [n, 3, H, W] uint8."""
+        settings, team = trainer.config.eval, trainer.team
+
+        def scores(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+            texts, metadata = [prompt.text for prompt in prompts], [prompt.metadata for prompt in prompts]
+            components = trainer.reward.components(images, texts, metadata)
+            unseen = self.unseen.components(images, texts, metadata)
+            return {"reward": trainer.reward.total(components), **components, **unseen}
+
+        judged = judge_prompts(
+            trainer.policy,
+            self.prompts[share(len(self.prompts), team.rank, team.size)],
+            scores,
+            steps=settings.steps,
+            images_per_prompt=settings.images_per_prompt,
+            features=image_features(self.unseen) or image_features(trainer.reward) or pixel_features,
+            shown=frozenset(self.shown),
+            weights="current" if trainer.ema is None else "ema",
+            batch=trainer.sample_batch,
+        )
+        trainer.policy.take_use()  # evaluation is not part of the cost of training
+        together = Judged(
+            scores={name: team.gather_rows(values) for name, values in judged.scores.items()},
+            features=team.gather_rows(judged.features),
+            velocity_rms=team.gather_rows(judged.velocity_rms),
+            pictures=team.gather_rows(judged.pictures),
+        )
+        evaluation = evaluation_of(
+            epoch, self.prompts, together, steps=settings.steps, images_per_prompt=settings.images_per_prompt
+        )
+        return evaluation, together.pictures
+
+
+def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
+    """Load the unseen scores. Raises RewardError."""
+    unseen = WeightedSum(trainer.config.eval.rewards)
+    unseen.load(trainer.team.device, getattr(torch, trainer.config.policy.dtype))
+    return Jury(prompts, unseen)

@@ -1,0 +1,41 @@
+"""Where the time goes: seconds by phase."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+PHASES = ("encode", "sample", "decode", "score", "train", "evaluate", "save")
+
+
+class Phases:
+    """Adds up wall-clock seconds by phase; waits for the device at the end of each."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self.seconds[name] += time.monotonic() - start
+
+    def take(self) -> dict[str, float]:
+        """Seconds since the last call, by phase."""
+        taken, self.seconds = self.seconds, dict.fromkeys(PHASES, 0.0)
+        return taken
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Peak memory so far: of the device for CUDA, of this process otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux reports KiB

@@ -1,0 +1,83 @@
+"""From a configuration to the things that an epoch needs."""
+
+from pathlib import Path
+
+import torch
+
+from fdfo.config.tree import Config
+from fdfo.errors import ConfigError
+from fdfo.models.load import policy_from_config
+from fdfo.plugins import find
+from fdfo.prompts import load_prompts
+from fdfo.prompts.source import ListSource, evenly_spread
+from fdfo.records import Prompt
+from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.distributed import Team
+from fdfo.training.epoch import Trainer
+from fdfo.training.folder import RunFolder, next_run_number
+from fdfo.training.interrupt import StopRequest
+from fdfo.training.phases import Phases
+
+AUTO_BATCH = {"cpu": (128, 64), "cuda": (16, 8)}
+"""Rows of a micro-batch and prompts of a sampling batch, where the configuration says auto."""
+
+
+def run_folder(config: Config, run_dir: str | Path | None, team: Team) -> RunFolder:
+    """The given folder, or the next numbered one below `runs/`; created, or checked to hold this configuration."""
+    if run_dir is None:
+        root = Path("runs")
+        (number,) = team.sum([next_run_number(root) if team.is_main else 0])
+        run_dir = root / f"{int(number):05d}-{config.method.name}-{Path(config.policy.name).name}"  # type: ignore[attr-defined]
+    folder = RunFolder(Path(run_dir))
+    if team.is_main:
+        folder.prepare(config)
+    team.wait()
+    return folder
+
+
+def training_prompts(config: Config, team: Team) -> ListSource:
+    """The source of training prompts. Raises PromptError, or ConfigError when a process would get none."""
+    _check_share("prompts.pairs_per_epoch", config.prompts.pairs_per_epoch, team)
+    return ListSource(load_prompts(config.prompts.path, config.prompts.name), config.train.seed)
+
+
+def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
+    """The evaluation prompts, spread evenly over their list. Raises as `training_prompts`."""
+    prompts = evenly_spread(load_prompts(config.prompts.eval_path, config.prompts.eval_name), config.eval.prompts)
+    _check_share("eval.prompts", len(prompts), team)
+    return prompts
+
+
+def _check_share(key: str, count: int, team: Team) -> None:
+    if count < team.size:
+        raise ConfigError(key, [f"{count} prompts do not go round {team.size} processes; use at least {team.size}"])
+
+
+def build_trainer(config: Config, team: Team, stop: StopRequest) -> Trainer:
+    """Load the policy and the trained reward. Raises ModelError, RewardError or ConfigError."""
+    reward = WeightedSum(config.reward)
+    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    if method.needs_score_gradient and not reward.differentiable:
+        raise ConfigError("reward", ["this method needs the score's gradient; choose scores that are differentiable"])
+    policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
+    reward.load(team.device, getattr(torch, config.policy.dtype))
+    optimizer = torch.optim.AdamW(
+        policy.trainable(), lr=config.optim.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay
+    )
+    ema = None
+    if config.optim.ema is not None:
+        ema = policy.weights.snapshots["ema"] = policy.weights.copy()
+    micro_batch, sample_batch = AUTO_BATCH[team.device.type]
+    return Trainer(
+        config=config,
+        team=team,
+        policy=policy,
+        method=method,
+        reward=reward,
+        optimizer=optimizer,
+        phases=Phases(team.device),
+        stop=stop,
+        micro_batch=micro_batch if config.train.micro_batch == "auto" else config.train.micro_batch,
+        sample_batch=sample_batch if config.train.sample_batch == "auto" else config.train.sample_batch,
+        ema=ema,
+    )

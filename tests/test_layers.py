@@ -1,0 +1,109 @@
+"""Who may import whom, what an import may do, and that every configuration field has a reader."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+SOURCE = Path(__file__).parents[1] / "src" / "fdfo"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+ALLOWED = {  # top-level packages of fdfo that a package may import, beside itself and fdfo.errors
+    "flow": set(),
+    "objectives": set(),
+    "records": set(),
+    "files": set(),
+    "plugins": set(),
+    "interfaces": {"flow", "records"},
+    "config": {"plugins"},
+    "methods": {"flow", "objectives", "records", "interfaces", "config"},
+    "models": {"flow", "records", "interfaces", "config", "plugins"},
+    "rewards": {"records", "interfaces", "config", "plugins", "shapes"},
+    "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
+    "shapes": {"records", "interfaces", "files"},
+    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files"},
+}
+ONLY_IN = {"diffusers": {"models", "shapes"}, "peft": {"models"}, "accelerate": {"training"}}
+PURE = {"flow": {"torch", "numpy"}, "objectives": {"torch"}}
+
+
+def package(path):
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(path, top_level_only=False):
+    """Dotted names of everything a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_follow_the_layers(path):
+    own = package(path)
+    for name in imported(path):
+        root, *rest = name.split(".")
+        if root == "fdfo" and rest:
+            fits = own not in ALLOWED or rest[0] in ALLOWED[own] | {own, "errors"}
+            assert fits, f"{own} must not import fdfo.{rest[0]}"
+        if root in ONLY_IN:
+            assert own in ONLY_IN[root], f"{root} belongs to {ONLY_IN[root]}"
+        if own in PURE and root not in sys.stdlib_module_names:
+            assert root in PURE[own] | {"fdfo"}, f"{own} is pure mathematics and must not import {root}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if package(p) == "config"], ids=lambda p: p.name)
+def test_the_configuration_does_not_import_torch(path):
+    assert not {name.split(".")[0] for name in imported(path)} & {"torch", "diffusers", "transformers"}
+
+
+def test_importing_fdfo_loads_nothing_heavy():
+    code = "import sys, fdfo; print(sorted({'torch', 'pydantic', 'numpy', 'rich', 'typer'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def sections(cls):
+    yield cls
+    for sub in cls.__subclasses__():
+        yield from sections(sub)
+
+
+def test_every_configuration_field_is_read_somewhere():
+    from fdfo.config import tree
+    from fdfo.config.section import Section
+    from fdfo.plugins import BUILT_IN, find
+
+    assert issubclass(tree.Config, BaseModel)
+    for name in BUILT_IN["methods"]:
+        find("methods", name)
+    read = {
+        node.attr
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    ours = [cls for cls in sections(Section) if cls.__module__.startswith("fdfo.")]
+    unread = [f"{cls.__name__}.{name}" for cls in ours for name in cls.model_fields if name not in read]
+    assert len(ours) > 8
+    assert unread == []
+
+
+def test_files_and_functions_stay_small():
+    long_files = [str(p) for p in FILES if len(p.read_text(encoding="utf-8").splitlines()) > 330]
+    assert long_files == []
+    long_functions = [
+        f"{path.name}:{node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 75
+    ]
+    assert long_functions == []

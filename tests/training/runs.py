@@ -1,0 +1,67 @@
+"""Small real runs on the embedded model, for tests of the loop."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from fdfo.config.load import load_config
+from fdfo.training.run import train
+
+TINY = (
+    "method.steps=3",
+    "prompts.pairs_per_epoch=5",
+    "train.epochs=3",
+    "optim.updates_per_epoch=3",
+    "eval.prompts=4",
+    "eval.every=3",
+    "eval.steps=2",
+)
+"""shapes-smoke (LoRA, EMA, contrastive score) made smaller still: 5 pairs, so that two processes share unevenly."""
+
+
+def run(folder: Path, *overrides: str, recipe: str = "shapes-smoke") -> Path:
+    """Train in this process."""
+    return train(load_config(recipe, [*TINY, *overrides]), folder)
+
+
+def command(folder: Path, *overrides: str, processes: int = 1) -> subprocess.Popen:
+    """Start a training command in processes of its own, one thread each."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    arguments = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "fdfo",
+        "train",
+        "shapes-smoke",
+        *TINY,
+        *overrides,
+        "--run",
+        str(folder),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen) -> str:
+    """Wait for success; the output."""
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def adapter(folder: Path, epoch: int | None = None) -> dict[str, torch.Tensor]:
+    """Adapter weights of an epoch's checkpoint, the latest by default."""
+    pattern = "epoch-*" if epoch is None else f"epoch-{epoch:07d}"
+    return load_file(sorted((folder / "checkpoints").glob(pattern))[-1] / "adapter_model.safetensors")
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    """Largest absolute difference between the adapters of two runs."""
+    a, b = adapter(first), adapter(second)
+    assert a.keys() == b.keys()
+    return max(float((a[name] - b[name]).abs().max()) for name in a)

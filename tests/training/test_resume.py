@@ -1,0 +1,136 @@
+"""A run that was killed, stopped or broken continues to the same weights, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+import torch
+
+from fdfo.config.load import load_config
+from fdfo.errors import CheckpointError, ConfigError
+from fdfo.evaluation.runs import read_events
+from fdfo.training.run import train
+from tests.training.runs import TINY, adapter, command, finish, run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A whole run in a process of its own, with one thread, as the disturbed ones have."""
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    finish(command(folder))
+    return folder
+
+
+def same(first, second):
+    a, b = adapter(first), adapter(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def without_times(events):
+    drop = {"seconds", "peak_memory_gib"}
+    return [{key: value for key, value in event.items() if key not in drop} for event in events]
+
+
+def start_and_wait_for(folder, line):
+    process = command(folder)
+    assert process.stdout is not None
+    for text in process.stdout:
+        if text.startswith(line):
+            return process
+    raise AssertionError(f"the run ended before {line!r}")
+
+
+def test_killed_at_random_moments(undisturbed, tmp_path):
+    folder = tmp_path / "killed"
+    moments = random.Random(0)
+    for line in ("held-out, epoch 0", "epoch 1/3", "epoch 2/3"):
+        process = start_and_wait_for(folder, line)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    output = finish(command(folder))
+    assert "continuing after epoch" in output
+    assert same(folder, undisturbed)
+    assert without_times(read_events(folder)) == without_times(read_events(undisturbed))
+
+
+def test_sigterm_saves_and_says_how_to_continue(undisturbed, tmp_path):
+    folder = tmp_path / "stopped"
+    process = start_and_wait_for(folder, "epoch 1/3")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM; saved after epoch" in output
+    assert f"--run {folder}" in output
+    finish(command(folder))
+    assert same(folder, undisturbed)
+
+
+def test_a_damaged_checkpoint_is_passed_over(undisturbed, tmp_path, capsys):
+    folder = tmp_path / "damaged"
+    run(folder, "train.epochs=2")
+    newest = folder / "checkpoints" / "epoch-0000002"
+    damaged = bytearray((newest / "optimizer.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (newest / "optimizer.safetensors").write_bytes(damaged)
+    capsys.readouterr()
+    run(folder, "train.epochs=3")
+    output = capsys.readouterr().out
+    assert "epoch-0000002 is not sound (optimizer.safetensors changed" in output
+    assert "continuing after epoch 1" in output
+
+
+def test_a_longer_run_continues_a_shorter_one(tmp_path):
+    run(tmp_path / "in two", "train.epochs=1")
+    run(tmp_path / "in two", "train.epochs=2")
+    run(tmp_path / "in one", "train.epochs=2")
+    assert same(tmp_path / "in two", tmp_path / "in one")
+
+
+def test_another_configuration_is_refused(tmp_path):
+    run(tmp_path / "run", "train.epochs=1")
+    with pytest.raises(ConfigError, match=r"optim.lr is 0.0003 in the folder, 0.5 now"):
+        run(tmp_path / "run", "train.epochs=1", "optim.lr=0.5")
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match="not empty and not a run folder"):
+        run(tmp_path)
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
+    folder = tmp_path / "full"
+    run(folder, "train.epochs=1")
+    before = adapter(folder)
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fdfo.training.checkpoint.sync_tree", no_space)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        run(folder, "train.epochs=2")
+    monkeypatch.undo()
+    assert [path.name for path in (folder / "checkpoints").glob("*epoch*")] == ["epoch-0000001"]
+    after = adapter(folder)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(CheckpointError, match="cannot write"):
+        run(tmp_path / "run")
+
+
+def test_checkpoints_are_pruned_to_the_latest_and_the_best(tmp_path):
+    config = load_config("shapes-smoke", [*TINY, "train.epochs=5", "train.keep=2", "eval.every=100"])
+    train(config, tmp_path / "run")
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("epoch-*"))
+    assert kept[-2:] == ["epoch-0000004", "epoch-0000005"]
+    assert len(kept) <= 3
+    complete = json.loads((tmp_path / "run" / "checkpoints" / kept[-1] / "complete.json").read_text())
+    assert {"adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors", "state.json"} <= set(complete)
