@@ -141,12 +141,12 @@ class TrainableWeights:
         """The plain network with the trained weights inside; this object cannot be trained afterwards."""
         return self.peft.merge_and_unload() if self.kind == "lora" else self.network  # type: ignore[operator]
 
-    def diffusers_lora(self) -> dict[str, Tensor]:
+    def diffusers_lora(self) -> dict[str, Module | Tensor]:
         """LoRA weights by diffusers' module names, with alpha / rank folded into B so that every reader agrees."""
         lora = self.peft.peft_config["default"]
         assert isinstance(lora, LoraConfig)
         scale = lora.lora_alpha / lora.r
-        layers = {}
+        layers: dict[str, Module | Tensor] = {}
         for name, value in self.copy().items():
             value = value.cpu().contiguous()
             layers[_peft_key(name).removeprefix("base_model.model.")] = value * scale if ".lora_B." in name else value

@@ -73,4 +73,4 @@ def gradient_differences(x0: Tensor, gradient: Tensor, branches: int, eps: float
     square = gaps.square().mean((1, 2)).repeat_interleave(branches)  # [B], rho^2
     rms = mean_square(gradient).sqrt()  # [B]
     direction = scale_by(gradient, square.sqrt() / (square + eps) / rms.clamp_min(torch.finfo(rms.dtype).tiny))
-    return direction, square.sqrt() * gradient.flatten(1).norm(dim=1)
+    return direction, square.sqrt() * gradient.flatten(1).square().sum(1).sqrt()

@@ -14,7 +14,7 @@ class Phases:
 
     def __init__(self, device: torch.device):
         self.device = device
-        self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self.seconds = _zeros()
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -28,8 +28,12 @@ class Phases:
 
     def take(self) -> dict[str, float]:
         """Seconds since the last call, by phase."""
-        taken, self.seconds = self.seconds, dict.fromkeys(PHASES, 0.0)
+        taken, self.seconds = self.seconds, _zeros()
         return taken
+
+
+def _zeros() -> dict[str, float]:
+    return {name: 0.0 for name in PHASES}
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -1,0 +1,52 @@
+"""Alarms ring when they should, and not otherwise."""
+
+import numpy as np
+
+from fdfo.evaluation.alarms import alarms
+from fdfo.evaluation.heldout import Evaluation
+
+RNG = np.random.default_rng(0)
+BASE = RNG.normal(size=100)
+
+
+def evaluation(epoch, reward=0.0, unseen=0.0, diversity=1.0, velocity=1.0):
+    return Evaluation(
+        epoch=epoch,
+        prompts=["p"] * 100,
+        categories=[None] * 100,
+        images_per_prompt=1,
+        steps=10,
+        scores={
+            "reward": list(BASE + reward + RNG.normal(0, 0.1, 100)),
+            "unseen": list(BASE + unseen + RNG.normal(0, 0.1, 100)),
+        },
+        diversity=[diversity] * 100,
+        velocity_rms=velocity,
+    )
+
+
+def names(*history):
+    return [alarm.name for alarm in alarms(history)]
+
+
+def test_a_healthy_run_raises_none():
+    assert names(evaluation(0), evaluation(5, 0.5, 0.2), evaluation(10, 1.0, 0.4, 0.8, 1.1)) == []
+    assert names(evaluation(0)) == []
+
+
+def test_unseen_score_falls_while_the_trained_one_rises():
+    assert names(evaluation(0), evaluation(5, reward=1.0, unseen=-0.3)) == ["over-optimisation"]
+
+
+def test_unseen_score_falls_from_its_best():
+    history = evaluation(0), evaluation(5, 0.5, 0.5), evaluation(10, 1.0, 0.2)
+    (alarm,) = alarms(history)
+    assert "since epoch 5" in alarm.message
+
+
+def test_no_alarm_when_both_fall():
+    assert names(evaluation(0), evaluation(5, -1.0, -1.0)) == []
+
+
+def test_diversity_collapse_and_growing_velocity():
+    assert names(evaluation(0), evaluation(5, diversity=0.5, velocity=1.5)) == ["diversity", "velocity"]

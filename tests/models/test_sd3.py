@@ -1,0 +1,160 @@
+"""The policy is the diffusers pipeline: same text, same velocity, same images."""
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from torch.testing import assert_close
+
+from fdfo.config.tree import AdapterConfig
+from fdfo.errors import ConfigError, ModelError
+from fdfo.flow.solve import integrate
+from fdfo.models import load_policy
+from fdfo.models.load import check_policy
+from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
+from fdfo.shapes.pretrain.components import T5_TOKENS
+
+PROMPTS = ["a red circle", "three blue squares"]
+
+
+def sample(policy, prompts, x, steps):
+    cond = policy.encode(prompts)
+    with torch.no_grad():
+        x0 = integrate(lambda x, t: policy.velocity(x, t, cond), x, policy.grid(steps).tolist())
+        return x0, policy.decode(x0)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.5])
+def test_sampling_equals_the_pipeline(pipeline, guidance):
+    policy = load_policy("shapes", guidance=guidance)
+    x = torch.randn(2, *policy.latent_shape)
+    options = {
+        "prompt": PROMPTS,
+        "latents": x.clone(),
+        "num_inference_steps": 6,
+        "guidance_scale": guidance,
+        "max_sequence_length": EMBEDDED_TEXT_TOKENS,
+    }
+    latents = pipeline(**options, output_type="latent").images
+    images = pipeline(**options, output_type="pt").images
+    ours = sample(policy, PROMPTS, x, 6)
+    assert_close(ours[0], latents, rtol=0, atol=1e-5)
+    assert_close(ours[1], images, rtol=0, atol=1e-5)
+
+
+def test_grid_is_that_of_the_pipeline(policy):
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(policy.pipeline.scheduler.config)
+    scheduler.set_timesteps(10)
+    assert_close(policy.grid(10), scheduler.sigmas, rtol=1e-5, atol=1e-6)
+
+
+def test_text_length_is_that_of_pre_training():
+    assert EMBEDDED_TEXT_TOKENS == T5_TOKENS
+
+
+def test_every_text_is_encoded_once(policy, monkeypatch):
+    calls = []
+    encode = policy.pipeline.encode_prompt
+    monkeypatch.setattr(policy.pipeline, "encode_prompt", lambda **kw: calls.append(kw["prompt"]) or encode(**kw))
+    first = policy.encode(["a", "b", "a"])
+    again = policy.encode(["b", "c"])
+    assert calls == [["a", "b"], ["c"]]
+    assert torch.equal(first.tokens[0], first.tokens[2])
+    assert torch.equal(first.tokens[1], again.tokens[0])
+
+
+def test_batch_does_not_matter(policy):
+    x = torch.randn(5, *policy.latent_shape)
+    cond = policy.encode(PROMPTS + PROMPTS + PROMPTS[:1])
+    t = torch.rand(5)
+    with torch.no_grad():
+        together = policy.velocity(x, t, cond)
+        alone = torch.cat([policy.velocity(x[i : i + 1], t[i : i + 1], cond[i : i + 1]) for i in range(5)])
+    assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_network_returns_float32_velocity_and_trains_float32_adapters():
+    policy = load_policy("shapes", adapter=AdapterConfig(rank=4), dtype=torch.bfloat16)
+    exact = load_policy("shapes")
+    x = torch.randn(2, *policy.latent_shape)
+    v = policy.velocity(x, 0.5, policy.encode(PROMPTS))
+    v.sum().backward()
+    assert v.dtype == torch.float32
+    assert {p.dtype for p in policy.trainable()} == {torch.float32}
+    with torch.no_grad():
+        reference = exact.velocity(x, 0.5, exact.encode(PROMPTS))
+    assert float((v - reference).norm() / reference.norm()) < 0.05
+
+
+def test_bfloat16_network_trained_whole_keeps_float32_weights():
+    policy = load_policy("shapes", adapter=AdapterConfig(kind="full"), dtype=torch.bfloat16)
+    policy.velocity(torch.randn(2, *policy.latent_shape), 0.5, policy.encode(PROMPTS)).sum().backward()
+    assert {p.dtype for p in policy.trainable()} == {torch.float32}
+
+
+def test_non_square_images(policy):
+    wide = load_policy("shapes", resolution=(24, 32))
+    _, images = sample(wide, PROMPTS, torch.randn(2, *wide.latent_shape), 2)
+    assert wide.latent_shape == (policy.latent_shape[0], 6, 8)
+    assert images.shape == (2, 3, 24, 32)
+
+
+def test_decoded_images_are_differentiable_and_in_range(policy):
+    x0 = torch.randn(1, *policy.latent_shape, requires_grad=True)
+    images = policy.decode(x0)
+    images.mean().backward()
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert x0.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_gradient_checkpointing_does_not_change_the_gradient(kind):
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(1)
+        policy = load_policy("shapes", adapter=AdapterConfig(kind=kind, rank=4), gradient_checkpointing=checkpointing)
+        torch.nn.init.normal_(policy.trainable()[1], std=0.1)
+        v = policy.velocity(torch.randn(2, *policy.latent_shape), 0.5, policy.encode(PROMPTS))
+        v.square().sum().backward()
+        gradients.append([p.grad for p in policy.trainable() if p.grad is not None])
+    assert len(gradients[0]) > 4
+    assert_close(*gradients)
+
+
+def test_prompts_are_data(policy):
+    strange = ["{prompt} %s {0}", "a\nb", '"quoted"', "word " * 2000, ""]
+    cond = policy.encode(strange)
+    assert cond.tokens.isfinite().all()
+    assert len(cond) == 5
+
+
+def test_network_use_counts_rows_and_guidance_twice():
+    policy = load_policy("shapes", guidance=2.0)
+    x, cond = torch.randn(3, *policy.latent_shape), policy.encode(["a"] * 3)
+    policy.velocity(x, 0.5, cond)
+    with torch.no_grad():
+        policy.velocity(x, 0.5, cond)
+    use = policy.take_use()
+    assert (use.forward, use.trained) == (6, 6)
+    assert (policy.take_use().forward, policy.take_use().trained) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["no/such-model-here", "nonexistent folder!"])
+def test_unknown_models_are_explained(name):
+    with pytest.raises(ModelError, match=name):
+        load_policy(name)
+
+
+def test_a_folder_without_a_pipeline_is_explained(tmp_path):
+    with pytest.raises(ModelError, match=r"no model_index.json"):
+        ModelSource.find(str(tmp_path))
+
+
+def test_resolution_is_checked_before_any_weight_is_read():
+    from fdfo.config.load import load_config
+
+    policy = load_config("shapes", ["policy.resolution=[30, 64]"]).policy
+    with pytest.raises(ConfigError) as caught:
+        check_policy(policy)
+    assert "height 30 is not a multiple of 8; use 24 or 32" in str(caught.value)
+    assert "width 64 exceeds" in str(caught.value)
