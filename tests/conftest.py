@@ -8,3 +8,9 @@ import torch
 def _seeded():
     """Tests that draw from torch's global generator draw the same numbers every time, in any order."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """The networks here are tiny, and threads that wait for each other on busy cores cost most of the time."""
+    torch.set_num_threads(1)

@@ -16,17 +16,18 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "objectives": set(),
     "records": set(),
     "files": set(),
+    "hub": set(),
     "plugins": set(),
     "interfaces": {"flow", "records"},
     "config": {"plugins"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
-    "models": {"flow", "records", "interfaces", "config", "plugins"},
-    "rewards": {"records", "interfaces", "config", "plugins", "shapes"},
+    "models": {"flow", "records", "interfaces", "config", "plugins", "hub"},
+    "rewards": {"records", "interfaces", "config", "plugins", "hub"},
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files"},
 }
-ONLY_IN = {"diffusers": {"models", "shapes"}, "peft": {"models"}, "accelerate": {"training"}}
+ONLY_IN = {"diffusers": {"models", "shapes", "hub"}, "peft": {"models"}, "accelerate": {"training"}}
 PURE = {"flow": {"torch", "numpy"}, "objectives": {"torch"}}
 
 

@@ -42,11 +42,13 @@ def run_evaluate(
     def judge(pictures: Tensor, owners: Sequence[Prompt]) -> dict[str, Tensor]:
         return scores.components(pictures, [p.text for p in owners], [p.metadata for p in owners])
 
+    settings = {"steps": default_steps(steps, config), "images_per_prompt": images}
+    features = image_features(scores) or pixel_features
     results: dict[str, Evaluation] = {}
-    for name, weights in {"base": "base", "adapter": "current"}.items() if has_adapter else {"base": "base"}.items():
-        settings = {"steps": default_steps(steps, config), "images_per_prompt": images}
-        features = image_features(scores) or pixel_features
-        judged = judge_prompts(policy, chosen, judge, features=features, weights=weights, seed=seed, **settings)
+    for name, weights in (("base", "base"), ("adapter", "current"))[: 1 + has_adapter]:
+        judged = judge_prompts(
+            policy, chosen, judge, **settings, seed=seed, features=features, shown=frozenset(), weights=weights
+        )
         results[name] = evaluation_of(0, chosen, judged, **settings)
     _print(results, len(chosen), images)
     if output is not None:

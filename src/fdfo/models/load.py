@@ -1,7 +1,5 @@
 """Find a pipeline by name and make a policy of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +7,7 @@ import torch
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig
 from fdfo.errors import ConfigError, ModelError, nearest
+from fdfo.hub import quiet_loading
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
 from fdfo.plugins import find, names
 
@@ -46,7 +45,7 @@ def load_policy(
     if family not in names("models"):
         raise ModelError(f"{path_or_name}: no policy for a {family}; {nearest(family, names('models'))}")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with _quiet_loading():
+    with quiet_loading():
         policy = find("models", family).from_source(
             source,
             device=where,
@@ -90,7 +89,7 @@ def check_policy(config: PolicyConfig) -> None:
     Raises ModelError for a model that cannot be found, ConfigError for one that cannot be used as asked.
     """
     source = ModelSource.find(config.name, config.revision)
-    with _quiet_loading():
+    with quiet_loading():
         family = find("models", source.pipeline_class)
     problems = family.problems(source, config.resolution)
     if problems:
@@ -102,24 +101,3 @@ def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:
     check_policy(config)
     source = ModelSource.find(config.name, config.revision)
     return find("models", source.pipeline_class).latent_shape_of(source, config.resolution)
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Switch the libraries' loading bars and notices (such as that torchvision is missing) off, and back on."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    libraries = (diffusers_logging, transformers_logging)
-    were_on = [library.is_progress_bar_enabled() for library in libraries]
-    verbosities = [library.get_verbosity() for library in libraries]
-    for library in libraries:
-        library.disable_progress_bar()
-        library.set_verbosity_error()
-    try:
-        yield
-    finally:
-        for library, was_on, verbosity in zip(libraries, were_on, verbosities, strict=True):
-            library.set_verbosity(verbosity)
-            if was_on:
-                library.enable_progress_bar()

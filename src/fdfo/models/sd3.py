@@ -17,6 +17,7 @@ from torch.nn import Parameter
 from fdfo.errors import ModelError
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
+from fdfo.hub import hub_advice
 from fdfo.interfaces import Weights
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
@@ -103,7 +104,7 @@ class SD3Policy:
                 source.location, revision=source.revision, dtype=dtype, use_safetensors=True, **without_t5
             )
         except (OSError, ValueError) as error:
-            raise ModelError(f"{source.name}: cannot be loaded: {error}") from error
+            raise ModelError(f"{source.name}: {hub_advice(error, source.revision)}") from error
         return cls(
             pipeline,
             device=device,

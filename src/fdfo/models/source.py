@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fdfo.errors import ModelError
+from fdfo.hub import hub_advice
 from fdfo.models.known import KNOWN
 
 EMBEDDED = {"shapes": "assets/pipeline"}
@@ -54,38 +55,10 @@ def _read_json(name: str, location: str, revision: str | None, file: str) -> dic
 
 
 def _download(name: str, revision: str | None, file: str) -> str:
-    """Fetch one small file of a hub id into the cache."""
+    """Fetch one small file of a hub id into the cache. Raises ModelError with the fix."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     try:
         return hf_hub_download(name, file, revision=revision)
-    except HFValidationError:
-        raise ModelError(
-            f"{name}: no such folder, and not a hub id; use shapes, a pipeline folder or OWNER/NAME"
-        ) from None
-    except GatedRepoError:
-        raise ModelError(
-            f"{name}: access is gated; accept its licence on its hub page, then run `hf auth login`"
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelError(f"{name}: no such folder or hub id (a private one needs `hf auth login`)") from None
-    except RevisionNotFoundError:
-        raise ModelError(f"{name}: no revision {revision!r}") from None
-    except LocalEntryNotFoundError:
-        raise ModelError(
-            f"{name}: no such folder, not in the local cache, and the hub cannot be reached; "
-            "check the connection, or download the model elsewhere and give its folder"
-        ) from None
-    except EntryNotFoundError:
-        raise ModelError(f"{name}: has no {file}; expected a diffusers pipeline") from None
-    except (HfHubHTTPError, OSError) as error:
-        raise ModelError(f"{name}: the hub does not answer ({type(error).__name__}); try again later") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: {hub_advice(error, revision)}") from error

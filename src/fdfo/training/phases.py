@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-PHASES = ("encode", "sample", "decode", "score", "train", "evaluate", "save")
+PHASES: tuple[str, ...] = ("encode", "sample", "decode", "score", "train", "evaluate", "save")
 
 
 class Phases:
@@ -33,7 +33,7 @@ class Phases:
 
 
 def _zeros() -> dict[str, float]:
-    return {name: 0.0 for name in PHASES}
+    return dict.fromkeys(PHASES, 0.0)
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -8,7 +8,7 @@ from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
 from fdfo.models.load import policy_from_config
 from fdfo.plugins import find
-from fdfo.prompts import load_prompts
+from fdfo.prompts import load_prompts, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
@@ -46,6 +46,13 @@ def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
     prompts = evenly_spread(load_prompts(config.prompts.eval_path, config.prompts.eval_name), config.eval.prompts)
     _check_share("eval.prompts", len(prompts), team)
     return prompts
+
+
+def blank_lines(config: Config) -> list[str]:
+    """A line for every prompt file with lines that were skipped because they are blank."""
+    paths = (config.prompts.path, config.prompts.eval_path)
+    skipped = {path: read_prompts(path).blank_lines for path in paths if path is not None}
+    return [f"{path}: {count} blank lines skipped" for path, count in skipped.items() if count]
 
 
 def _check_share(key: str, count: int, team: Team) -> None:

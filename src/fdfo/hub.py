@@ -1,0 +1,57 @@
+"""Loading from a folder or the hub: quietly, and with advice for what goes wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def hub_advice(error: BaseException, revision: str | None) -> str:
+    """What a user can do about an error of huggingface_hub, or of a library that wraps one; never a traceback."""
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    advice = {  # in this order: some are kinds of later ones
+        GatedRepoError: "access is gated; accept its licence on its hub page, then run `hf auth login`",
+        RepositoryNotFoundError: "no such folder or hub id; correct the name (a private one needs `hf auth login`)",
+        RevisionNotFoundError: f"no revision {revision!r}; give a branch, tag or commit of its hub page",
+        HFValidationError: "no such folder, and not a hub id; use a folder, or OWNER/NAME",
+        LocalEntryNotFoundError: "no such folder, not in the local cache, and the hub cannot be reached; "
+        "check the connection, or download the model elsewhere and give its folder",
+        EntryNotFoundError: "the hub has the model, but not this file of it; give a model of the right kind",
+        HfHubHTTPError: "the hub does not answer; try again later",
+    }
+    for cause in filter(None, (error, error.__cause__)):  # transformers wraps what the hub raises
+        for kind, text in advice.items():
+            if isinstance(cause, kind):
+                return text
+    return f"cannot be loaded: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Switch the loading bars and notices of diffusers and transformers off, and back to what they were.
+
+    One of the notices is that torchvision is missing; nothing here needs it.
+    """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries: tuple[Any, ...] = (diffusers_logging, transformers_logging)
+    before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for library, (bar_was_on, verbosity) in zip(libraries, before, strict=True):
+            library.set_verbosity(verbosity)
+            if bar_was_on:
+                library.enable_progress_bar()

@@ -1,0 +1,108 @@
+"""Prompt lists that their publishers distribute: fetched on first use, checked against a digest, kept in a cache.
+
+The cache is `fdfo/prompts` below $XDG_CACHE_HOME or ~/.cache. Nothing is shipped with this package.
+"""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from fdfo.errors import PromptError
+from fdfo.files import write_atomically
+from fdfo.prompts.files import read_prompts
+from fdfo.records import Prompt
+
+TIMEOUT_S = 30.0
+LARGEST_BYTES = 32 * 2**20
+
+_FLOW_GRPO = "https://raw.githubusercontent.com/yifan123/flow_grpo/main/dataset"
+_DIFFUSION_NFT = "https://raw.githubusercontent.com/NVlabs/DiffusionNFT/main/dataset"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One file of a publisher, and the digest of the version that was looked at."""
+
+    url: str
+    sha256: str
+
+
+LISTS = {
+    "drawbench": Published(
+        f"{_DIFFUSION_NFT}/drawbench/test.txt", "9006b98feabb94b28a2bc0c88de42fd4f31a9ec3c2a19e308a02c5385b7172f0"
+    ),
+    "geneval": Published(
+        f"{_FLOW_GRPO}/geneval/test_metadata.jsonl", "cec4b24b9fee7bac21c8f787054ecc8dc9ff831674037713a4cd35e0f0a74a28"
+    ),
+    "ocr-test": Published(
+        f"{_FLOW_GRPO}/ocr/test.txt", "4dd8caf3ab6ade73bd376c7d14c6ca49b6eacfb1bd321e22c40714ae4a98d4dc"
+    ),
+    "pickscore-test": Published(
+        f"{_FLOW_GRPO}/pickscore/test.txt", "d75c025fa451866e70f7e36243f7cdd93095523cb51f5f9651f2ce3236d20262"
+    ),
+    "pickscore-train": Published(
+        f"{_FLOW_GRPO}/pickscore/train.txt", "2f425adcbb9a6d0feee7c6c448e1cb83a1f71deca9434b803907e2578eca837f"
+    ),
+}
+"""Published with Flow-GRPO (MIT) and DiffusionNFT (Apache-2.0)."""
+
+
+def drawbench() -> list[Prompt]:
+    """DrawBench (arXiv:2205.11487), as repeated in DiffusionNFT."""
+    return _load("drawbench")
+
+
+def geneval() -> list[Prompt]:
+    """GenEval (arXiv:2310.11513) with its checks as metadata, as repeated in Flow-GRPO."""
+    return _load("geneval")
+
+
+def ocr_test() -> list[Prompt]:
+    """Prompts that quote the text to draw, test part (Flow-GRPO)."""
+    return _load("ocr-test")
+
+
+def pickscore_train() -> list[Prompt]:
+    """Prompts of Pick-a-Pic (arXiv:2305.01569), training part (Flow-GRPO)."""
+    return _load("pickscore-train")
+
+
+def pickscore_test() -> list[Prompt]:
+    """Prompts of Pick-a-Pic, test part (Flow-GRPO)."""
+    return _load("pickscore-test")
+
+
+def _load(name: str) -> list[Prompt]:
+    """Raises PromptError when the list can neither be found in the cache nor fetched."""
+    path = _cache() / f"{name}{Path(LISTS[name].url).suffix}"
+    if not path.is_file() or _digest(path.read_bytes()) != LISTS[name].sha256:
+        content = _fetch(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    return list(read_prompts(path).prompts)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / "prompts"
+
+
+def _fetch(name: str) -> bytes:
+    source = LISTS[name]
+    instead = "download it yourself and set prompts.path (or prompts.eval_path) to the file"
+    try:
+        with urllib.request.urlopen(source.url, timeout=TIMEOUT_S) as answer:
+            content = answer.read(LARGEST_BYTES)
+    except (OSError, urllib.error.URLError) as error:
+        raise PromptError(f"prompt list {name!r}: cannot fetch {source.url} ({error}); {instead}") from error
+    if _digest(content) != source.sha256:
+        raise PromptError(
+            f"prompt list {name!r}: {source.url} is not the file that was checked; look at it, then {instead}"
+        )
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

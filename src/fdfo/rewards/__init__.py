@@ -1,0 +1,6 @@
+"""Scores of images for their prompts: built-in ones, a user's file, and their weighted sum."""
+
+from fdfo.rewards.build import build_reward
+from fdfo.rewards.weighted import WeightedSum
+
+__all__ = ["WeightedSum", "build_reward"]

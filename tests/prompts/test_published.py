@@ -1,0 +1,54 @@
+"""Published lists: fetched once, checked, cached; a server on this machine stands in for the publisher."""
+
+import functools
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from fdfo.errors import PromptError
+from fdfo.prompts import load_prompts, published
+
+
+@pytest.fixture
+def publisher(tmp_path, monkeypatch):
+    """Serve tmp_path/web; the cache is tmp_path/cache. Yields a function that registers a list's content."""
+    web = tmp_path / "web"
+    web.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(web))
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def publish(content: bytes, promised: bytes | None = None):
+        (web / "list.txt").write_bytes(content)
+        digest = hashlib.sha256(content if promised is None else promised).hexdigest()
+        entry = published.Published(f"http://127.0.0.1:{server.server_port}/list.txt", digest)
+        monkeypatch.setitem(published.LISTS, "drawbench", entry)
+
+    yield publish
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_list_is_fetched_once_and_then_read_from_the_cache(publisher, tmp_path):
+    publisher(b"one {cat}\ntwo\n")
+    assert [prompt.text for prompt in load_prompts(None, "drawbench")] == ["one {cat}", "two"]
+    (tmp_path / "web" / "list.txt").unlink()
+    assert len(load_prompts(None, "drawbench")) == 2
+
+
+def test_a_changed_file_is_refused_and_not_kept(publisher, tmp_path):
+    publisher(b"other\n", promised=b"one\n")
+    with pytest.raises(PromptError, match=r"not the file that was checked.*prompts.path"):
+        load_prompts(None, "drawbench")
+    assert list(tmp_path.glob("cache/**/*.txt")) == []
+
+
+def test_an_unreachable_publisher_names_the_way_out(publisher, tmp_path):
+    publisher(b"one\n")
+    (tmp_path / "web" / "list.txt").unlink()
+    with pytest.raises(PromptError, match=r"cannot fetch .*404.*prompts.path"):
+        load_prompts(None, "drawbench")

@@ -1,0 +1,234 @@
+"""The weighted sum: what components may return, and how their failures are told."""
+
+import numpy as np
+import pytest
+import torch
+
+from fdfo.config.tree import RewardConfig
+from fdfo.errors import RewardError
+from fdfo.rewards import WeightedSum, build
+
+IMAGES = torch.rand(4, 3, 5, 6, generator=torch.Generator().manual_seed(1))
+PROMPTS = ["first prompt", "b", "c", "d"]
+METADATA = [{"value": float(i)} for i in range(4)]
+NAN = float("nan")
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """A weighted sum of plain functions, named by keyword, or of objects."""
+
+    def make(weights=None, entries=None, **rewards):
+        monkeypatch.setattr(build, "find", lambda kind, name: rewards[name])
+        names = entries or list(rewards)
+        return WeightedSum([RewardConfig(name=n, weight=w) for n, w in zip(names, weights or [1.0] * 9, strict=False)])
+
+    return make
+
+
+def returning(value):
+    return lambda images, prompts, metadata: value
+
+
+def differentiable(function):
+    function.differentiable = True
+    return function
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.tensor([1, 0, 2, 3]),
+        torch.tensor([1.0, 0.0, 2.0, 3.0], dtype=torch.float64),
+        torch.tensor([1.0, 0.0, 2.0, 3.0], dtype=torch.bfloat16),
+        np.array([1, 0, 2, 3], dtype=np.uint8),
+        np.array([3.0, 2.0, 0.0, 1.0])[::-1],
+        np.array([1.0, 0.0, 2.0, 3.0], dtype=np.longdouble),
+        [1, 0.0, True + 1, np.float64(3)],
+        (1, 0, 2, 3),
+        [torch.tensor(1.0), torch.tensor(0.0), torch.tensor(2.0), torch.tensor(3.0)],
+    ],
+    ids=lambda value: f"{type(value).__name__} {getattr(value, 'dtype', '')}",
+)
+def test_numbers_of_every_kind_become_float32(make, value):
+    (scores,) = make(a=returning(value)).components(IMAGES, PROMPTS, METADATA).values()
+    assert scores.dtype == torch.float32
+    assert scores.tolist() == [1, 0, 2, 3]
+
+
+def test_booleans_become_zero_and_one(make):
+    for value in (torch.tensor([True, False, True, True]), [True, False, True, True]):
+        assert make(a=returning(value))(IMAGES, PROMPTS, METADATA).tolist() == [1, 0, 1, 1]
+
+
+def test_infinite_scores_become_nan(make):
+    value = np.array([np.inf, 1.0, -np.inf, 1e300])  # the last overflows float32
+    scores = make(a=returning(value))(IMAGES, PROMPTS, METADATA)
+    assert scores.isnan().tolist() == [True, False, True, True]
+    assert scores[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "described"),
+    [
+        (torch.zeros(3), r"Tensor of torch.float32 and shape \[3\]"),
+        (torch.zeros(4, 1), r"shape \[4, 1\].*flatten it"),
+        (torch.tensor(1.0), r"shape \[\]"),
+        (np.zeros((2, 2)), r"ndarray of float64 and shape \[2, 2\]"),
+        (torch.zeros(4, dtype=torch.complex64), "complex64"),
+        ([1.0, 2.0], r"list \[1.0, 2.0\]"),
+        ([1.0, None, 2.0, 3.0], r"list \[1.0, None"),
+        (["1", "2", "3", "4"], "list"),
+        ([[1], [2, 3]], "list"),
+        ([torch.zeros(1), torch.zeros(2)], "list"),
+        (None, "NoneType None"),
+        (0.5, "float 0.5"),
+        ({"scores": [1, 2, 3, 4]}, "dict"),
+        ("x" * 500, r"str 'xxx.*\.\.\. for"),
+    ],
+    ids=str,
+)
+def test_anything_else_is_refused_by_name(make, value, described):
+    with pytest.raises(RewardError, match=rf"reward 'odd' returned .*{described}") as caught:
+        make(good=returning(torch.zeros(4)), odd=returning(value)).components(IMAGES, PROMPTS, METADATA)
+    assert "accepted: a tensor, array or list of 4 numbers" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_sum_is_weighted_and_nan_spreads(make):
+    rewards = make(
+        weights=[2.0, -0.5],
+        a=returning([1.0, 2.0, NAN, 4.0]),
+        b=lambda images, prompts, metadata: [m["value"] for m in metadata],
+    )
+    parts = rewards.components(IMAGES, PROMPTS, METADATA)
+    assert list(parts) == ["a", "b"]
+    total = rewards.total(parts)
+    assert total.dtype == torch.float32
+    torch.testing.assert_close(total, torch.tensor([2.0, 3.5, NAN, 6.5]), equal_nan=True)
+    torch.testing.assert_close(rewards(IMAGES, PROMPTS, METADATA), total, equal_nan=True)
+    unweighted = make(weights=[0.0, 1.0], a=returning([NAN] * 4), b=returning([1.0] * 4))
+    assert unweighted(IMAGES, PROMPTS, METADATA).isnan().all()
+
+
+def test_same_name_twice_gets_a_number(make):
+    rewards = make(entries=["a", "b", "a", "a"], a=returning([1.0] * 4), b=returning([2.0] * 4))
+    assert list(rewards.components(IMAGES, PROMPTS, METADATA)) == ["a", "b", "a#2", "a#3"]
+
+
+def test_options_belong_to_their_entry():
+    rewards = WeightedSum(
+        [RewardConfig(name="jpeg", sign="compressible"), RewardConfig(name="jpeg", sign="incompressible", weight=3.0)]
+    )
+    rewards.load(torch.device("cpu"), torch.float32)
+    parts = rewards.components(IMAGES, PROMPTS, METADATA)
+    assert torch.equal(parts["jpeg"], -parts["jpeg#2"])
+    torch.testing.assert_close(rewards.total(parts), 2 * parts["jpeg#2"])
+
+
+def test_gradient_survives_conversion_and_weighting(make):
+    mean = differentiable(lambda images, prompts, metadata: images.mean((1, 2, 3)).double())
+    listed = differentiable(lambda images, prompts, metadata: [image.sum() for image in images])
+    rewards = make(weights=[2.0, 0.5], mean=mean, listed=listed)
+    assert rewards.differentiable
+    images = IMAGES.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(rewards(images, PROMPTS, METADATA).sum(), images)
+    torch.testing.assert_close(gradient, torch.full_like(images, 2 / 90 + 0.5))
+    with torch.no_grad():
+        assert not rewards(images, PROMPTS, METADATA).requires_grad
+
+
+def test_one_reward_without_gradient_makes_the_sum_undifferentiable(make):
+    seen = {}
+
+    def plain(images, prompts, metadata):
+        seen["plain"] = images.requires_grad, torch.is_grad_enabled()
+        return images.mean((1, 2, 3)).numpy()
+
+    smooth = differentiable(lambda images, prompts, metadata: images.mean((1, 2, 3)))
+    rewards = make(smooth=smooth, plain=plain)
+    assert not rewards.differentiable
+    parts = rewards.components(IMAGES.clone().requires_grad_(), PROMPTS, METADATA)
+    assert seen["plain"] == (False, False)
+    assert parts["smooth"].requires_grad
+    assert not parts["plain"].requires_grad
+
+
+def test_differentiable_reward_that_loses_the_gradient_is_an_error(make):
+    cut = differentiable(lambda images, prompts, metadata: images.detach().mean((1, 2, 3)))
+    with pytest.raises(RewardError, match=r"'cut' says that it is differentiable, but its scores have no gradient"):
+        make(cut=cut)(IMAGES.clone().requires_grad_(), PROMPTS, METADATA)
+    assert make(cut=cut)(IMAGES, PROMPTS, METADATA).shape == (4,)  # nothing asked for
+
+
+def test_function_that_writes_into_its_images_disturbs_nobody(make):
+    def scale(images, prompts, metadata):
+        return images.mul_(255).mean((1, 2, 3))
+
+    images = IMAGES.clone()
+    parts = make(scale=scale, after=lambda images, prompts, metadata: images.mean((1, 2, 3))).components(
+        images, PROMPTS, METADATA
+    )
+    assert torch.equal(images, IMAGES)
+    torch.testing.assert_close(parts["after"], IMAGES.mean((1, 2, 3)))
+
+
+def test_image_that_is_not_finite_has_no_score(make):
+    images = IMAGES.clone()
+    images[2, 1, 0, 0] = torch.inf
+    scores = make(a=returning([1.0] * 4))(images, PROMPTS, METADATA)
+    assert scores.isnan().tolist() == [False, False, True, False]
+
+
+def test_exception_names_reward_prompt_error_and_place(make):
+    def broken(images, prompts, metadata):
+        return metadata[0]["colour"]
+
+    with pytest.raises(RewardError) as caught:
+        make(broken=broken)(IMAGES, PROMPTS, METADATA)
+    message = str(caught.value)
+    for part in ("'broken'", "4 images", "'first prompt'", "KeyError: 'colour'", "test_weighted.py:"):
+        assert part in message
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError("full"), RewardError("as it is")])
+def test_interrupts_memory_and_our_own_errors_pass_unchanged(make, error):
+    def broken(images, prompts, metadata):
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        make(broken=broken)(IMAGES, PROMPTS, METADATA)
+    assert caught.value is error
+
+
+def test_loading_reaches_all_and_names_the_one_that_fails(make):
+    class Loads:
+        differentiable = True
+
+        def __init__(self, error=None):
+            self.error, self.loaded = error, None
+
+        def load(self, device, dtype):
+            if self.error:
+                raise self.error
+            self.loaded = device, dtype
+
+        def __call__(self, images, prompts, metadata):
+            return images.mean((1, 2, 3))
+
+    good, bad = Loads(), Loads(ImportError("no module named vlm"))
+    with pytest.raises(RewardError, match="'bad' failed while loading: ImportError: no module named vlm"):
+        make(good=good, bad=bad).load(torch.device("cpu"), torch.bfloat16)
+    assert good.loaded == (torch.device("cpu"), torch.bfloat16)
+
+
+def test_problems_of_all_entries_come_together():
+    with pytest.raises(RewardError) as caught:
+        WeightedSum([RewardConfig(name="jpeg", quality=0), RewardConfig(name="jpg"), RewardConfig(name="gone.py:f")])
+    for part in ("quality must be", "unknown reward 'jpg'", "no file"):
+        assert part in str(caught.value)
+
+
+def test_no_entries_have_no_components():
+    assert WeightedSum([]).components(IMAGES, PROMPTS, METADATA) == {}
