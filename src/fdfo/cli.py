@@ -34,13 +34,28 @@ def train(
         typer.Argument(metavar="[RECIPE] [section.key=value]...", help="Recipe name or YAML, overrides."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Run folder; repeating the command continues the run in it.")
+        Path | None,
+        typer.Option(
+            "--run",
+            "--run-dir",  # torchrun takes a bare --run for an abbreviation of its own --run-path
+            help="Run folder; repeating the command continues the run in it. Default: a new one below runs/.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, and stop.")
     ] = False,
 ) -> None:
-    """Train: `fdfo train shapes method.strength=0.01 --run runs/mine`."""
+    """Train a model as a recipe says, with changes.
+
+    \b
+    fdfo train                                          the demo: recipe shapes
+    fdfo train shapes-smoke --run runs/smoke            a whole run in seconds
+    fdfo train shapes optim.lr=1e-4 'reward=[{name: my.py:score}]'
+    fdfo train sd35-medium-paper --dry-run              what would happen
+
+    \b
+    Recipes: shapes, shapes-smoke, sd35-medium-paper, or the path of a YAML file.
+    """
     from fdfo.commands.train import run_train
 
     run_train(arguments or [], run, dry_run)

@@ -40,7 +40,7 @@ def command(folder: Path, *overrides: str, processes: int = 1) -> subprocess.Pop
         "shapes-smoke",
         *TINY,
         *overrides,
-        "--run",
+        "--run-dir",
         str(folder),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
