@@ -137,19 +137,22 @@ class Items:
     @property
     def cond(self) -> Conditioning:
         """Conditioning of every row."""
-        return self.conditioning[self.prompt_row.to(self.conditioning.tokens.device)]
+        return self.conditioning[self.prompt_row]
 
     def _map(self, change: Any) -> Self:
         names = (item.name for item in fields(self) if item.name not in ("prompts", "conditioning"))
         return replace(self, **{name: change(getattr(self, name)) for name in names})
 
     def rows(self, samples: Tensor, times: Tensor) -> Self:
-        """The rows (samples[i], times[i]): [B, K, ...] -> [n, ...]."""
-        return self._map(lambda tensor: tensor[samples, times])
-
-    def samples(self, keep: Tensor) -> Self:
-        """Only the samples where `keep` [B] is true."""
-        return self._map(lambda tensor: tensor[keep])
+        """The rows (samples[i], times[i]): [B, K, ...] -> [n, ...], with the conditioning of their prompts only."""
+        picked = self._map(lambda tensor: tensor[samples, times])
+        used, prompt_row = picked.prompt_row.unique(return_inverse=True)
+        return replace(
+            picked,
+            prompts=[self.prompts[row] for row in used.tolist()],
+            conditioning=self.conditioning[used],
+            prompt_row=prompt_row,
+        )
 
     def to(self, device: torch.device | str) -> Self:
         return move(self, device)

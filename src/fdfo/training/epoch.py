@@ -151,7 +151,7 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
     """Gradients of all micro-batches and processes, then one optimizer step if they are finite."""
     parameters = trainer.policy.trainable()
     (count,) = trainer.team.sum([len(rows[0])])
-    sums: dict[str, Tensor] = {}
+    sums: dict[str, Tensor | int] = {}
     trainer.optimizer.zero_grad(set_to_none=True)
     for samples, times in micro_batches(rows, trainer.micro_batch):
         output = trainer.method.loss(
@@ -159,7 +159,7 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
         )
         (output.losses.sum() / count).backward()
         for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
-            sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + values.double().sum().cpu()
+            sums[name] = sums.get(name, 0) + values.double().sum()
         trainer.stop.check()
     trainer.team.sum_gradients(parameters)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -1,0 +1,50 @@
+"""Rows keep what belongs to them: conditioning, prompt, sample number."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fdfo.records import Conditioning, Items, Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbered(Items):
+    value: Tensor  # [B, K]
+
+
+def items(prompts, first=0, times=3):
+    """Two samples a prompt; the conditioning of prompt n is n, the value of (sample, time) 10 sample + time."""
+    samples = torch.arange(2 * prompts)
+    return Numbered(
+        prompts=[Prompt(text=str(first + i)) for i in range(prompts)],
+        conditioning=Conditioning(
+            tokens=torch.arange(first, first + prompts).float().reshape(-1, 1, 1),
+            pooled=torch.arange(first, first + prompts).float()[:, None],
+        ),
+        prompt_row=(samples // 2)[:, None].expand(-1, times),
+        sample_number=(2 * first + samples)[:, None].expand(-1, times),
+        value=10 * (2 * first + samples)[:, None] + torch.arange(times),
+    )
+
+
+def test_rows_carry_the_conditioning_of_their_prompt():
+    picked = items(4).rows(torch.tensor([7, 0, 5, 6]), torch.tensor([0, 2, 1, 1]))
+    assert picked.cond.pooled.flatten().tolist() == [3, 0, 2, 3]
+    assert [picked.prompts[row].text for row in picked.prompt_row] == ["3", "0", "2", "3"]
+    assert picked.value.tolist() == [70, 2, 51, 61]
+    assert len(picked.conditioning) == 3  # only the prompts that are needed
+
+
+def test_parts_join_into_one():
+    whole, joined = items(5), Numbered.cat([items(2), items(3, first=2)])
+    assert torch.equal(joined.value, whole.value)
+    assert torch.equal(joined.sample_number, whole.sample_number)
+    samples, times = torch.arange(10), torch.zeros(10, dtype=torch.int64)
+    assert torch.equal(joined.rows(samples, times).cond.tokens, whole.rows(samples, times).cond.tokens)
+
+
+def test_moving_keeps_everything():
+    picked = items(2).rows(torch.tensor([3]), torch.tensor([1])).to("cpu")
+    assert picked.value.tolist() == [31]
+    assert picked.cond.pooled.item() == 1
