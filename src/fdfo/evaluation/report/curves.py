@@ -1,0 +1,241 @@
+"""Which curves a report draws, from the events of one run or of several."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fdfo.evaluation.alarms import DIVERSITY_FLOOR, VELOCITY_CEILING
+from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.report.chart import Chart, Point, Reference, Series, draw
+from fdfo.evaluation.report.record import RunRecord
+from fdfo.evaluation.report.text import number, with_bounds, with_deviation
+from fdfo.evaluation.statistics import Interval
+
+AxisName = Literal["epoch", "images", "time"]
+
+COLOR_OF_ROLE = {"trained": 1, "part": 3, "unseen": 2}
+NEUTRAL = 0
+
+UPDATE_TITLES = {
+    "ratio_change": ("Ratio change", "mean |ratio − 1| of the trained items"),
+    "clip_fraction": ("Clip fraction", "share of items at the clip range"),
+    "gradient_norm": ("Gradient norm", "before clipping"),
+    "velocity_rms": ("Velocity RMS in training", ""),
+    "velocity_distance": ("Velocity distance to the base", ""),
+    "loss": ("Loss", "of the surrogate; its level has no meaning"),
+}
+NOT_CURVES = {"event", "epoch", "update", "skipped"}
+
+RUN_COLORS = 7
+
+Maker = Callable[[RunRecord], list[Point]]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The charts of a report over one x axis."""
+
+    axis: AxisName
+    primary: list[Chart]
+    secondary: list[Chart]
+
+
+class _Axis:
+    """Where an epoch of a run lies on the x axis."""
+
+    def __init__(self, name: AxisName, records: Sequence[RunRecord]):
+        self.name = name
+        longest = max((sum(_seconds(record).values()) for record in records), default=0.0)
+        limits = ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"))
+        self.unit, unit = next(((size, text) for limit, size, text in limits if longest >= limit), (1.0, "s"))
+        self.label = {"epoch": "epoch", "images": "images scored in training", "time": f"training time, {unit}"}[name]
+        self.places = {record.folder: self._of(record) for record in records}
+
+    def _of(self, record: RunRecord) -> dict[int, float]:
+        if self.name == "epoch":
+            return {}
+        if self.name == "images":
+            return {0: 0.0, **{event["epoch"]: float(event["total"]["images"]) for event in record.rollouts}}
+        places, elapsed = {0: 0.0}, 0.0
+        for epoch, seconds in _seconds(record).items():
+            elapsed += seconds
+            places[epoch] = elapsed / self.unit
+        return places
+
+    def __call__(self, record: RunRecord, epoch: int) -> float:
+        return float(epoch) if self.name == "epoch" else self.places[record.folder].get(epoch, float("nan"))
+
+
+def _seconds(record: RunRecord) -> dict[int, float]:
+    """Seconds of each epoch, evaluation not counted."""
+    return {event["epoch"]: sum(event["seconds"].values()) for event in record.rollouts}
+
+
+def curves(records: Sequence[RunRecord], axis: AxisName = "epoch") -> Curves:
+    """All charts of the runs; each run is one line, and a single run's scores have the colour of their role."""
+    place = _Axis(axis, records)
+    labels = dict.fromkeys(score.label for record in records for score in record.scores)
+    primary = [_score_chart(records, label, place) for label in labels]
+    primary.append(_training_reward(records, place))
+    primary.append(_diversity(records, place))
+    secondary = [_velocity(records, place), _spread(records, place)]
+    secondary += [_component(records, name, place) for name in _component_names(records)]
+    secondary += [_update_chart(records, name, place) for name in _update_names(records)]
+    return Curves(
+        axis=axis,
+        primary=[chart for chart in primary if chart is not None],
+        secondary=[chart for chart in secondary if chart is not None],
+    )
+
+
+# ---- held-out prompts ----
+
+
+def _score_chart(records: Sequence[RunRecord], label: str, place: _Axis) -> Chart | None:
+    own = {record.folder: score for record in records for score in record.scores if score.label == label}
+
+    def points(record: RunRecord) -> list[Point]:
+        score = own.get(record.folder)
+        found = [past for past in record.evaluations if score is not None and score.key in past.scores]
+        intervals = [(past.epoch, record.interval(past, score.key)) for past in found if score is not None]
+        return [_interval_point(place(record, epoch), epoch, interval) for epoch, interval in intervals]
+
+    roles = list(dict.fromkeys(score.role for score in own.values()))
+    starts = {found[0].y for record in records if (found := points(record))}
+    return draw(
+        f"Held-out {label}",
+        _series(records, points, COLOR_OF_ROLE[roles[0]]),
+        x_name=place.label,
+        badge=roles[0] if len(roles) == 1 else "trained or unseen",
+        references=[Reference(start, "before training") for start in starts if len(starts) == 1],
+    )
+
+
+def _diversity(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+    def points(record: RunRecord) -> list[Point]:
+        found = [past for past in record.evaluations if past.diversity is not None]
+        return [
+            _interval_point(place(record, past.epoch), past.epoch, record.interval(past, "diversity")) for past in found
+        ]
+
+    measured = [past for record in records for past in record.evaluations[:1] if past.diversity is not None]
+    starts = [records[0].interval(measured[0], "diversity").mean] if measured and len(records) == 1 else []
+    return draw(
+        "Diversity",
+        _series(records, points, 4),
+        x_name=place.label,
+        badge="held-out",
+        note="mean squared feature distance of the images of one prompt",
+        references=[Reference(start * DIVERSITY_FLOOR, "alarm below") for start in starts],
+        from_zero=True,
+    )
+
+
+def _velocity(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+    def value(past: Evaluation) -> float:
+        return float("nan") if past.velocity_rms is None else past.velocity_rms
+
+    def points(record: RunRecord) -> list[Point]:
+        return [_plain_point(place(record, past.epoch), past.epoch, value(past)) for past in record.evaluations]
+
+    starts = [value(record.evaluations[0]) for record in records if record.evaluations]
+    return draw(
+        "Velocity RMS",
+        _series(records, points, NEUTRAL),
+        x_name=place.label,
+        badge="held-out",
+        note="size of the predicted velocity along the samples",
+        references=[Reference(starts[0] * VELOCITY_CEILING, "alarm above")] if len(records) == len(starts) == 1 else [],
+    )
+
+
+# ---- training ----
+
+
+def _training_reward(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+    def points(record: RunRecord) -> list[Point]:
+        found = []
+        for event in record.rollouts:
+            mean, std = _number(event.get("reward")), _number(event.get("reward_std"))
+            low, high = (mean - std, mean + std) if len(records) == 1 else (float("nan"), float("nan"))
+            epoch = event["epoch"]
+            found.append(Point(place(record, epoch), mean, low, high, f"epoch {epoch}", with_deviation(mean, std)))
+        return found
+
+    note = "of the epoch's training images" + ("; band: ± one standard deviation" if len(records) == 1 else "")
+    chart_series = _series(records, points, 1)
+    return draw("Training reward", chart_series, x_name=place.label, badge="training", note=note)
+
+
+def _spread(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+    note = "standard deviation of the reward within a pair or group: what there is to learn from"
+    return _event_chart(records, "Spread within groups", note, place, "group_spread")
+
+
+def _component_names(records: Sequence[RunRecord]) -> list[str]:
+    found = [key for record in records if record.is_sum for event in record.rollouts for key in event]
+    return list(dict.fromkeys(key for key in found if key.startswith("score/")))
+
+
+def _component(records: Sequence[RunRecord], key: str, place: _Axis) -> Chart | None:
+    return _event_chart(records, f"Training {key.removeprefix('score/')}", "part of the reward", place, key, False)
+
+
+def _event_chart(
+    records: Sequence[RunRecord], title: str, note: str, place: _Axis, key: str, from_zero: bool = True
+) -> Chart | None:
+    def points(record: RunRecord) -> list[Point]:
+        return [
+            _plain_point(place(record, event["epoch"]), event["epoch"], _number(event.get(key)))
+            for event in record.rollouts
+        ]
+
+    series = _series(records, points, NEUTRAL)
+    return draw(title, series, x_name=place.label, badge="training", note=note, from_zero=from_zero)
+
+
+def _update_names(records: Sequence[RunRecord]) -> list[str]:
+    found = {key for record in records for event in record.updates for key in event} - NOT_CURVES
+    return sorted(found, key=lambda name: (list(UPDATE_TITLES).index(name) if name in UPDATE_TITLES else 99, name))
+
+
+def _update_chart(records: Sequence[RunRecord], name: str, place: _Axis) -> Chart | None:
+    def points(record: RunRecord) -> list[Point]:
+        by_epoch: dict[int, list[float]] = {}
+        for event in record.updates:
+            by_epoch.setdefault(event["epoch"], []).append(_number(event.get(name)))
+        means = {epoch: sum(values) / len(values) for epoch, values in by_epoch.items()}
+        return [_plain_point(place(record, epoch), epoch, mean) for epoch, mean in means.items()]
+
+    title, note = UPDATE_TITLES.get(name, (name.replace("_", " ").capitalize(), ""))
+    series = _series(records, points, NEUTRAL)
+    return draw(title, series, x_name=place.label, badge="training", note=note, from_zero=name != "loss")
+
+
+# ---- points ----
+
+
+def color_of_run(index: int) -> int:
+    """Number of the colour and dash of one of several runs."""
+    return 1 + index % RUN_COLORS
+
+
+def _series(records: Sequence[RunRecord], points: Maker, color: int) -> list[Series]:
+    alone = len(records) == 1
+    return [
+        Series(record.label, color if alone else color_of_run(i), [p for p in points(record) if p.x == p.x])
+        for i, record in enumerate(records)
+    ]
+
+
+def _interval_point(x: float, epoch: int, interval: Interval) -> Point:
+    return Point(x, interval.mean, interval.low, interval.high, f"epoch {epoch}", with_bounds(interval))
+
+
+def _plain_point(x: float, epoch: int, value: float) -> Point:
+    return Point(x, value, float("nan"), float("nan"), f"epoch {epoch}", number(value))
+
+
+def _number(value: Any) -> float:
+    """A logged number; null is NaN."""
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,161 @@
+"""From run folders to one HTML file that loads nothing: views into templates."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from fdfo import __version__
+from fdfo.errors import CheckpointError
+from fdfo.evaluation.alarms import DIVERSITY_FLOOR, VELOCITY_CEILING
+from fdfo.evaluation.report import costs, curves, gallery, results, setup, text
+from fdfo.evaluation.report.record import RunRecord, read_runs
+from fdfo.files import write_atomically
+
+FILTERS = {
+    "number": text.number,
+    "signed": lambda value, places: text.fixed(value, places, signed=True),
+    "bounds": lambda interval, places: text.bounds(interval, signed=True, places=places),
+    "count": text.count,
+    "plural": text.plural,
+    "duration": text.duration,
+    "share": text.percent,
+    "one_line": text.one_line,
+    "lower_first": text.lower_first,
+    "words": text.enumerate_words,
+}
+
+DEFAULT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class AlarmView:
+    """An alarm of a run, over all evaluations that raised it."""
+
+    name: str
+    message: str
+    epochs: list[int]
+    is_current: bool
+    """Raised by the latest evaluation."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run, ready to print."""
+
+    record: RunRecord
+    color: int
+    """Number of its colour and dash among several runs."""
+    results: results.Results | None
+    result_seconds: float
+    """Time that the latest evaluated weights took."""
+    costs: costs.Costs
+    alarms: list[AlarmView]
+    facts: list[setup.Fact]
+    environment: list[setup.Fact]
+    commands: list[setup.Fact]
+
+
+def write_report(runs: Sequence[Path], output: Path | None = None) -> Path:
+    """Write the report of one run, or of several side by side, and return its path.
+
+    output defaults to report.html in the folder of a single run, in the current folder for several. The same folders
+    give the same bytes. Raises CheckpointError where a folder is not a run or the file cannot be written.
+    """
+    assert runs
+    records = read_runs(list(runs))
+    default = records[0].folder / DEFAULT_NAME if len(records) == 1 else Path(DEFAULT_NAME)
+    path = output or default
+    try:
+        write_atomically(path, render(records))
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}; give another output file") from error
+    return path
+
+
+def render(records: Sequence[RunRecord]) -> str:
+    """The page as text."""
+    views = [_view(record, index) for index, record in enumerate(records)]
+    common = {
+        "runs": views,
+        "gallery": gallery.gallery(records),
+        "diversity_floor": DIVERSITY_FLOOR,
+        "velocity_ceiling": VELOCITY_CEILING,
+        "version": __version__,
+    }
+    if len(records) == 1:
+        parts = {"curves": curves.curves(records), "group_epochs": gallery.groups(records[0])}
+        return _fill("run.html", {**common, **parts, "run": views[0]})
+    parts = {
+        "axes": [curves.curves(records, axis) for axis in ("epoch", "images", "time")],
+        "rows": _comparison(records),
+        "differences": setup.differences(records),
+    }
+    return _fill("comparison.html", {**common, **parts})
+
+
+def _view(record: RunRecord, index: int) -> RunView:
+    judged = record.evaluations[-1].epoch if record.evaluations else record.epochs_done
+    return RunView(
+        record=record,
+        color=curves.color_of_run(index),
+        result_seconds=costs.seconds_until(record, judged),
+        results=results.results(record),
+        costs=costs.costs(record),
+        alarms=_alarms(record),
+        facts=setup.facts(record),
+        environment=setup.environment(record),
+        commands=setup.commands(record),
+    )
+
+
+def _alarms(record: RunRecord) -> list[AlarmView]:
+    """Alarms by name, with the latest message of each; those of the latest evaluation first."""
+    latest = record.evaluations[-1].epoch if record.evaluations else -1
+    by_name: dict[str, list[tuple[int, str]]] = {}
+    for alarm in record.alarms:
+        by_name.setdefault(alarm.name, []).append((alarm.epoch, alarm.message))
+    views = []
+    for name, found in by_name.items():
+        epochs = sorted({epoch for epoch, _ in found})
+        messages = [message for epoch, message in found if epoch == epochs[-1]]
+        views.append(AlarmView(name, "; ".join(messages), epochs, latest in epochs))
+    return sorted(views, key=lambda view: not view.is_current)
+
+
+def _comparison(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """For every score of any run: its change in each run, and each run's difference to the first."""
+    rows = []
+    for label in dict.fromkeys(label for record in records for label in results.metrics(record)):
+        changes = [results.change_of(record, label) for record in records]
+        pairs = zip(records, changes, strict=True)
+        others = [results.against(record, records[0], label) if change else None for record, change in pairs]
+        rows.append({"label": label, "changes": changes, "against": [None, *others[1:]]})
+    return rows
+
+
+def _fill(template: str, values: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("fdfo.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        **values, style=Markup(style), script=Markup(script), script_digest=digest
+    )
+
+
+def _source(environment: Environment, name: str) -> str:
+    """A template file as it is."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]

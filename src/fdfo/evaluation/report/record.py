@@ -1,0 +1,148 @@
+"""What a run folder holds, read once; nothing here judges or formats."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fdfo.errors import CheckpointError
+from fdfo.evaluation.alarms import Alarm
+from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.report.text import number
+from fdfo.evaluation.runs import CONFIG, read_environment, read_evaluations, read_events
+from fdfo.evaluation.statistics import Interval
+
+Role = Literal["trained", "part", "unseen"]
+"""trained: what the run maximises; part: a component of it; unseen: not trained on."""
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A held-out score."""
+
+    key: str
+    """Its name in the evaluations of its run."""
+    label: str
+    """What it is; the same score has the same label in every run."""
+    role: Role
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run folder."""
+
+    folder: Path
+    label: str
+    """Short name, unique among the runs of a report."""
+    config: Mapping[str, Any]
+    """The parsed config.yaml: a report needs neither the plug-ins nor the files that it names."""
+    config_text: str
+    environment: Mapping[str, Any]
+    rollouts: list[Event]
+    updates: list[Event]
+    logged: Mapping[int, Event]
+    """Evaluation events by epoch."""
+    alarms: list[Alarm]
+    evaluations: list[Evaluation]
+    checkpoints: Mapping[str, str]
+    """`latest` and `best`, where they exist."""
+
+    @property
+    def epochs_done(self) -> int:
+        return int(self.rollouts[-1]["epoch"]) if self.rollouts else 0
+
+    @property
+    def epochs_planned(self) -> int:
+        return int(self.config["train"]["epochs"])
+
+    @property
+    def rewards(self) -> list[tuple[str, float]]:
+        """Name and weight of every component of the trained reward; as in the evaluations."""
+        seen: dict[str, int] = {}
+        entries = []
+        for entry in self.config["reward"]:
+            name = entry["name"]
+            seen[name] = seen.get(name, 0) + 1
+            entries.append((name if seen[name] == 1 else f"{name}#{seen[name]}", float(entry.get("weight", 1.0))))
+        return entries
+
+    @property
+    def is_sum(self) -> bool:
+        """False where the trained reward is one score as it is."""
+        return len(self.rewards) > 1 or self.rewards[0][1] != 1
+
+    @property
+    def formula(self) -> str:
+        """The trained reward in words: `a`, or `1 × a + 0.5 × b`."""
+        if not self.is_sum:
+            return self.rewards[0][0]
+        return " + ".join(f"{number(weight)} × {name}" for name, weight in self.rewards)
+
+    @cached_property
+    def scores(self) -> list[Score]:
+        """The evaluated scores: the trained one, its parts where it has any, the unseen ones."""
+        names = list(self.evaluations[-1].scores) if self.evaluations else []
+        parts = [name for name, _ in self.rewards]
+        trained = [Score("reward", self.formula, "trained")] if "reward" in names else []
+        components = [Score(name, name, "part") for name in names if name in parts and self.is_sum]
+        known = {"reward", *parts}
+        return trained + components + [Score(name, name, "unseen") for name in names if name not in known]
+
+    @cached_property
+    def best_epoch(self) -> int | None:
+        """Epoch of the evaluation with the highest value of what the run selects by."""
+        stop = self.config.get("eval", {}).get("stop_when") or {}
+        name = stop.get("metric", "reward")
+        means = {past.epoch: self.interval(past, name).mean for past in self.evaluations if name in past.scores}
+        finite = {epoch: mean for epoch, mean in means.items() if mean == mean}
+        return max(finite, key=lambda epoch: finite[epoch]) if finite else None
+
+    def interval(self, evaluation: Evaluation, name: str) -> Interval:
+        """Mean of a score over prompts: as logged, else computed."""
+        logged = self.logged.get(evaluation.epoch, {}).get("scores", {}).get(name)
+        if logged is None:
+            return evaluation.interval(name)
+        mean, low, high = (float("nan") if logged[key] is None else logged[key] for key in ("mean", "low", "high"))
+        return Interval(mean, low, high, len(evaluation.prompts) if mean == mean else 0)
+
+
+def read_run(folder: Path, label: str | None = None) -> RunRecord:
+    """Everything a report shows of a run. Raises CheckpointError where the folder is not one."""
+    try:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+        config = yaml.safe_load(text)
+    except (OSError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{folder} is not a run folder: cannot read {CONFIG} ({error})") from error
+    events = read_events(folder)
+    return RunRecord(
+        folder=folder,
+        label=label or folder.resolve().name,
+        config=config,
+        config_text=text,
+        environment=read_environment(folder),
+        rollouts=list({event["epoch"]: event for event in events if event["event"] == "rollout"}.values()),
+        updates=[event for event in events if event["event"] == "update"],
+        logged={event["epoch"]: event for event in events if event["event"] == "evaluation"},
+        alarms=[
+            Alarm(event["epoch"], event["name"], event["message"]) for event in events if event["event"] == "alarm"
+        ],
+        evaluations=read_evaluations(folder),
+        checkpoints=_pointers(folder / "checkpoints"),
+    )
+
+
+def read_runs(folders: list[Path]) -> list[RunRecord]:
+    """All runs, with labels that tell them apart."""
+    names = [folder.resolve().name for folder in folders]
+    labels = [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names, 1)]
+    return [read_run(folder, label) for folder, label in zip(folders, labels, strict=True)]
+
+
+def _pointers(folder: Path) -> dict[str, str]:
+    paths = {which: folder / which for which in ("best", "latest")}
+    return {which: path.read_text(encoding="utf-8").strip() for which, path in paths.items() if path.is_file()}

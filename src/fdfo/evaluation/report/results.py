@@ -1,0 +1,183 @@
+"""The held-out result: what changed since before training, paired prompt by prompt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.report.record import Role, RunRecord
+from fdfo.evaluation.report.text import fixed, places_of
+from fdfo.evaluation.statistics import Interval, paired_difference, win_rate
+
+Kind = Role | Literal["diversity"]
+
+Direction = Literal["rose", "fell", "unclear", "unknown"]
+"""Side of zero of a paired 95 % interval; unclear where it includes zero, unknown below two prompts."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A score before and after, and its paired difference."""
+
+    label: str
+    role: Kind
+    before: float
+    after: float
+    gain: Interval
+    win_rate: float
+    prompts: int
+    places: int
+    """Decimals to show."""
+
+    @property
+    def direction(self) -> Direction:
+        return direction(self.gain)
+
+    @property
+    def levels(self) -> tuple[str, str]:
+        """Before and after as text."""
+        return fixed(self.before, self.places), fixed(self.after, self.places)
+
+    @property
+    def missing(self) -> int:
+        """Prompts without a value before or after."""
+        return self.prompts - self.gain.n
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A difference drawn from zero; percentages of the cell's width."""
+
+    zero: float
+    left: float
+    width: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """Changes with their bars on one scale."""
+
+    title: str
+    role: Kind
+    rows: list[tuple[Change, Bar | None]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything said about the held-out prompts of one run."""
+
+    before_epoch: int
+    after_epoch: int
+    prompts: int
+    images_per_prompt: int
+    steps: int
+    overall: list[Change]
+    by_category: list[Table]
+
+    def of_role(self, role: str) -> list[Change]:
+        return [change for change in self.overall if change.role == role]
+
+
+def direction(gain: Interval) -> Direction:
+    """What a paired difference says."""
+    if gain.n < 2:
+        return "unknown"
+    if not gain.excludes_zero:
+        return "unclear"
+    return "rose" if gain.mean > 0 else "fell"
+
+
+def results(record: RunRecord) -> Results | None:
+    """First against latest evaluation; None before the second one."""
+    if len(record.evaluations) < 2:
+        return None
+    first, last = record.evaluations[0], record.evaluations[-1]
+    overall = [change_of(record, label) for label in metrics(record)]
+    tables = []
+    categories = last.category_names
+    for score in record.scores if len(categories) > 1 else []:
+        changes = [_change(first, last, score.key, name, score.role, name) for name in categories]
+        tables.append(Table(score.label, score.role, _with_bars(changes)))
+    return Results(
+        before_epoch=first.epoch,
+        after_epoch=last.epoch,
+        prompts=len(last.prompts),
+        images_per_prompt=last.images_per_prompt,
+        steps=last.steps,
+        overall=[change for change in overall if change is not None],
+        by_category=tables,
+    )
+
+
+def _change(
+    first: Evaluation,
+    last: Evaluation,
+    key: str,
+    label: str,
+    role: Kind,
+    category: str | None = None,
+) -> Change:
+    before, after = first.values(key, category), last.values(key, category)
+    rate = win_rate(after, before) if role != "diversity" else float("nan")
+    gain = last.gain(first, key, category)
+    return Change(label, role, _mean(before), _mean(after), gain, rate, len(after), places_of(gain))
+
+
+def _mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def _with_bars(changes: Sequence[Change]) -> list[tuple[Change, Bar | None]]:
+    """Bars on one scale that holds zero and every interval, and numbers with the same decimals."""
+    places = max((change.places for change in changes if change.gain.n), default=2)
+    changes = [replace(change, places=places) for change in changes]
+    ends = [end for change in changes if change.gain.n for end in (change.gain.low, change.gain.high)]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    span = (high - low) * 1.04 or 1.0
+
+    def at(value: float) -> float:
+        return round(2 + 96 * (value - low) / span, 2)
+
+    bars: list[tuple[Change, Bar | None]] = []
+    for change in changes:
+        gain = change.gain
+        left, right = sorted((at(0.0), at(gain.mean))) if gain.n else (0.0, 0.0)
+        bar = Bar(at(0.0), left, round(right - left, 2), at(gain.low), at(gain.high)) if gain.n else None
+        bars.append((change, bar))
+    return bars
+
+
+def metrics(record: RunRecord) -> dict[str, str]:
+    """Label and key of everything that the latest evaluation measured."""
+    found = {score.label: score.key for score in record.scores}
+    has_diversity = any(past.diversity is not None for past in record.evaluations[-1:])
+    return {**found, **({"diversity": "diversity"} if has_diversity else {})}
+
+
+def against(record: RunRecord, base: RunRecord, label: str) -> Interval | None:
+    """Latest score of a run minus that of another on the same prompts and noise; None where they are not the same."""
+    if not record.evaluations or not base.evaluations:
+        return None
+    ours, theirs = record.evaluations[-1], base.evaluations[-1]
+    if (ours.prompts, ours.images_per_prompt, ours.steps) != (theirs.prompts, theirs.images_per_prompt, theirs.steps):
+        return None
+    keys = metrics(record).get(label), metrics(base).get(label)
+    if keys[0] is None or keys[1] is None:
+        return None
+    return paired_difference(ours.values(keys[0]), theirs.values(keys[1]))
+
+
+def change_of(record: RunRecord, label: str) -> Change | None:
+    """First against latest evaluation of one score, or of diversity; None where there is no such comparison."""
+    key = metrics(record).get(label)
+    if len(record.evaluations) < 2 or key is None:
+        return None
+    first, last = record.evaluations[0], record.evaluations[-1]
+    roles: dict[str, Kind] = {score.label: score.role for score in record.scores}
+    role = roles.get(label, "diversity")
+    return _change(first, last, key, label, role) if key in first.metrics else None

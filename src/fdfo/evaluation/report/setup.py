@@ -1,0 +1,74 @@
+"""What was run, where, and how to go on: facts, environment, commands, and what differs between runs."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fdfo.evaluation.report.record import RunRecord
+from fdfo.evaluation.report.text import count, number
+
+Fact = tuple[str, str]
+
+
+def facts(record: RunRecord) -> list[Fact]:
+    """The run in a few words: (term, value)."""
+    config = record.config
+    policy, prompts, evaluation = config["policy"], config["prompts"], config["eval"]
+    adapter = policy["adapter"]
+    trained = f"LoRA of rank {adapter['rank']}" if adapter["kind"] == "lora" else "all weights"
+    planned, done = record.epochs_planned, record.epochs_done
+    height, width = policy["resolution"]
+    return [
+        ("Method", str(config["method"]["name"])),
+        ("Model", f"{policy['name']}, {trained}, {height} × {width} px"),
+        ("Trained score", record.formula),
+        ("Training prompts", f"{prompts['path'] or prompts['name']}, {count(prompts['pairs_per_epoch'])} an epoch"),
+        ("Held-out prompts", f"{prompts['eval_path'] or prompts['eval_name']}, {count(evaluation['prompts'])}"),
+        ("Epochs", f"{count(done)} of {count(planned)}" + ("" if done >= planned else " so far")),
+        ("Learning rate", number(config["optim"]["lr"])),
+        ("Seed", str(config["train"]["seed"])),
+    ]
+
+
+def environment(record: RunRecord) -> list[Fact]:
+    """Versions and devices of the latest start: (term, value)."""
+    found = record.environment
+    rows = [("Started", found.get("started")), ("System", found.get("system")), ("Python", found.get("python"))]
+    rows += [(name, version) for name, version in (found.get("libraries") or {}).items()]
+    rows += [("Commit", found.get("commit")), ("Devices", ", ".join(found.get("devices") or []))]
+    rows += [("Threads", found.get("threads"))]
+    return [(term, str(value)) for term, value in rows if value not in (None, "")]
+
+
+def commands(record: RunRecord) -> list[Fact]:
+    """Shell commands to go on from here: (what it does, command)."""
+    folder = str(record.folder)
+    run, config = shlex.quote(folder), shlex.quote(f"{folder}/config.yaml")
+    longer = max(record.epochs_planned * 2, record.epochs_done)
+    going_on = (
+        ("Continue", f"fdfo train {config} --run {run}")
+        if record.epochs_done < record.epochs_planned
+        else ("Train longer", f"fdfo train {config} train.epochs={longer} --run {run}")
+    )
+    return [
+        going_on,
+        ("Repeat from the start", f"fdfo train {config} --run {shlex.quote(folder + '-again')}"),
+        ("Draw pictures, before and after", f"fdfo generate --run {run} 'your prompt'"),
+        ("Export the weights", f"fdfo export {run}"),
+    ]
+
+
+def differences(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
+    """Configuration fields in which runs differ: (dotted key, value in each run)."""
+    flat = [dict(_flatten(record.config)) for record in records]
+    keys = list(dict.fromkeys(key for values in flat for key in values))
+    rows = [(key, [values.get(key, "–") for values in flat]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
