@@ -24,7 +24,7 @@ from fdfo.files import write_atomically
 
 PAGE, DATA = Path("docs/results/demo.md"), Path("docs/results/data/demo.json")
 TEST_NOISE_SEED = 2026
-TEST_PROMPTS = 480
+TEST_PROMPTS, IMAGES = 144, 4
 STEPS = (10, 20)
 """Sampling steps of the evaluation: as trained, and as many again."""
 SCORES = ("shapes-verifier", "shapes-contrastive")
@@ -43,6 +43,7 @@ def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
             "--prompts": "shapes-test",
             "--rewards": ",".join(SCORES),
             "--count": TEST_PROMPTS,
+            "--images": IMAGES,
             "--steps": steps,
             "--seed": TEST_NOISE_SEED,
             "--adapter": latest(folder),
@@ -87,12 +88,14 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         f"Written by `python -m benchmarks.demo` on {facts['date']}: fdfo {facts['fdfo']}, torch {facts['torch']}, "
         f"{facts['machine']}. Seeds {', '.join(str(result['seed']) for result in results)}; no seed was left out.",
         "",
-        f"Recipe `shapes` (trained on `{SCORES[0]}`; `{SCORES[1]}` is unseen). Judged on {len(first.prompts)} captions "
-        "of the split `test`, which pre-training, post-training and the choice of settings never saw, start noises "
-        "used for nothing else, without guidance. In brackets: 95 % bootstrap intervals over the captions, paired with "
+        f"Recipe `shapes` (trained on `{SCORES[0]}`; `{SCORES[1]}` is unseen). Judged on {len(first.prompts)} "
+        f"captions, {IMAGES} images each, of the split `test`, which pre-training, post-training and the choice of "
+        "settings never saw, with start noises used for nothing else, without guidance. In brackets: 95 % bootstrap "
+        "intervals over the captions, paired with "
         "the base.",
         "",
-        f"Training took {np.mean(seconds):.0f} s on average ({min(seconds):.0f} to {max(seconds):.0f}), "
+        f"Training (evaluations not counted) took {np.mean(seconds):.0f} s on average "
+        f"({min(seconds):.0f} to {max(seconds):.0f}), "
         f"{results[0]['cost']['images']} images, {results[0]['cost']['forwards']} forward evaluations and "
         f"{results[0]['cost']['trained']} with gradient.",
         "",
@@ -137,7 +140,10 @@ def main() -> None:
         return
     results = [train_and_judge(seed, options.root) for seed in range(options.seeds)]
     bases = {steps: results[0]["steps"][str(steps)]["base"] for steps in STEPS}
-    assert all(result["steps"][str(steps)].pop("base") == bases[steps] for result in results for steps in STEPS)
+    for result in results:
+        for steps in STEPS:
+            if result["steps"][str(steps)].pop("base") != bases[steps]:
+                raise SystemExit("the base scored differently in two runs: same captions and noises were expected")
     facts = {
         "date": datetime.now(UTC).date().isoformat(),
         "fdfo": version("fdfo"),

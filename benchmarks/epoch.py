@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from fdfo.config.load import load_config
 from fdfo.flow.noise import NoiseStreams
+from fdfo.training.console import Console
 from fdfo.training.distributed import Team
 from fdfo.training.epoch import Trainer, sample, update
 from fdfo.training.interrupt import StopRequest
@@ -52,7 +53,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     recipe = arguments.pop(0) if arguments and "=" not in arguments[0] else "shapes"
     config = load_config(recipe, arguments)
     team = Team(Accelerator(cpu=not torch.cuda.is_available()))
-    source, trainer = training_prompts(config, team), build_trainer(config, team, StopRequest())
+    source, trainer = training_prompts(config, team), build_trainer(config, team, StopRequest(), Console(False, 1))
     network = Stopwatch(team.device)
     trainer.policy._network = network.wrap(trainer.policy._network)  # type: ignore[method-assign]
     backward = torch.Tensor.backward

@@ -26,6 +26,9 @@ class GaussianPolicy:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         return Conditioning(tokens=torch.zeros(len(prompts), 1, 1), pooled=torch.zeros(len(prompts), 1))
 
+    def prepare(self, prompts: Sequence[str]) -> None:
+        pass
+
     def velocity(self, x: Tensor, t, cond: Conditioning, *, weights="current") -> Tensor:
         assert len(cond) == len(x)
         times = torch.as_tensor(t, dtype=x.dtype).expand(len(x)).reshape(-1, 1, 1, 1)

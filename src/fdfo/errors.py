@@ -34,6 +34,10 @@ class CheckpointError(FdfoError):
     """A checkpoint or run folder cannot be read, written or continued."""
 
 
+class PeerError(FdfoError):
+    """Another process of the run failed; that process shows the reason."""
+
+
 def nearest(name: str, valid: list[str]) -> str:
     """A suggestion to append to a message: the valid names closest to `name`, or all of them."""
     from difflib import get_close_matches

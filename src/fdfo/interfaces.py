@@ -25,6 +25,10 @@ class Policy(Protocol):
 
     def encode(self, prompts: Sequence[str]) -> Conditioning: ...
 
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode prompts ahead of time, many at once; `encode` then only looks them up."""
+        ...
+
     def velocity(self, x: Tensor, t: float | Tensor, cond: Conditioning, *, weights: Weights = "current") -> Tensor:
         """Guided velocity [B, C, H, W], float32, of states x at time t (a number or [B])."""
         ...

@@ -169,8 +169,17 @@ class Items:
             parts[0],
             prompts=[prompt for part in parts for prompt in part.prompts],
             conditioning=Conditioning.cat([part.conditioning for part in parts]),
-            **{name: torch.cat([getattr(part, name) for part in shifted]) for name in names},
+            **{name: _join([getattr(part, name) for part in shifted]) for name in names},
         )
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors [B, K, ...] as one; what is the same for all K times stays stored once, a single part is not copied."""
+    if len(parts) == 1:
+        return parts[0]
+    if all(part.stride(1) == 0 for part in parts):
+        return torch.cat([part[:, :1] for part in parts]).expand(-1, parts[0].shape[1], *parts[0].shape[2:])
+    return torch.cat(list(parts))
 
 
 @dataclass(frozen=True, kw_only=True)

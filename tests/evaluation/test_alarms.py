@@ -26,7 +26,7 @@ def evaluation(epoch, reward=0.0, unseen=0.0, diversity=1.0, velocity=1.0):
 
 
 def names(*history):
-    return [alarm.name for alarm in alarms(history)]
+    return [alarm.name for alarm in alarms(history, unseen=["unseen"])]
 
 
 def test_a_healthy_run_raises_none():
@@ -40,7 +40,7 @@ def test_unseen_score_falls_while_the_trained_one_rises():
 
 def test_unseen_score_falls_from_its_best():
     history = evaluation(0), evaluation(5, 0.5, 0.5), evaluation(10, 1.0, 0.2)
-    (alarm,) = alarms(history)
+    (alarm,) = alarms(history, unseen=["unseen"])
     assert "since epoch 5" in alarm.message
 
 

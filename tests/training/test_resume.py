@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import resource
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -81,6 +83,67 @@ def test_a_damaged_checkpoint_is_passed_over(undisturbed, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "epoch-0000002 is not sound (optimizer.safetensors changed" in output
     assert "continuing after epoch 1" in output
+    assert same(folder, undisturbed)
+
+
+def test_no_sound_checkpoint_is_an_error_and_erases_nothing(tmp_path):
+    folder = tmp_path / "run"
+    run(folder, "train.epochs=1")
+    events = (folder / "metrics.jsonl").read_text()
+    (folder / "checkpoints" / "epoch-0000001" / "complete.json").write_text("null")
+    with pytest.raises(CheckpointError, match="None is left"):
+        run(folder, "train.epochs=2")
+    assert (folder / "metrics.jsonl").read_text() == events
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing may catch it."""
+
+
+def test_killed_at_every_rename(tmp_path, monkeypatch):
+    """Every file and folder of a run appears by a rename; die at each of them in turn, over and over, and continue."""
+    import pathlib
+
+    expected, folder = tmp_path / "undisturbed", tmp_path / "killed"
+    run(expected, "eval.every=2")
+    real_replace, real_rename = os.replace, pathlib.Path.rename
+    survived = 0  # renames that this start may still do
+    finished = False
+    while not finished:
+        left = survived = survived + 1
+
+        def dying(operation):
+            def rename(*arguments):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Killed
+                return operation(*arguments)
+
+            return rename
+
+        monkeypatch.setattr(os, "replace", dying(real_replace))
+        monkeypatch.setattr(pathlib.Path, "rename", dying(real_rename))
+        try:
+            run(folder, "eval.every=2")
+            finished = True
+        except Killed:
+            pass
+        monkeypatch.undo()
+    assert survived > 5
+    assert same(folder, expected)
+    assert without_times(read_events(folder)) == without_times(read_events(expected))
+    for pointer in ("best", "latest"):
+        name = (folder / "checkpoints" / pointer).read_text()
+        assert name == (expected / "checkpoints" / pointer).read_text()
+
+
+def test_extending_a_run_evaluates_as_one_run_would(tmp_path):
+    run(tmp_path / "two parts", "train.epochs=1", "eval.every=2")
+    run(tmp_path / "two parts", "train.epochs=3", "eval.every=2")
+    run(tmp_path / "one", "train.epochs=3", "eval.every=2")
+    events = [without_times(read_events(tmp_path / name)) for name in ("two parts", "one")]
+    assert events[0] == events[1]
 
 
 def test_a_longer_run_continues_a_shorter_one(tmp_path):
@@ -102,28 +165,28 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         run(tmp_path)
 
 
-def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path):
+    """No file may grow beyond 100 kB: the adapter fits, the optimizer's state does not."""
     folder = tmp_path / "full"
-    run(folder, "train.epochs=1")
+    run(folder, "train.epochs=1", "eval.every=100")
     before = adapter(folder)
-
-    def no_space(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("fdfo.training.checkpoint.sync_tree", no_space)
-    with pytest.raises(CheckpointError, match="No space left on device"):
-        run(folder, "train.epochs=2")
-    monkeypatch.undo()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot save"):
+            run(folder, "train.epochs=3", "eval.every=100")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
     assert [path.name for path in (folder / "checkpoints").glob("*epoch*")] == ["epoch-0000001"]
     after = adapter(folder)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(CheckpointError, match="cannot write"):
-        run(tmp_path / "run")
+def test_a_folder_that_cannot_be_written_is_refused():
+    with pytest.raises(CheckpointError, match="cannot write to /proc/run"):
+        run(Path("/proc/run"))  # refuses even root
 
 
 def test_checkpoints_are_pruned_to_the_latest_and_the_best(tmp_path):

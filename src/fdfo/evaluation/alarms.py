@@ -21,8 +21,8 @@ class Alarm:
     message: str
 
 
-def alarms(history: Sequence[Evaluation], trained: str = "reward") -> list[Alarm]:
-    """Findings of the latest evaluation, against the one before training.
+def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = "reward") -> list[Alarm]:
+    """Findings of the latest evaluation, against the one before training; `unseen` are the scores not trained on.
 
     over-optimisation: the trained score is significantly up since the first evaluation, and since the best
     evaluation of an unseen score it rose while that one fell significantly (paired 95 % intervals over prompts).
@@ -32,7 +32,6 @@ def alarms(history: Sequence[Evaluation], trained: str = "reward") -> list[Alarm
         return []
     first, last = history[0], history[-1]
     found = []
-    unseen = [name for name in last.scores if name != trained and name in first.scores]
     if last.gain(first, trained).low > 0:
         for name in unseen:
             peak = max(history[:-1], key=lambda past: past.interval(name).mean)

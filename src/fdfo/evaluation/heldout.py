@@ -48,6 +48,11 @@ class Evaluation:
         return values[[own == category for own in self.categories]]
 
     @property
+    def failed(self) -> dict[str, int]:
+        """Number of images that each score could not judge."""
+        return {name: int(np.isnan(values).sum()) for name, values in self.scores.items()}
+
+    @property
     def metrics(self) -> list[str]:
         """Names that `values` accepts."""
         return [*self.scores, *(["diversity"] if self.diversity is not None else [])]
@@ -79,6 +84,8 @@ class Evaluation:
         content = json.loads(path.read_text(encoding="utf-8"))
         for name, scores in content["scores"].items():
             content["scores"][name] = [float("nan") if score is None else score for score in scores]
+        if content["velocity_rms"] is None:
+            content["velocity_rms"] = float("nan")
         return Evaluation(**content)
 
 
@@ -102,14 +109,21 @@ def judge_prompts(
     features: Features | None = None,
     shown: frozenset[int] = frozenset(),
     weights: Weights = "current",
-    batch: int = 32,
+    batch: int | None = None,
     seed: int = EVALUATION_SEED,
+    watch: Callable[[int], None] = lambda done: None,
 ) -> Judged:
-    """Generate and score the images of `prompts`; `shown` are the numbers of the prompts whose pictures are kept."""
+    """Generate and score the images of `prompts`, `batch` images at a time.
+
+    `shown` are the numbers of the prompts whose pictures are kept; `watch` is told how many prompts are done.
+    """
     scores: dict[str, list[Tensor]] = {}
+    done = 0
     embedded, speeds, pictures = [], [], []
     options = {"steps": steps, "seed": seed, "images_per_prompt": images_per_prompt}
     for part in generate(policy, prompts, weights=weights, batch=batch, **options):
+        watch(done)
+        done += len(part.prompts)
         owners = [prompt for prompt in part.prompts for _ in range(images_per_prompt)]
         for name, values in judge(part.images, owners).items():
             scores.setdefault(name, []).append(values.detach().cpu().double())

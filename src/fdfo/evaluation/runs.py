@@ -15,13 +15,18 @@ CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.jsonl", "environment.json
 
 
 def load_run_config(run: Path) -> Config:
-    """The resolved configuration of a run folder. Raises ConfigError or CheckpointError."""
+    """The resolved configuration of a run folder, whose scores need not exist here.
+
+    Raises ConfigError or CheckpointError.
+    """
     path = run / CONFIG
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{run} is not a run folder: cannot read {CONFIG} ({error})") from error
-    return from_mapping(raw, str(path))
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{run} is not a run folder: {CONFIG} holds no configuration")
+    return from_mapping(raw, str(path), check_machine=False)
 
 
 def read_events(run: Path) -> list[dict[str, Any]]:

@@ -8,22 +8,20 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from fdfo.flow.path import clean_to_velocity, velocity_to_clean
+from fdfo.flow.path import Scalar, clean_to_velocity, per_sample, velocity_to_clean
 
 Solver = Literal["euler", "heun", "multistep"]
-Velocity = Callable[[Tensor, float], Tensor]
-"""v(x [B, ...], t) -> [B, ...]."""
+Velocity = Callable[[Tensor, Scalar], Tensor]
+"""v(x [B, ...], t) -> [B, ...]; t is a number or [B]."""
 
 
-def log_snr(t: float) -> float:
-    """lambda(t) = log((1 - t) / t), infinite at both ends."""
-    from math import inf, log
-
-    if t <= 0:
-        return inf
-    return -inf if t >= 1 else log((1 - t) / t)
+def log_snr(t: Scalar) -> Tensor:
+    """lambda(t) = log((1 - t) / t), infinite at both ends; 0-d or [B], float64."""
+    t = torch.as_tensor(t, dtype=torch.float64)
+    return (1 - t).log() - t.log()
 
 
 class MeanVelocity:
@@ -41,12 +39,15 @@ class MeanVelocity:
         self.solver = solver
         self.previous: tuple[float, Tensor] | None = None  # (time, clean estimate) of the step before
 
-    def __call__(self, x: Tensor, v: Tensor, t: float, r: float) -> Tensor:
-        """Mean velocity from t to r, given v = velocity(x, t); [B, ...]."""
-        if self.solver == "heun" and r > 0:
-            return (v + self.velocity(x + (r - t) * v, r)) / 2
+    def __call__(self, x: Tensor, v: Tensor, t: float, r: Scalar) -> Tensor:
+        """Mean velocity from t to r, given v = velocity(x, t); [B, ...]. r is one number, or [B] above 0."""
+        to_the_end = isinstance(r, float) and r <= 0
+        if self.solver == "heun" and not to_the_end:
+            return (v + self.velocity(x + (per_sample(r, x) - t) * v, r)) / 2
         if self.solver == "multistep":
-            return self._multistep(x, v, t, r)
+            before, self.previous = self.previous, (t, velocity_to_clean(x, v, t))
+            if before is not None and before[0] < 1 and not to_the_end:
+                return self._multistep(x, t, r, before, self.previous[1])
         return v
 
     def split(self, branches: int) -> None:
@@ -54,13 +55,9 @@ class MeanVelocity:
         if self.previous is not None:
             self.previous = (self.previous[0], self.previous[1].repeat_interleave(branches, 0))
 
-    def _multistep(self, x: Tensor, v: Tensor, t: float, r: float) -> Tensor:
-        clean = velocity_to_clean(x, v, t)
-        before, self.previous = self.previous, (t, clean)
-        if before is None or before[0] >= 1 or r <= 0:
-            return v
-        step_ratio = (log_snr(r) - log_snr(t)) / (log_snr(t) - log_snr(before[0]))
-        extrapolated = clean + step_ratio / 2 * (clean - before[1])
+    def _multistep(self, x: Tensor, t: float, r: Scalar, before: tuple[float, Tensor], clean: Tensor) -> Tensor:
+        ratio = (log_snr(r) - log_snr(t)) / (log_snr(t) - log_snr(before[0]))
+        extrapolated = clean + per_sample(ratio.to(x) / 2, x) * (clean - before[1])
         return clean_to_velocity(x, extrapolated, t)
 
 

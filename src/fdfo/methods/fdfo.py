@@ -21,7 +21,7 @@ from torch import Tensor
 from fdfo.config.section import Section
 from fdfo.flow import strength
 from fdfo.flow.noise import NoiseStreams
-from fdfo.flow.perturb import perturbation, perturbed_step, renoise_start
+from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, renoise_start
 from fdfo.flow.solve import MeanVelocity, Solver
 from fdfo.interfaces import Policy, Reward
 from fdfo.objectives.difference import (
@@ -40,7 +40,7 @@ class FdfoConfig(Section):
     """Defaults are the reference setting (SD3.5-Medium, arXiv:2603.12893)."""
 
     name: Literal["fdfo"] = "fdfo"
-    strength: Annotated[float, Field(ge=0, le=1)] = 0.0025
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.0025
     """Strength g of the perturbation at every time; for other schedules its mean weight."""
     schedule: Literal["uniform", "random_interval", "prior_only"] = "uniform"
     """Where along the trajectory the perturbation acts."""
@@ -71,6 +71,10 @@ class FdfoConfig(Section):
             raise ValueError(f"trained_times={self.trained_times} exceeds steps={self.steps}; use 'all' or fewer")
         if self.shared_steps >= self.steps:
             raise ValueError(f"shared_steps={self.shared_steps} must be below steps={self.steps}")
+        if self.schedule == "prior_only" and (self.shared_steps > 0 or self.credit == "step"):
+            raise ValueError("schedule=prior_only perturbs the start alone; it needs shared_steps=0 and credit=whole")
+        if self.credit == "step" and self.steps == 1:
+            raise ValueError("credit=step needs more than one step; the last one adds no noise")
         if self.direction == "score_gradient" and self.credit == "step":
             raise ValueError("credit=step has no meaning with direction=score_gradient; use credit=whole")
         return self
@@ -148,13 +152,15 @@ class FDFO:
         solver = MeanVelocity(lambda x, t: policy.velocity(x, t, cond), config.solver)
         for i, (t, s) in enumerate(pairwise(grid.tolist())):
             v = policy.velocity(x, t, cond)
-            mean_v = solver(x, v, t, s)
+            is_perturbed = i + 1 >= config.shared_steps and s > 0
+            r = overshoot_time(s, g[:: len(g) // len(x), i + 1]) if is_perturbed else s  # one for each row of x
+            mean_v = solver(x, v, t, r)
             record.visit(i, t=t, x=x, v=v)
             if i + 1 == config.shared_steps:  # the branches part at the end of this step
                 x, mean_v = x.repeat_interleave(branches, 0), mean_v.repeat_interleave(branches, 0)
                 cond = conditioning.repeat(branches)
                 solver.split(branches)
-            if i + 1 < config.shared_steps or s == 0:
+            if not is_perturbed:
                 x = x + (s - t) * mean_v
                 continue
             before, x = x, perturbed_step(x, mean_v, t, s, g[:, i + 1], noise_at(i + 1))

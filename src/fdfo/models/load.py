@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig
-from fdfo.errors import ConfigError, ModelError, nearest
+from fdfo.errors import ModelError, nearest
 from fdfo.hub import quiet_loading
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
 from fdfo.plugins import find, names
@@ -83,21 +83,19 @@ def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device 
     )
 
 
-def check_policy(config: PolicyConfig) -> None:
-    """Check what can be known from the model's small configuration files, before any weight is read.
+def policy_problems(config: PolicyConfig) -> list[str]:
+    """What keeps a model from being used as asked, from its small configuration files alone.
 
-    Raises ModelError for a model that cannot be found, ConfigError for one that cannot be used as asked.
+    Raises ModelError for a model that cannot be found.
     """
     source = ModelSource.find(config.name, config.revision)
     with quiet_loading():
         family = find("models", source.pipeline_class)
-    problems = family.problems(source, config.resolution)
-    if problems:
-        raise ConfigError(config.name, problems)
+    return family.problems(source, config.resolution or family.native_resolution(source))
 
 
 def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:
-    """Shape (C, h, w) of the configured model's latents, before any weight is read. Raises as check_policy."""
-    check_policy(config)
+    """Shape (C, h, w) of the configured model's latents, before any weight is read. Raises ModelError."""
     source = ModelSource.find(config.name, config.revision)
-    return find("models", source.pipeline_class).latent_shape_of(source, config.resolution)
+    family = find("models", source.pipeline_class)
+    return family.latent_shape_of(source, config.resolution or family.native_resolution(source))

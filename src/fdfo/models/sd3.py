@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from fdfo.errors import ModelError
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
-from fdfo.hub import hub_advice
+from fdfo.hub import hub_advice, quiet_loading
 from fdfo.interfaces import Weights
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
@@ -29,8 +29,11 @@ LORA_TARGETS = tuple(
 )
 """Attention projections of both streams; the second attention of SD3.5-Medium (attn2) is not a target (reference)."""
 
-CACHED_PROMPTS = 4096
-"""Encoded prompts kept in host memory, least recently used first out; 2.7 MB each for SD3.5 with 128 T5 tokens."""
+CACHE_BYTES = 2 * 2**30
+"""Host memory for encoded prompts, least recently used first out; SD3.5 with 128 T5 tokens takes 1.7 MB a prompt."""
+
+DECODED_PIXELS = 2**21
+"""Pixels decoded at a time where no gradient is wanted: 8 images of 512 x 512."""
 
 ENCODE_BATCH = 32
 """Prompts encoded at a time."""
@@ -79,6 +82,7 @@ class SD3Policy:
             if encoder is not None
         ]
         self._encoded: OrderedDict[str, Conditioning] = OrderedDict()
+        self._negative: Conditioning | None = None
 
     @classmethod
     def from_source(
@@ -94,7 +98,7 @@ class SD3Policy:
         t5: bool,
     ) -> "SD3Policy":
         """Load the pipeline; safetensors only. Raises ModelError."""
-        resolution = resolution or _native_resolution(source)
+        resolution = resolution or cls.native_resolution(source)
         problems = cls.problems(source, resolution)
         if problems:
             raise ModelError(f"{source.name}: " + "; ".join(problems))
@@ -134,6 +138,12 @@ class SD3Policy:
         return found
 
     @staticmethod
+    def native_resolution(source: ModelSource) -> tuple[int, int]:
+        """The model's own (height, width) in pixels."""
+        side = int(source.component_config("transformer")["sample_size"]) * _vae_factor(source)
+        return side, side
+
+    @staticmethod
     def latent_shape_of(source: ModelSource, resolution: tuple[int, int]) -> tuple[int, int, int]:
         """Shape (C, h, w) of a latent at (height, width), from the small configuration files alone."""
         factor = _vae_factor(source)
@@ -145,6 +155,12 @@ class SD3Policy:
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Encode prompts [P] as the pipeline does; each text once, then from host memory. Rows on `device`."""
+        self.prepare(prompts)
+        return Conditioning.cat([self._encoded[text] for text in prompts]).to(self.device)
+
+    @torch.no_grad()
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode prompts into host memory, in few large batches, while the text encoders are on the device."""
         wanted = dict.fromkeys(prompts)
         missing = [text for text in wanted if text not in self._encoded]
         if missing:
@@ -152,24 +168,23 @@ class SD3Policy:
             for start in range(0, len(missing), ENCODE_BATCH):
                 self._encode_batch(missing[start : start + ENCODE_BATCH])
             self._place_text_encoders(torch.device("cpu"))
-        rows = []
-        for text in prompts:
+        for text in wanted:
             self._encoded.move_to_end(text)
-            rows.append(self._encoded[text])
-        while len(self._encoded) > max(CACHED_PROMPTS, len(wanted)):
-            self._encoded.popitem(last=False)
-        return Conditioning.cat(rows).to(self.device)
+        size = sum(part.tokens.nbytes + part.pooled.nbytes for part in self._encoded.values())
+        while size > CACHE_BYTES and len(self._encoded) > len(wanted):
+            _, dropped = self._encoded.popitem(last=False)
+            size -= dropped.tokens.nbytes + dropped.pooled.nbytes
 
     def _encode_batch(self, texts: list[str]) -> None:
-        # The pipeline warns of texts beyond CLIP's 77 tokens; T5 reads on, so this is not worth a line a prompt.
-        tokens, _, pooled, _ = self.pipeline.encode_prompt(
-            prompt=texts,
-            prompt_2=texts,
-            prompt_3=texts,
-            device=self.device,
-            do_classifier_free_guidance=False,
-            max_sequence_length=self.text_tokens,
-        )
+        with quiet_loading():  # it warns of every text beyond CLIP's 77 tokens; T5 reads on
+            tokens, _, pooled, _ = self.pipeline.encode_prompt(
+                prompt=texts,
+                prompt_2=texts,
+                prompt_3=texts,
+                device=self.device,
+                do_classifier_free_guidance=False,
+                max_sequence_length=self.text_tokens,
+            )
         assert tokens is not None and pooled is not None
         for i, text in enumerate(texts):
             self._encoded[text] = Conditioning(tokens=tokens[i : i + 1].cpu(), pooled=pooled[i : i + 1].cpu())
@@ -185,7 +200,9 @@ class SD3Policy:
         times = torch.as_tensor(t, dtype=torch.float32, device=x.device).expand(len(x))
         if self.guidance == 1:
             return self._network(x, times, cond, weights)
-        negative = self.encode([self.negative_prompt])[[0] * len(x)]
+        if self._negative is None:
+            self._negative = self.encode([self.negative_prompt])
+        negative = self._negative[[0] * len(x)]
         both = self._network(torch.cat([x, x]), times.repeat(2), Conditioning.cat([negative, cond]), weights)
         return guided(*both.chunk(2), scale=self.guidance)
 
@@ -214,8 +231,11 @@ class SD3Policy:
     def decode(self, x0: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [0, 1], float32, of clean latents [B, C, h, w]; differentiable."""
         config: Any = self._vae.config
-        latents = x0 / config.scaling_factor + config.shift_factor
-        images: Tensor = self._vae.decode(latents.to(self._vae.dtype), return_dict=False)[0]
+        latents = (x0 / config.scaling_factor + config.shift_factor).to(self._vae.dtype)
+        size = (
+            len(x0) if torch.is_grad_enabled() else max(1, DECODED_PIXELS // (self.resolution[0] * self.resolution[1]))
+        )
+        images = torch.cat([self._vae.decode(part, return_dict=False)[0] for part in latents.split(size)])
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def grid(self, steps: int) -> Tensor:
@@ -240,8 +260,3 @@ class SD3Policy:
 def _vae_factor(source: ModelSource) -> int:
     """Pixels per latent element along each side."""
     return 2 ** (len(source.component_config("vae")["block_out_channels"]) - 1)
-
-
-def _native_resolution(source: ModelSource) -> tuple[int, int]:
-    side = int(source.component_config("transformer")["sample_size"]) * _vae_factor(source)
-    return side, side

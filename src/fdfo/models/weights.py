@@ -46,8 +46,8 @@ class TrainableWeights:
             target_modules=targets,
             init_lora_weights="gaussian",  # type: ignore[arg-type]
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):  # the adapters are made on the CPU generator
+            torch.default_generator.manual_seed(seed)
             try:
                 self.network = get_peft_model(self.network, lora)  # type: ignore[arg-type]
             except ValueError as error:
@@ -73,9 +73,13 @@ class TrainableWeights:
         config.inference_mode = False
         self.network = get_peft_model(self.network, config).eval()  # type: ignore[arg-type]
         self.kind = "lora"
-        result = set_peft_model_state_dict(self.peft, _read(folder / ADAPTER_FILE))
-        if result.unexpected_keys:
-            raise ModelError(f"{folder}: made for another model; it has no {result.unexpected_keys[0]!r}")
+        try:
+            result = set_peft_model_state_dict(self.peft, _read(folder / ADAPTER_FILE))
+        except RuntimeError as error:
+            raise ModelError(f"{folder}: made for another model; {str(error).splitlines()[-1].strip()}") from error
+        wrong = [*result.unexpected_keys, *(key for key in result.missing_keys if "lora_" in key)]
+        if wrong:
+            raise ModelError(f"{folder}: made for another model; {wrong[0]!r} does not fit")
 
     # ---- reading and writing ----
 

@@ -8,11 +8,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -36,11 +37,8 @@ class Progress:
     """Network evaluations without gradient, in rows, evaluation not counted."""
     trained: int = 0
     """Network evaluations with gradient (forward and backward), in rows."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Wall-clock seconds by phase."""
-    best_metric: float | None = None
-    best_epoch: int | None = None
-    evaluations_since_best: int = 0
+    skipped_updates: int = 0
+    """Updates in a row whose gradient was not finite."""
 
 
 @dataclass
@@ -51,6 +49,11 @@ class State:
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     ema: dict[str, Tensor] | None
+
+
+def checkpoint_name(epoch: int) -> str:
+    """Name of the folder of an epoch's checkpoint."""
+    return f"epoch-{epoch:07d}"
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
@@ -73,9 +76,14 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensor
 
 
 def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Path:
-    """Write checkpoints/epoch-N below the run folder. Raises CheckpointError, leaving earlier ones as they were."""
-    name = f"epoch-{state.progress.epoch:07d}"
+    """Write checkpoints/epoch-N below the run folder, unless it is there and sound.
+
+    Raises CheckpointError, leaving earlier ones as they were.
+    """
+    name = checkpoint_name(state.progress.epoch)
     final, temporary = folder / name, folder / f".{name}.tmp"
+    if final.is_dir() and _problem(final) is None:
+        return final
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -89,43 +97,58 @@ def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Pa
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         write_atomically(folder / "latest", name + "\n")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(
-            f"cannot save {final}: {error.strerror or error}; earlier checkpoints are untouched. "
+            f"cannot save {final}: {getattr(error, 'strerror', None) or error}; earlier checkpoints are untouched. "
             "Free some space or mend the permissions, then repeat the command to continue"
         ) from error
     return final
 
 
 def load_latest(folder: Path, weights: TrainableWeights) -> tuple[State | None, list[str]]:
-    """The state of the newest sound checkpoint, or None, and a line for every one that was passed over."""
+    """The state of the newest sound checkpoint, or None where there are none, and what is wrong with newer ones.
+
+    Raises CheckpointError when there are checkpoints and none is sound.
+    """
     complaints = []
     for path in sorted(folder.glob("epoch-*"), reverse=True):
         problem = _problem(path)
         if problem is None:
             return _load(path, weights), complaints
-        complaints.append(f"checkpoint {path.name} is not sound ({problem}); falling back to the one before")
+        complaints.append(f"checkpoint {path.name} is not sound ({problem})")
+    if complaints:
+        raise CheckpointError("; ".join(complaints) + f". None is left: give a new --run folder, or delete {folder}")
     return None, complaints
 
 
-def latest_checkpoint(run: Path, which: str = "latest") -> Path:
-    """Folder of a run's `latest` or `best` sound checkpoint. Raises CheckpointError."""
+def set_unsound_aside(folder: Path, newer_than: int) -> None:
+    """Rename the checkpoints after an epoch, which could not be used, so that nothing counts them."""
+    for path in folder.glob("epoch-*"):
+        if int(path.name.removeprefix("epoch-")) > newer_than:
+            shutil.rmtree(folder / f"unsound-{path.name}", ignore_errors=True)
+            path.rename(folder / f"unsound-{path.name}")
+
+
+def chosen_checkpoint(run: Path, which: str = "latest") -> Path:
+    """Folder of a run's `latest` or `best` checkpoint; the latest sound one where that is missing.
+
+    Raises CheckpointError when there is none.
+    """
     folder = run / "checkpoints"
     pointer = folder / which
-    if pointer.is_file():
-        path = folder / pointer.read_text(encoding="utf-8").strip()
-        if _problem(path) is None:
-            return path
-    for path in sorted(folder.glob("epoch-*"), reverse=True):
+    named = [folder / pointer.read_text(encoding="utf-8").strip()] if pointer.is_file() else []
+    for path in [*named, *sorted(folder.glob("epoch-*"), reverse=True)]:
         if _problem(path) is None:
             return path
     raise CheckpointError(f"{run}: no complete checkpoint; expected the folder of a run that has saved one")
 
 
-def prune(folder: Path, keep: int, keep_every: int | None) -> None:
-    """Remove all but the latest `keep`, the best, and multiples of `keep_every`."""
-    best = (folder / "best").read_text(encoding="utf-8").strip() if (folder / "best").is_file() else None
+def prune(folder: Path, keep: int, keep_every: int | None, best_epoch: int | None) -> None:
+    """Point `best` at the best epoch, and remove all but it, the latest `keep` and multiples of `keep_every`."""
+    best = None if best_epoch is None else checkpoint_name(best_epoch)
+    if best is not None and (folder / best).is_dir():
+        write_atomically(folder / "best", best + "\n")
     for path in sorted(folder.glob("epoch-*"))[:-keep]:
         epoch = int(path.name.removeprefix("epoch-"))
         if path.name != best and not (keep_every and epoch % keep_every == 0):
@@ -148,6 +171,8 @@ def _problem(path: Path) -> str | None:
         return "it was not finished"
     try:
         digests = _read_json(path / COMPLETE)
+        if not isinstance(digests, dict) or not digests.keys() >= {"state.json", "optimizer.safetensors"}:
+            return f"{COMPLETE} was changed"
         changed = [name for name, digest in digests.items() if _digest(path / name) != digest]
     except (OSError, ValueError) as error:
         return f"unreadable: {error}"

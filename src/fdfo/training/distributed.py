@@ -1,11 +1,15 @@
 """Processes that train together, over accelerate. Only gradients and numbers travel."""
 
+import signal
 from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import Parameter
+
+from fdfo.errors import PeerError
+from fdfo.training.interrupt import Interrupted
 
 
 class Team:
@@ -53,6 +57,21 @@ class Team:
         assert isinstance(total, Tensor)
         for parameter, part in zip(parameters, total.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter)
+
+    def raise_together(self, error: Exception | None) -> None:
+        """Called by every process at the same point: raise if any of them has an error, so that none waits for one
+        that has left. The one with the error raises it; the others raise Interrupted or PeerError."""
+        if self.size == 1:
+            if error is not None:
+                raise error
+            return
+        failed, interrupted = self.sum([error is not None, isinstance(error, Interrupted)])
+        if error is not None:
+            raise error
+        if interrupted:
+            raise Interrupted(signal.SIGTERM)
+        if failed:
+            raise PeerError("another process failed; its message tells why")
 
     def wait(self) -> None:
         """Block until every process is here."""

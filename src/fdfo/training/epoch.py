@@ -1,6 +1,7 @@
 """One epoch of any method: sample, score, credit, update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from fdfo.interfaces import Method
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import deal, micro_batches
+from fdfo.training.console import Console
 from fdfo.training.distributed import Team
 from fdfo.training.ema import update_average
 from fdfo.training.interrupt import StopRequest
@@ -42,15 +44,26 @@ class Trainer:
     stop: StopRequest
     sample_batch: int
     micro_batch: int
+    console: Console
     ema: dict[str, Tensor] | None = None
     skipped_updates: int = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work that every process does by itself: if it fails on one, or is interrupted there, all of them leave."""
+        failure = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        self.team.raise_together(failure)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
     """Scored samples of this process, and the numbers of all processes."""
 
-    rollouts: Sequence[Rollout]
+    rollouts: list[Rollout]
     scores: Sequence[Scores]
     pairs: Tensor  # [n, group, 3, H, W] uint8 images of the first groups
     metrics: Mapping[str, float]
@@ -59,20 +72,22 @@ class Sampled:
 def sample(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
     """Sample and score this process's prompts; keep the images of the first `shown` groups."""
     with trainer.phases("encode"):
-        trainer.policy.encode([prompt.text for prompt in prompts])
+        trainer.policy.prepare([prompt.text for prompt in prompts])
     rollouts, scores, pictures = [], [], []
-    for start in range(0, len(prompts), trainer.sample_batch):
-        trainer.stop.check()
-        with trainer.phases("sample"):
-            rollout = trainer.method.rollout(trainer.policy, prompts[start : start + trainer.sample_batch], noise)
-        images, scored = score(trainer, rollout)
-        groups = images.unflatten(0, (-1, rollout.group_size))
-        pictures.append((groups[: max(0, shown - start)].cpu() * 255).round().to(torch.uint8))
-        rollouts.append(move(rollout, "cpu"))
-        scores.append(scored)
-    metrics, batch_mean = _score_metrics(trainer, scores)
+    with trainer.together():
+        for start in range(0, len(prompts), trainer.sample_batch):
+            trainer.stop.check()
+            trainer.console.phase("sample", start, len(prompts))
+            with trainer.phases("sample"):
+                rollout = trainer.method.rollout(trainer.policy, prompts[start : start + trainer.sample_batch], noise)
+            images, scored = score(trainer, rollout)
+            groups = images.unflatten(0, (-1, rollout.group_size))
+            pictures.append((groups[: max(0, shown - start)].cpu() * 255).round().to(torch.uint8))
+            rollouts.append(move(rollout, "cpu"))
+            scores.append(scored)
+    metrics = _score_metrics(trainer, scores)
     _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
-    scores = [replace(part, batch_mean=batch_mean) for part in scores]
+    scores = [replace(part, batch_mean=metrics["reward"]) for part in scores]
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
@@ -95,7 +110,7 @@ def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Scores]:
     )
 
 
-def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> tuple[dict[str, float], float]:
+def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, float]:
     """Numbers of all processes: means, spread within groups, failures; and the mean of all valid totals.
 
     Gathered in order of rank, which is the order of the prompts: the same for any process count.
@@ -107,7 +122,7 @@ def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> tuple[dict[str
     groups = total.reshape(-1, trainer.method.group_size)
     spread = groups[groups.isfinite().all(1)].std(1, correction=0)
     finite = total[total.isfinite()]
-    metrics = {
+    return {
         "reward": float(finite.mean()),
         "reward_std": float(finite.std(correction=0)),
         "group_spread": float(spread.square().mean().sqrt()),
@@ -116,7 +131,6 @@ def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> tuple[dict[str
         "dropped_groups": float((~groups.isfinite().all(1)).sum()),
         **{f"score/{name}": float(table[:, i + 1].nanmean()) for i, name in enumerate(names)},
     }
-    return metrics, metrics["reward"]
 
 
 def _stop_if_too_many_failed(
@@ -132,16 +146,21 @@ def _stop_if_too_many_failed(
         if not part.total[i].isfinite()
     ]
     examples = "; ".join(f"{', '.join(names)} on {text[:80]!r}" for text, names in failed[:3])
-    raise RewardError(
+    error = RewardError(
         f"{metrics['failed']:.0f} of {metrics['images']:.0f} scores failed, more than "
-        f"train.max_failed_share={allowed} allows or too many to train on; for example: {examples}"
+        f"train.max_failed_share={allowed} allows or too many to train on"
+        + (f"; for example: {examples}" if examples else "")
     )
+    trainer.team.raise_together(error if trainer.team.is_main else None)  # all know it; one tells
 
 
 def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
     """Credit the samples and take the epoch's optimizer steps; the metrics of each."""
-    credited = zip(sampled.rollouts, sampled.scores, strict=True)
-    items = Items.cat([trainer.method.credit(rollout, scores) for rollout, scores in credited])
+    parts = []
+    while sampled.rollouts:  # each is let go as soon as it is credited
+        parts.append(trainer.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))
+    items = Items.cat(parts)
+    del parts
     updates = trainer.config.optim.updates_per_epoch
     dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
     return [_one_update(trainer, items, rows) for rows in dealt]
@@ -153,14 +172,15 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
     (count,) = trainer.team.sum([len(rows[0])])
     sums: dict[str, Tensor | int] = {}
     trainer.optimizer.zero_grad(set_to_none=True)
-    for samples, times in micro_batches(rows, trainer.micro_batch):
-        output = trainer.method.loss(
-            trainer.policy, items.rows(samples, times).to(trainer.policy.device), trainer.reward
-        )
-        (output.losses.sum() / count).backward()
-        for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
-            sums[name] = sums.get(name, 0) + values.double().sum()
-        trainer.stop.check()
+    with trainer.together():
+        for index, (samples, times) in enumerate(micro_batches(rows, trainer.micro_batch)):
+            trainer.stop.check()
+            trainer.console.phase("train", index * trainer.micro_batch, len(rows[0]))
+            part = items.rows(samples, times).to(trainer.policy.device)
+            output = trainer.method.loss(trainer.policy, part, trainer.reward)
+            (output.losses.sum() / count).backward()
+            for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
+                sums[name] = sums.get(name, 0) + values.double().sum()
     trainer.team.sum_gradients(parameters)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = float(get_total_norm(gradients))

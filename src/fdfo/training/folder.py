@@ -18,7 +18,11 @@ from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.runs import CONFIG, ENVIRONMENT, METRICS, load_run_config, read_events
 from fdfo.files import finite, write_atomically, write_json
 
-MAY_CHANGE = {"train": {"epochs", "micro_batch", "sample_batch", "checkpoint_every", "keep", "keep_every"}, "log": None}
+MAY_CHANGE = {
+    "policy": {"gradient_checkpointing"},
+    "train": {"epochs", "micro_batch", "sample_batch", "checkpoint_every", "keep", "keep_every"},
+    "log": None,
+}
 """Fields in which a continued run may differ from its start (None: the whole section)."""
 
 LIBRARIES = ("fdfo", "torch", "diffusers", "transformers", "peft", "accelerate", "numpy")
@@ -37,12 +41,13 @@ class RunFolder:
         """Create the folder, or check that it belongs to this configuration. Raises ConfigError or CheckpointError."""
         if (self.path / CONFIG).is_file():
             self._check_same(config)
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CheckpointError(f"{self.path} is not empty and not a run folder; give another --run folder")
         try:
-            for folder in (self.checkpoints, self.samples, self.evaluations):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / CONFIG, f"# {config_hash(config)}\n{to_yaml(config)}")
+            for folder in (self.checkpoints, self.samples, self.evaluations):
+                folder.mkdir(exist_ok=True)
             write_json(self.path / ENVIRONMENT, environment())
         except OSError as error:
             raise CheckpointError(
@@ -65,14 +70,23 @@ class RunFolder:
         with open(self.path / METRICS, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def forget_after(self, epoch: int) -> None:
-        """Drop events and evaluations of later epochs: the run continues from this one."""
+    def forget_after(self, epoch: int, evaluated_every: int) -> None:
+        """Drop events and evaluations of later epochs, as the run continues from this one.
+
+        Also drops what a shorter run evaluated at its end only: one run in all would not have done so.
+        """
         path = self.path / METRICS
         if path.is_file():
-            kept = [event for event in read_events(self.path) if event["epoch"] <= epoch]
+            judged = ("evaluation", "alarm")
+            kept = [
+                event
+                for event in read_events(self.path)
+                if event["epoch"] <= epoch and (event["event"] not in judged or event["epoch"] % evaluated_every == 0)
+            ]
             write_atomically(path, "".join(json.dumps(event) + "\n" for event in kept))
         for file in self.evaluations.glob("epoch-*.json"):
-            if int(file.stem.removeprefix("epoch-")) > epoch:
+            number = int(file.stem.removeprefix("epoch-"))
+            if number > epoch or number % evaluated_every:
                 file.unlink()
 
     def save_evaluation(self, evaluation: Evaluation) -> None:

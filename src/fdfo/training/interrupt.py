@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: finish the piece of work at hand, save, and say how to continue."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ class StopRequest:
     def receive(self, signal_number: int, frame: FrameType | None) -> None:
         """Signal handler."""
         self.signal_number = signal_number
+        os.write(2, b"\nstopping: finishing the work at hand, then saving; once more stops at once\n")
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -41,17 +41,27 @@ class Jury:
             unseen = self.unseen.components(images, texts, metadata)
             return {"reward": trainer.reward.total(components), **components, **unseen}
 
-        judged = judge_prompts(
-            trainer.policy,
-            self.prompts[share(len(self.prompts), team.rank, team.size)],
-            scores,
-            steps=settings.steps,
-            images_per_prompt=settings.images_per_prompt,
-            features=image_features(self.unseen) or image_features(trainer.reward) or pixel_features,
-            shown=frozenset(self.shown),
-            weights="current" if trainer.ema is None else "ema",
-            batch=trainer.sample_batch,
-        )
+        own = self.prompts[share(len(self.prompts), team.rank, team.size)]
+
+        def watch(done: int) -> None:
+            trainer.stop.check()
+            trainer.console.phase("judge", done, len(own))
+
+        judged = None
+        with trainer.together():
+            judged = judge_prompts(
+                trainer.policy,
+                own,
+                scores,
+                steps=settings.steps,
+                images_per_prompt=settings.images_per_prompt,
+                features=image_features(self.unseen) or image_features(trainer.reward) or pixel_features,
+                shown=frozenset(self.shown),
+                weights="current" if trainer.ema is None else "ema",
+                batch=trainer.sample_batch,
+                watch=watch,
+            )
+        assert judged is not None
         trainer.policy.take_use()  # evaluation is not part of the cost of training
         together = Judged(
             scores={name: team.gather_rows(values) for name, values in judged.scores.items()},
@@ -68,5 +78,5 @@ class Jury:
 def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
     """Load the unseen scores. Raises RewardError."""
     unseen = WeightedSum(trainer.config.eval.rewards)
-    unseen.load(trainer.team.device, getattr(torch, trainer.config.policy.dtype))
+    unseen.load(trainer.team.device, torch.float32)
     return Jury(prompts, unseen)

@@ -1,7 +1,10 @@
 """A whole run: epochs, evaluations, checkpoints, and the way back into an interrupted one."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +12,13 @@ import torch
 from accelerate import Accelerator
 
 from fdfo.config.tree import Config
-from fdfo.errors import FdfoError
+from fdfo.errors import CheckpointError, FdfoError
 from fdfo.evaluation.alarms import Alarm, alarms
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
-from fdfo.files import write_atomically
 from fdfo.flow.noise import NoiseStreams
-from fdfo.models.load import check_policy
 from fdfo.training.batching import share
 from fdfo.training.checkpoint import (
     Progress,
@@ -27,15 +28,16 @@ from fdfo.training.checkpoint import (
     prune,
     restore_optimizer,
     save_checkpoint,
+    set_unsound_aside,
 )
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.epoch import Sampled, sample, update
+from fdfo.training.epoch import sample, update
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.judging import build_jury
 from fdfo.training.phases import peak_memory_gib
-from fdfo.training.setup import blank_lines, build_trainer, held_out_prompts, run_folder, training_prompts
+from fdfo.training.setup import blank_lines, build_trainer, check, held_out_prompts, run_folder, training_prompts
 
 SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
@@ -48,8 +50,10 @@ def train(config: Config, run_dir: str | Path | None = None) -> Path:
     this. Raises FdfoError subclasses for everything a user can mend, and Interrupted after a signal, once the
     state is saved.
     """
-    check_policy(config.policy)
-    team = Team(Accelerator(cpu=not torch.cuda.is_available(), log_with=list(config.log.trackers) or None))
+    check(config)
+    trackers: list[Any] = list(config.log.trackers)
+    where = {"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}
+    team = Team(Accelerator(cpu=not torch.cuda.is_available(), **where))
     with stop_on_signals() as stop:
         run = Run(config, run_dir, team, stop)
         with run.console:
@@ -68,7 +72,7 @@ class Run:
         self.console = Console(team.is_main, config.train.epochs)
         for line in blank_lines(config):
             self.console.say(line, style="yellow")
-        self.trainer = build_trainer(config, team, stop)
+        self.trainer = build_trainer(config, team, stop, self.console)
         self.jury = build_jury(self.trainer, held_out)
         self.weights = self.trainer.policy.weights
         self.progress = Progress()
@@ -78,22 +82,62 @@ class Run:
         """Continue from the folder's latest checkpoint to the end."""
         config, progress = self.config, self._restore()
         if config.log.trackers:
-            self.team.accelerator.init_trackers("fdfo", config=config.model_dump(mode="json"))
-        if not self.history:
-            self._evaluate()
-        while progress.epoch < config.train.epochs and not self._should_stop_early():
-            self._epoch_or_save()
-            is_last = progress.epoch == config.train.epochs
-            if progress.epoch % config.eval.every == 0 or is_last:
+            self.team.accelerator.init_trackers("fdfo", config=flat(config.model_dump(mode="json")))
+        self.console.begin(progress.epoch)
+        with self._saving_on_failure():
+            if self._is_due():
                 self._evaluate()
-            is_best = progress.best_epoch == progress.epoch
-            if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best or self._should_stop_early():
+        while progress.epoch < config.train.epochs and not self._should_stop_early():
+            with self._saving_on_failure():
+                self._epoch()
+                if self._is_due():
+                    self._evaluate()
+            is_best = self._best()[0] == progress.epoch
+            is_last = progress.epoch == config.train.epochs or self._should_stop_early()
+            if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best:
                 self._save(self._state())
         self._finish()
 
+    def _is_due(self) -> bool:
+        """Whether the weights of now are to be evaluated, and were not."""
+        epoch = self.progress.epoch
+        wanted = epoch % self.config.eval.every == 0 or epoch == self.config.train.epochs
+        return wanted and (not self.history or self.history[-1].epoch != epoch)
+
+    def _best(self) -> tuple[int | None, int]:
+        """Epoch of the best evaluation by the chosen score, and the number of evaluations since."""
+        stop = self.config.eval.stop_when
+        means = [evaluation.interval(stop.metric if stop else "reward").mean for evaluation in self.history]
+        order = [(mean, -index) for index, mean in enumerate(means) if isfinite(mean)]
+        if not order:
+            return None, 0
+        index = -max(order)[1]
+        return self.history[index].epoch, len(means) - 1 - index
+
     def _should_stop_early(self) -> bool:
         stop = self.config.eval.stop_when
-        return stop is not None and self.progress.evaluations_since_best >= stop.patience
+        return stop is not None and self._best()[1] >= stop.patience
+
+    @contextmanager
+    def _saving_on_failure(self) -> Iterator[None]:
+        """If a signal or an error ends the work inside, save the state from before it, and say how to continue."""
+        before = self._state() if self.team.is_main else None
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            self._leave(before, "stopped: out of memory")
+            fixes = "lower train.micro_batch and train.sample_batch, or set policy.gradient_checkpointing=true"
+            raise FdfoError(f"out of device memory; {fixes}, and continue with the same --run folder") from error
+        except (Interrupted, FdfoError, OSError) as reason:
+            self._leave(before, f"stopped by {reason if isinstance(reason, Interrupted) else 'an error'}")
+            raise
+
+    def _leave(self, before: State | None, cause: str) -> None:
+        if before is not None:
+            self._save(before)
+            epoch = before.progress.epoch
+            saved = f"saved after epoch {epoch}" if epoch else "no epoch was finished"
+            self.console.say(f"{cause}; {saved}. Repeat the command with --run {self.folder.path} to continue")
 
     def _finish(self) -> None:
         if self.team.is_main:
@@ -106,18 +150,6 @@ class Run:
 
     # ---- one epoch ----
 
-    def _epoch_or_save(self) -> None:
-        """One epoch; if a signal or an error ends it, save the state from before it."""
-        before = self._state()
-        try:
-            self._epoch()
-        except (Interrupted, FdfoError) as reason:
-            self._save(before)
-            cause = f"stopped by {reason}" if isinstance(reason, Interrupted) else "stopped by an error"
-            saved = f"saved after epoch {before.progress.epoch}" if before.progress.epoch else "no epoch was finished"
-            self.console.say(f"{cause}; {saved}. Repeat the command with --run {self.folder.path} to continue")
-            raise
-
     def _epoch(self) -> None:
         epoch, trainer = self.progress.epoch, self.trainer
         self.console.begin(epoch)
@@ -125,35 +157,28 @@ class Run:
         prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
         own = prompts[share(len(prompts), self.team.rank, self.team.size)]
         is_shown = (epoch + 1) % self.config.eval.every == 0 and self.team.is_main
-        self.console.phase(epoch, "sample")
         sampled = sample(trainer, own, noise, SHOWN_GROUPS if is_shown else 0)
-        self.console.phase(epoch, "train")
         with trainer.phases("train"):
             updates = update(trainer, sampled, noise)
-        seconds = self._count(sampled, updates)
+        self._count(sampled.metrics, updates)
+        seconds = trainer.phases.take()
         if self.team.is_main:
             self._log_epoch(sampled.metrics, updates, seconds)
             if is_shown:
                 totals = torch.cat([part.total for part in sampled.scores])
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in own])
-        self.console.end(epoch, sampled.metrics["reward"], sampled.metrics["images"] / sum(seconds.values()))
+        self.console.end(sampled.metrics["reward"], sampled.metrics["images"] / sum(seconds.values()))
 
-    def _count(self, sampled: Sampled, updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        """Add the epoch to the progress; its seconds by phase."""
+    def _count(self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]]) -> None:
+        """Add the epoch to the progress."""
         progress, use = self.progress, self.trainer.policy.take_use()
         forward, trained = self.team.sum([use.forward, use.trained])
         progress.epoch += 1
         progress.updates += len(updates)
-        progress.images += int(sampled.metrics["images"])
+        progress.images += int(scores["images"])
         progress.forwards += int(forward)
         progress.trained += int(trained)
-        return self._count_seconds()
-
-    def _count_seconds(self) -> dict[str, float]:
-        seconds, total = self.trainer.phases.take(), self.progress.seconds
-        for name, value in seconds.items():
-            total[name] = total.get(name, 0.0) + value
-        return seconds
+        progress.skipped_updates = self.trainer.skipped_updates
 
     def _log_epoch(
         self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]], seconds: Mapping[str, float]
@@ -173,24 +198,29 @@ class Run:
 
     def _evaluate(self) -> None:
         """Judge the held-out prompts; log, draw, raise alarms, note the best."""
-        self.console.phase(self.progress.epoch - 1, "judge")
         with self.trainer.phases("evaluate"):
             evaluation, pictures = self.jury.judge(self.trainer, self.progress.epoch)
         self.history.append(evaluation)
-        self._note_best(evaluation)
-        self._count_seconds()
+        seconds = self.trainer.phases.take()
         if self.team.is_main:
             titles = [self.jury.prompts[number].text for number in self.jury.shown]
             save_gallery(self.folder.samples, evaluation.epoch, pictures, titles)
-            self._log_evaluation(evaluation, alarms(self.history))
+            self._log_evaluation(evaluation, alarms(self.history, unseen=self.jury.unseen.names), seconds)
             write_report([self.folder.path])
 
-    def _log_evaluation(self, evaluation: Evaluation, found: Sequence[Alarm]) -> None:
+    def _log_evaluation(self, evaluation: Evaluation, found: Sequence[Alarm], seconds: Mapping[str, float]) -> None:
         self.folder.save_evaluation(evaluation)
         intervals = {name: evaluation.interval(name) for name in evaluation.metrics}
-        values = {name: {"mean": i.mean, "low": i.low, "high": i.high} for name, i in intervals.items()}
-        self.folder.log("evaluation", evaluation.epoch, {"scores": values, "velocity_rms": evaluation.velocity_rms})
+        values: dict[str, Any] = {
+            "scores": {name: asdict(interval) for name, interval in intervals.items()},
+            "failed": {name: count for name, count in evaluation.failed.items() if count},
+            "velocity_rms": evaluation.velocity_rms,
+            "seconds": dict(seconds),
+        }
+        self.folder.log("evaluation", evaluation.epoch, values)
         self.console.say(f"held-out, epoch {evaluation.epoch}: " + ", ".join(f"{n} {i}" for n, i in intervals.items()))
+        for name, count in values["failed"].items():
+            self.console.say(f"{name} failed on {count} of {len(evaluation.scores[name])} images", style="yellow")
         for alarm in found:
             self.folder.log("alarm", alarm.epoch, {"name": alarm.name, "message": alarm.message})
             self.console.say(f"alarm ({alarm.name}): {alarm.message}", style="bold yellow")
@@ -198,50 +228,68 @@ class Run:
             means = {f"held-out/{name}": i.mean for name, i in intervals.items()}
             self.team.accelerator.log(means, step=evaluation.epoch)
 
-    def _note_best(self, evaluation: Evaluation) -> None:
-        stop, progress = self.config.eval.stop_when, self.progress
-        value = evaluation.interval(stop.metric if stop else "reward").mean
-        if progress.best_metric is None or value > progress.best_metric:
-            progress.best_metric, progress.best_epoch, progress.evaluations_since_best = value, progress.epoch, 0
-        else:
-            progress.evaluations_since_best += 1
-
     # ---- saving and restoring ----
 
     def _state(self) -> State:
         """A copy, on the CPU, of all that determines the rest of the run."""
         ema = self.trainer.ema
         return State(
-            progress=Progress(**{**vars(self.progress), "seconds": dict(self.progress.seconds)}),
-            weights={name: value.cpu() for name, value in self.weights.copy().items()},
+            progress=replace(self.progress),
+            weights=on_cpu(self.weights.named()),
             optimizer=optimizer_tensors(self.trainer.optimizer, list(self.weights.named())),
-            ema=None if ema is None else {name: value.detach().cpu().clone() for name, value in ema.items()},
+            ema=None if ema is None else on_cpu(ema),
         )
 
     def _save(self, state: State) -> None:
         if not self.team.is_main or state.progress.epoch == 0:
             return
         with self.trainer.phases("save"):
-            path = save_checkpoint(self.folder.checkpoints, state, self.weights)
-            if state.progress.best_epoch == state.progress.epoch:
-                write_atomically(self.folder.checkpoints / "best", path.name + "\n")
-            prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every)
+            save_checkpoint(self.folder.checkpoints, state, self.weights)
+            prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
 
     def _restore(self) -> Progress:
         """Continue from the newest sound checkpoint, or start; what was written after it is forgotten."""
         state, complaints = load_latest(self.folder.checkpoints, self.weights)
         for line in complaints:
-            self.console.say(line, style="yellow")
+            self.console.say(f"{line}; falling back to the one before", style="yellow")
         if state is not None:
             self.progress = state.progress
+            self.trainer.skipped_updates = state.progress.skipped_updates
             self.weights.set(state.weights)
             restore_optimizer(self.trainer.optimizer, list(self.weights.named()), state.optimizer)
             for name, value in (state.ema or {}).items():
                 assert self.trainer.ema is not None
                 self.trainer.ema[name].copy_(value)
             self.console.say(f"continuing after epoch {self.progress.epoch}")
-        if self.team.is_main:
-            self.folder.forget_after(self.progress.epoch if state else -1)
+        self._check_same_epoch()
+        if self.team.is_main and self.progress.epoch < self.config.train.epochs:
+            set_unsound_aside(self.folder.checkpoints, self.progress.epoch)
+            self.folder.forget_after(self.progress.epoch if state else -1, self.config.eval.every)
         self.team.wait()
         self.history = read_evaluations(self.folder.path)
         return self.progress
+
+    def _check_same_epoch(self) -> None:
+        """Raise CheckpointError on every process if they do not all see the same checkpoints."""
+        epochs = self.team.gather_rows(torch.tensor([self.progress.epoch])).tolist()
+        if len(set(epochs)) > 1:
+            raise CheckpointError(
+                f"the processes found checkpoints of different epochs ({epochs}); "
+                f"{self.folder.path} must be on a file system that all machines share"
+            )
+
+
+def on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies of named tensors on the CPU."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
+    """Nested settings as `section.key`, with values that every tracker takes."""
+    settings: dict[str, str | int | float | bool] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            settings.update(flat(value, f"{prefix}{key}."))
+        else:
+            settings[prefix + key] = value if isinstance(value, str | int | float | bool) else str(value)
+    return settings

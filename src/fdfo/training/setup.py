@@ -1,17 +1,19 @@
 """From a configuration to the things that an epoch needs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from fdfo.config.tree import Config
-from fdfo.errors import ConfigError
-from fdfo.models.load import policy_from_config
+from fdfo.errors import ConfigError, FdfoError, RewardError
+from fdfo.models.load import policy_from_config, policy_problems
 from fdfo.plugins import find
 from fdfo.prompts import load_prompts, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.console import Console
 from fdfo.training.distributed import Team
 from fdfo.training.epoch import Trainer
 from fdfo.training.folder import RunFolder, next_run_number
@@ -60,14 +62,42 @@ def _check_share(key: str, count: int, team: Team) -> None:
         raise ConfigError(key, [f"{count} prompts do not go round {team.size} processes; use at least {team.size}"])
 
 
-def build_trainer(config: Config, team: Team, stop: StopRequest) -> Trainer:
-    """Load the policy and the trained reward. Raises ModelError, RewardError or ConfigError."""
-    reward = WeightedSum(config.reward)
+def check(config: Config) -> None:
+    """Everything that can be known before a weight is read: the model's shape, prompt files, scores.
+
+    Raises ConfigError with all problems, or ModelError for a model that cannot be found.
+    """
+    problems = policy_problems(config.policy)
+    prompts = config.prompts
+    for path in dict.fromkeys((prompts.path, prompts.eval_path)):
+        problems += _problem(lambda path=path: read_prompts(path) if path is not None else None)
+    problems += _problem(lambda: WeightedSum(config.eval.rewards))
+    problems += _problem(lambda: _check_gradient(config, WeightedSum(config.reward)))
+    if problems:
+        raise ConfigError("the configuration", problems)
+
+
+def _problem(attempt: Callable[[], object]) -> list[str]:
+    """What went wrong, as a line; none if nothing did."""
+    try:
+        attempt()
+    except FdfoError as error:
+        return [str(error)]
+    return []
+
+
+def _check_gradient(config: Config, reward: WeightedSum) -> None:
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     if method.needs_score_gradient and not reward.differentiable:
-        raise ConfigError("reward", ["this method needs the score's gradient; choose scores that are differentiable"])
+        raise RewardError("this method needs the score's gradient; choose scores that are differentiable")
+
+
+def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
+    """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
+    reward = WeightedSum(config.reward)
+    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
-    reward.load(team.device, getattr(torch, config.policy.dtype))
+    reward.load(team.device, torch.float32)
     optimizer = torch.optim.AdamW(
         policy.trainable(), lr=config.optim.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay
     )
@@ -86,5 +116,6 @@ def build_trainer(config: Config, team: Team, stop: StopRequest) -> Trainer:
         stop=stop,
         micro_batch=micro_batch if config.train.micro_batch == "auto" else config.train.micro_batch,
         sample_batch=sample_batch if config.train.sample_batch == "auto" else config.train.sample_batch,
+        console=console,
         ema=ema,
     )
