@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from PIL import Image
 
 from fdfo.cli import main
+from fdfo.commands.doctor import _hub
+from fdfo.errors import PeerError
 from tests.training.runs import TINY, run
 
 
@@ -24,6 +28,11 @@ def fdfo(monkeypatch, capsys, *arguments):
     return code, captured.out, captured.err
 
 
+def picture_size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -35,11 +44,29 @@ def trained(tmp_path_factory):
     return run(tmp_path_factory.mktemp("runs") / "trained", "train.epochs=1")
 
 
-def test_help_names_every_command(command):
+def test_help_names_every_command(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = command("--help")
     assert code == 0
     for name in ("train", "generate", "eval", "report", "export", "doctor"):
         assert name in out
+    assert "..." not in out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (PeerError("another process failed"), 1, ""),
+        (PermissionError(13, "Permission denied", "/root/x"), 1, "error: /root/x: Permission denied\n"),
+        (OSError("no reason"), 1, "error: no reason\n"),
+    ],
+)
+def test_no_error_is_a_traceback(command, monkeypatch, error, code, text):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("fdfo.commands.train.load_config", fail)
+    assert command("train") == (code, "", text)
 
 
 def test_configuration_errors_exit_with_2_before_a_model_loads(command, monkeypatch):
@@ -70,10 +97,12 @@ def test_unusable_prompt_files_are_explained(command, tmp_path, content, fragmen
     path = tmp_path / ("missing.txt" if content is None else "prompts.txt")
     if content is not None:
         path.write_bytes(content)
-    code, _, err = command("train", "shapes-smoke", f"prompts.path={path}", "--run", tmp_path / "run")
-    assert code == 1
-    assert fragment in err
-    assert "Traceback" not in err
+    for extra in (["--run", tmp_path / "run"], ["--dry-run"]):
+        code, _, err = command("train", "shapes-smoke", f"prompts.path={path}", "policy.resolution=[31, 32]", *extra)
+        assert code == 2
+        assert fragment in err
+        assert "policy.resolution" in err
+        assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
 
@@ -121,14 +150,43 @@ def test_generate_draws_base_above_adapter(command, trained):
     )
     assert code == 0, err
     assert "base above adapter" in out
-    assert Image.open("a.png").size == (3 * 32, 4 * 32)
+    assert f"checkpoint epoch-0000001 of {trained}" in out
+    assert picture_size("a.png") == (3 * 32, 4 * 32)
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"), [("file/a.png", "file is a file, not a folder"), ("folder", "it is a folder")]
+)
+def test_an_output_that_cannot_be_written_is_refused_before_a_model_loads(
+    command, monkeypatch, tmp_path, output, reason
+):
+    monkeypatch.setattr("fdfo.models.load.load_policy", lambda *_, **__: pytest.fail("a model was loaded"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    given = ("--model", "shapes", "-o", output)
+    for arguments in (
+        ("generate", "a red circle", *given),
+        ("eval", "--rewards", "jpeg", "--prompts", "shapes-test", *given),
+    ):
+        code, _, err = command(*arguments)
+        assert code == 2
+        assert f"--output {output}" in err
+        assert reason in err
+
+
+def test_generate_checks_the_guidance(command):
+    code, _, err = command("generate", "a red circle", "--guidance", "0")
+    assert code == 2
+    assert "--guidance 0" in err
+    assert "--run FOLDER" in err
 
 
 def test_generate_reads_a_file_and_needs_prompts(command, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n\na blue cross\n")
-    code, _, _ = command("generate", "--file", "prompts.txt", "--model", "shapes", "--steps", 2, "--seeds", 1)
+    output = ("-o", "new/images.png")
+    code, _, _ = command("generate", "--file", "prompts.txt", "--model", "shapes", "--steps", 2, "--seeds", 1, *output)
     assert code == 0
-    assert Image.open("images.png").size == (32, 64)
+    assert picture_size("new/images.png") == (32, 64)
     code, _, err = command("generate", "--model", "shapes")
     assert code == 2
     assert "give prompts" in err
@@ -138,6 +196,7 @@ def test_eval_compares_base_and_adapter(command, trained, tmp_path):
     code, out, err = command("eval", "--run", trained, "--count", 6, "--images", 2, "-o", "scores.json")
     assert code == 0, err
     assert "6 prompts x 2 images" in out
+    assert "checkpoint epoch-0000001" in out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert len(scores["adapter"]["scores"]["shapes-verifier"]) == 12
     assert scores["base"]["scores"] != scores["adapter"]["scores"]
@@ -162,8 +221,9 @@ def test_eval_explains_what_is_missing(command, arguments, fragment):
     ("form", "file"), [("diffusers", "pytorch_lora_weights.safetensors"), ("merged", "model_index.json")]
 )
 def test_export_writes_what_it_says(command, trained, form, file, tmp_path):
-    code, _, err = command("export", trained, "--to", form, "-o", "out")
+    code, out, err = command("export", trained, "--to", form, "-o", "out")
     assert code == 0, err
+    assert "epoch-0000001" in out
     assert (tmp_path / "out" / file).is_file()
 
 
@@ -177,7 +237,32 @@ def test_export_refuses_unknown_formats(command, trained):
 def test_doctor_tries_one_pair(command):
     code, out, err = command("doctor")
     assert code == 0, err
-    assert "shapes works: two 32 x 32 images" in out
+    assert "shapes works: two 32 x 32 images, scored, and a gradient" in out
+
+
+@pytest.mark.parametrize(
+    ("error", "token", "finding"),
+    [
+        (
+            GatedRepoError,
+            None,
+            "not logged in; a/b is gated: accept its licence at https://huggingface.co/a/b, then run",
+        ),
+        (GatedRepoError, "hf_x", "logged in; a/b is gated: accept its licence at https://huggingface.co/a/b"),
+        (RepositoryNotFoundError, None, "not logged in; no access to a/b"),
+        (ConnectionError, "hf_x", "logged in; not reachable (ConnectionError)"),
+        (None, "hf_x", "logged in; a/b can be downloaded"),
+    ],
+)
+def test_doctor_says_what_the_hub_allows(monkeypatch, error, token, finding):
+    def answer(*_, **__):
+        if error is not None:
+            raise error("no") if error is ConnectionError else error("no", response=MagicMock(headers={}))
+
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: token)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: None)
+    monkeypatch.setattr("huggingface_hub.HfApi.auth_check", answer)
+    assert _hub("a/b").startswith(finding)
 
 
 def test_report_of_two_runs(command, trained):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fdfo import __version__
-from fdfo.errors import ConfigError, FdfoError
+from fdfo.errors import ConfigError, FdfoError, PeerError
 
 app = typer.Typer(
     name="fdfo",
@@ -31,7 +31,9 @@ ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipe
 def train(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE] [section.key=value]...", help="Recipe name or YAML, overrides."),
+        typer.Argument(
+            metavar="RECIPE|section.key=value", help="A recipe first (default: shapes), then changes to it."
+        ),
     ] = None,
     run: Annotated[
         Path | None,
@@ -73,7 +75,7 @@ def generate(
     guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")] = Path("images.png"),
 ) -> None:
-    """Draw images; with an adapter, base and adapter side by side on the same seeds."""
+    """Draw images, before and after training, on the same seeds."""
     from fdfo.commands.generate import run_generate
     from fdfo.commands.subject import Subject
 
@@ -95,10 +97,15 @@ def evaluate(
     images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1)] = 1,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the run's, or 40.", min=1)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the start noises; 0 is what evaluation during training uses.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the start noises; 0 is what evaluation during training uses.", min=0)
+    ] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the scores as JSON.")] = None,
 ) -> None:
-    """Score base and adapter on the same prompts and seeds, with 95 % intervals."""
+    """Score images before and after training, with intervals.
+
+    Base and adapter draw the same prompts from the same seeds; intervals are 95 %, over prompts.
+    """
     from fdfo.commands.evaluate import run_evaluate
     from fdfo.commands.subject import Subject
 
@@ -111,14 +118,17 @@ def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
 ) -> None:
     """Write the report of one run, or of several side by side."""
+    from fdfo.commands.output import prepare_output
     from fdfo.evaluation.report import write_report
 
+    if output is not None:
+        prepare_output(output)
     typer.echo(f"wrote {write_report(runs, output)}")
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint folder.")],
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
     to: Annotated[
         str,
         typer.Option("--to", help="diffusers: LoRA file for diffusers and ComfyUI; merged: a whole pipeline folder."),
@@ -138,7 +148,11 @@ def export(
 def doctor(
     model: Annotated[str, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")] = "shapes",
 ) -> None:
-    """Check this machine: versions, devices, disk, memory, hub, and one pair end to end on the chosen model."""
+    """Check this machine, and one pair end to end.
+
+    Prints versions, devices, memory, disk and access to the hub; then samples, decodes, scores and learns from one pair
+    on the chosen model.
+    """
     from fdfo.commands.doctor import run_doctor
 
     run_doctor(model)
@@ -155,9 +169,15 @@ def main() -> None:
     """Entry point: a user's error is one message and a non-zero exit code (2 for the configuration), no traceback."""
     try:
         app()
+    except PeerError:  # the process that failed says why
+        sys.exit(1)
     except FdfoError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error or type(error).__name__}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

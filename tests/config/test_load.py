@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from fdfo.config.load import config_hash, from_mapping, load_config, recipe_names, to_yaml
-from fdfo.errors import ConfigError
+from fdfo.errors import CheckpointError, ConfigError
+from fdfo.evaluation.runs import load_run_config
 
 
 def problems(recipe="shapes", overrides=()):
@@ -80,7 +81,17 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
         ("reward=[{name: jpeg, qualty: 3}]", "reward.0.qualty: unknown option; did you mean 'quality'?"),
         ("reward=[]", "reward"),
         ("reward=[{name: nowhere.py:f}]", "no file 'nowhere.py'"),
-        ("train.micro_batch=0", "train.micro_batch"),
+        ("reward=[my.py]", "use my.py:function"),
+        ("reward=jpeg", "reward: expected a list such as [a, b], got 'jpeg'"),
+        ("train.micro_batch=0", "train.micro_batch: input should be greater than or equal to 1, got 0"),
+        ("train.micro-batch=3", "train.micro-batch: unknown key; did you mean 'micro_batch'?"),
+        ("method.trained-times=2", "method.trained-times: unknown key; did you mean 'trained_times'?"),
+        ("my-key=1", "my-key: unknown key; valid: eval"),
+        ("train.int=3", "train.int: unknown key"),
+        ("eval=5", "eval: expected a section such as {key: value}, got 5"),
+        ("optim.betas=[2,0.5]", "optim.betas.0: input should be less than 1, got 2"),
+        ("eval.stop_when={metrc: reward}", "eval.stop_when.metrc: unknown key; did you mean 'metric'?"),
+        ("eval.rewards=[shapes-verifier]", "eval.rewards.0: 'shapes-verifier' is already trained on"),
         ("optim.lr=nan", "optim.lr"),
         ("eval.stop_when={metric: nothing}", "'nothing' is not evaluated"),
         ("policy.resolution=[32]", "policy.resolution"),
@@ -90,6 +101,75 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
 )
 def test_each_mistake_names_its_fix(override, fragment):
     assert fragment in problems(overrides=[override])
+
+
+def test_an_unusable_entry_is_one_problem():
+    with pytest.raises(ConfigError) as caught:
+        load_config("shapes", ["reward=[{name: jpeg, weight: much}]"])
+    (problem,) = caught.value.problems
+    assert problem.startswith("reward.0.weight: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("a ${b}", "a ${b}"),
+        ("two {blue} squares", "two {blue} squares"),
+        ('it\'s a "sign"', 'it\'s a "sign"'),
+        ("'{blurry}: ${low}'", "{blurry}: ${low}"),
+        ("\"'quoted'\"", "'quoted'"),
+        ("a = b", "a = b"),
+    ],
+)
+def test_prompts_are_data(override, text):
+    config = load_config("shapes", [f"policy.negative_prompt={override}"])
+    assert config.policy.negative_prompt == text
+    assert from_mapping(yaml.safe_load(to_yaml(config)), "again") == config
+
+
+def test_a_value_that_is_no_yaml_is_refused_with_advice():
+    assert "needs quotes inside" in problems(overrides=["policy.negative_prompt={blurry} picture"])
+
+
+def test_trackers_must_be_installed(monkeypatch):
+    monkeypatch.setattr("fdfo.config.checks.find_spec", lambda name: None if name == "wandb" else object())
+    assert load_config("shapes", ["log.trackers=[tensorboard]"]).log.trackers == ("tensorboard",)
+    text = problems(overrides=["log.trackers=[tensorboard, wandb]"])
+    assert text == "log.trackers: the package 'wandb' is not installed; run pip install 'fdfo[tracking]'"
+
+
+def test_a_run_can_be_read_where_its_scores_and_trackers_are_not(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fdfo.config.checks.find_spec", lambda name: object())
+    (tmp_path / "mine.py").touch()
+    config = load_config("shapes", ["reward=[mine.py:score]", "log.trackers=[wandb]"])
+    monkeypatch.undo()
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_run_config(tmp_path) == config
+
+
+@pytest.mark.parametrize("content", ["", "text", "[1]", "a: [", b"# caf\xe9"])
+def test_a_folder_that_is_no_run_is_refused(tmp_path, content):
+    (tmp_path / "config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        load_run_config(tmp_path)
+
+
+def test_unusable_recipe_files_are_explained(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("base: b.yaml")
+    (tmp_path / "b.yaml").write_text("base: a.yaml")
+    assert "a.yaml -> b.yaml -> a.yaml goes round in a circle" in problems("a.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"base: shapes\n# caf\xe9\n")
+    assert "line 2 is not UTF-8" in problems("latin.yaml")
+    (tmp_path / "numbers.yaml").write_text("base: shapes\n3: 4\n")
+    assert "3: unknown key" in problems("numbers.yaml")
+
+
+def test_the_resolution_defaults_to_the_models_own(tmp_path):
+    (tmp_path / "mine.yaml").write_text("method: {name: fdfo}\nreward: [jpeg]\n")
+    assert load_config(tmp_path / "mine.yaml").policy.resolution is None
+    assert load_config("shapes").policy.resolution == (32, 32)
 
 
 def test_unknown_recipe_names_the_nearest(tmp_path):

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from fdfo.commands.output import prepare_output
 from fdfo.commands.subject import Subject, default_steps
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
@@ -36,20 +37,29 @@ def run_evaluate(
     config = subject.config()
     scores = WeightedSum(_rewards(rewards, config))
     chosen = evenly_spread(_prompts(prompts, config), count)
+    if output is not None:
+        prepare_output(output)
     policy, has_adapter = subject.load(config)
     scores.load(policy.device, torch.float32)
 
     def judge(pictures: Tensor, owners: Sequence[Prompt]) -> dict[str, Tensor]:
         return scores.components(pictures, [p.text for p in owners], [p.metadata for p in owners])
 
-    settings = {"steps": default_steps(steps, config), "images_per_prompt": images}
+    steps = default_steps(steps, config)
     features = image_features(scores) or pixel_features
     results: dict[str, Evaluation] = {}
     for name, weights in (("base", "base"), ("adapter", "current"))[: 1 + has_adapter]:
         judged = judge_prompts(
-            policy, chosen, judge, **settings, seed=seed, features=features, shown=frozenset(), weights=weights
+            policy,
+            chosen,
+            judge,
+            steps=steps,
+            images_per_prompt=images,
+            seed=seed,
+            features=features,
+            weights=weights,
         )
-        results[name] = evaluation_of(0, chosen, judged, **settings)
+        results[name] = evaluation_of(0, chosen, judged, steps=steps, images_per_prompt=images)
     _print(results, len(chosen), images)
     if output is not None:
         write_json(output, {name: evaluation.to_dict() for name, evaluation in results.items()})
@@ -74,7 +84,8 @@ def _prompts(prompts: str | None, config: Config | None) -> list[Prompt]:
 
 def _print(results: dict[str, Evaluation], prompts: int, images: int) -> None:
     base, adapter = results["base"], results.get("adapter")
-    table = Table(title=f"{prompts} prompts x {images} images, 95 % intervals over prompts", title_justify="left")
+    print(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
+    table = Table()
     table.add_column("score")
     for column in ("base", "adapter", "difference", "wins") if adapter else ("base",):
         table.add_column(column, justify="right")

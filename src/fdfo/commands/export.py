@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import torch
+
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.runs import load_run_config
 from fdfo.models.load import load_policy
-from fdfo.training.checkpoint import latest_checkpoint
+from fdfo.training.checkpoint import chosen_checkpoint
 
 FORMATS = ("diffusers", "merged")
 
@@ -20,19 +22,20 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
     if problems:
         raise ConfigError("the command line", problems)
     config = load_run_config(run)
-    source = latest_checkpoint(run, checkpoint)
-    policy = load_policy(
-        config.policy.name,
-        adapter=source,
-        device="cpu",
-        text_tokens=config.policy.text_tokens,
-        resolution=config.policy.resolution,
-        revision=config.policy.revision,
-        t5=config.policy.t5,
-    )
+    source = chosen_checkpoint(run, checkpoint)
     folder = output or run / "export"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        policy = load_policy(
+            config.policy.name,
+            adapter=source,
+            device="cpu",
+            dtype=getattr(torch, config.policy.dtype),
+            text_tokens=config.policy.text_tokens,
+            resolution=config.policy.resolution,
+            revision=config.policy.revision,
+            t5=config.policy.t5 and to == "merged",  # a LoRA file needs no text encoder
+        )
         if to == "merged":
             policy.save_merged(folder)
         elif policy.weights.kind == "full":
@@ -41,4 +44,4 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
             policy.save_lora(folder)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror}; give another --output") from error
-    print(f"wrote {folder} from {source.name}")
+    print(f"wrote {folder} from checkpoint {source.name}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from fdfo.commands.output import prepare_output
 from fdfo.commands.subject import Subject, default_steps
 from fdfo.errors import ConfigError
 from fdfo.evaluation.generate import generate
@@ -22,12 +23,11 @@ def run_generate(
         raise ConfigError("the command line", ["give prompts, or --file"])
     prompts = [Prompt(text=prompt.text, metadata=prompt.metadata, number=i) for i, prompt in enumerate(wanted)]
     config = subject.config()
+    prepare_output(output)
     policy, has_adapter = subject.load(config)
     rows = []
     for weights in ("base", "current") if has_adapter else ("base",):
-        parts = generate(
-            policy, prompts, steps=default_steps(steps, config), images_per_prompt=seeds, weights=weights, batch=8
-        )
+        parts = generate(policy, prompts, steps=default_steps(steps, config), images_per_prompt=seeds, weights=weights)
         rows.append(torch.cat([part.images for part in parts]).unflatten(0, (len(prompts), seeds)))
     images = torch.stack(rows, 1).flatten(0, 2)  # prompt, weights, seed
     write_atomically(output, png(tile((images.cpu() * 255).round().to(torch.uint8), seeds)))

@@ -21,29 +21,40 @@ class Subject:
     guidance: float | None
 
     def config(self) -> Config | None:
-        """The configuration of the run, if there is one."""
+        """The configuration of the run, if there is one. Raises ConfigError for options that cannot be used."""
         from fdfo.evaluation.runs import load_run_config
 
+        problems = []
+        if self.run is None and self.model is None:
+            problems.append("give --run FOLDER or --model NAME")
+        if self.guidance is not None and not self.guidance > 0:
+            problems.append(f"--guidance {self.guidance:g}: must be positive; 1 is off")
+        if problems:
+            raise ConfigError("the command line", problems)
         return load_run_config(self.run) if self.run else None
 
     def load(self, config: Config | None) -> "tuple[SD3Policy, bool]":
-        """The policy, and whether it carries an adapter. Raises ModelError, CheckpointError or ConfigError."""
+        """The policy, and whether it carries an adapter; says which one, when that was chosen from a run.
+
+        Raises ModelError or CheckpointError.
+        """
         import torch
 
         from fdfo.models.load import load_policy
-        from fdfo.training.checkpoint import latest_checkpoint
+        from fdfo.training.checkpoint import chosen_checkpoint
 
-        if config is None and self.model is None:
-            raise ConfigError("the command line", ["give --run FOLDER or --model NAME"])
         settings = config.policy if config is not None else PolicyConfig(name=self.model or "shapes")
-        adapter = self.adapter or (latest_checkpoint(self.run, "best") if self.run else None)
+        adapter = self.adapter
+        if adapter is None and self.run is not None:
+            adapter = chosen_checkpoint(self.run, "best")
+            print(f"checkpoint {adapter.name} of {self.run}")
         policy = load_policy(
             self.model or settings.name,
             adapter=adapter,
             dtype=getattr(torch, settings.dtype),
             text_tokens=settings.text_tokens,
-            resolution=settings.resolution if config is not None else None,
-            guidance=self.guidance or settings.guidance,
+            resolution=settings.resolution,
+            guidance=settings.guidance if self.guidance is None else self.guidance,
             negative_prompt=settings.negative_prompt,
             revision=settings.revision,
             t5=settings.t5,

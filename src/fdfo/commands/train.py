@@ -10,13 +10,19 @@ from fdfo.config.tree import Config
 
 
 def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
-    """Resolve the configuration, then print the plan or train. Exits with 128 + signal number after an interrupt."""
+    """Resolve the configuration, then check it and print the plan, or train.
+
+    Exits with 128 + signal number after an interrupt.
+    """
     has_recipe = bool(arguments) and "=" not in arguments[0]
     recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (None, arguments)
     config = load_config(recipe, overrides)
     if dry_run:
+        from fdfo.training.setup import check
+
+        check(config)
         print(to_yaml(config))
-        print(yaml.safe_dump({"plan": plan(config)}, sort_keys=False))
+        print(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
         return
     from fdfo.training.interrupt import Interrupted
     from fdfo.training.run import train

@@ -1,15 +1,57 @@
-"""Checks that need more than one field; each returns lines that name the smallest fix."""
+"""Checks that need more than one field, or this machine; each returns lines that name the smallest fix."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
 
-from fdfo.config.tree import Config
-from fdfo.errors import PluginError
+from pydantic import ValidationError
+
+from fdfo.config.tree import Config, RewardConfig
+from fdfo.errors import PluginError, nearest
 from fdfo.plugins import find
 
 
 def cross_field_problems(config: Config) -> list[str]:
     """Everything that is wrong with the combination of otherwise valid fields."""
-    return [*_batch_arithmetic(config), *_evaluation(config), *_names(config)]
+    return [*_batch_arithmetic(config), *_evaluation(config)]
+
+
+def machine_problems(config: Config) -> list[str]:
+    """Everything that is named and not installed here: prompt lists and trackers."""
+    return [*_prompt_lists(config), *_trackers(config)]
+
+
+def score_problems(raw: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the names and options of the scores, in a tree that need not be valid otherwise."""
+    evaluation = raw.get("eval")
+    watched = evaluation.get("rewards") if isinstance(evaluation, Mapping) else None
+    problems = []
+    for key, entries in {"reward": raw.get("reward"), "eval.rewards": watched}.items():
+        for index, entry in enumerate(entries if isinstance(entries, list | tuple) else []):
+            try:
+                reward = RewardConfig.model_validate({"name": entry} if isinstance(entry, str) else entry)
+            except ValidationError:
+                continue  # reported with the tree
+            problems += [f"{key}.{index}{text}" for text in _option_problems(reward)]
+    return problems
+
+
+def _option_problems(reward: RewardConfig) -> list[str]:
+    if reward.name.endswith((".py", ".py:")):
+        return [f".name: {reward.name!r} names no function; use {reward.name.removesuffix(':')}:function"]
+    if ".py:" in reward.name:
+        path = Path(reward.name.rpartition(":")[0]).expanduser()
+        return [] if path.is_file() else [f".name: no file {str(path)!r}"]
+    try:
+        accepted = signature(find("rewards", reward.name)).parameters
+    except PluginError as error:
+        return [f".name: {error} (a score of your own: path/to/file.py:function)"]
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
+        return []
+    valid = [*accepted, "name", "weight"]
+    return [f".{key}: unknown option; {nearest(key, valid)}" for key in reward.options if key not in accepted]
 
 
 def _batch_arithmetic(config: Config) -> Iterator[str]:
@@ -25,13 +67,20 @@ def _batch_arithmetic(config: Config) -> Iterator[str]:
 
 
 def _evaluation(config: Config) -> Iterator[str]:
+    trained = [entry.name for entry in config.reward]
+    for index, entry in enumerate(config.eval.rewards):
+        if entry.name in trained:
+            yield (
+                f"eval.rewards.{index}: {entry.name!r} is already trained on, and evaluated as such; "
+                "remove it from eval.rewards"
+            )
     stop = config.eval.stop_when
-    known = ["reward", *(entry.name for entry in (*config.reward, *config.eval.rewards))]
+    known = ["reward", *trained, *(entry.name for entry in config.eval.rewards)]
     if stop is not None and stop.metric not in known:
         yield f"eval.stop_when.metric: {stop.metric!r} is not evaluated; evaluated: {', '.join(known)}"
 
 
-def _names(config: Config) -> Iterator[str]:
+def _prompt_lists(config: Config) -> Iterator[str]:
     lists = {"prompts.name": (config.prompts.path, config.prompts.name)}
     lists["prompts.eval_name"] = (config.prompts.eval_path, config.prompts.eval_name)
     for key, (path, name) in lists.items():
@@ -40,3 +89,9 @@ def _names(config: Config) -> Iterator[str]:
                 find("prompts", name)
             except PluginError as error:
                 yield f"{key}: {error}"
+
+
+def _trackers(config: Config) -> Iterator[str]:
+    for name in dict.fromkeys(config.log.trackers):
+        if find_spec(name) is None:
+            yield f"log.trackers: the package {name!r} is not installed; run pip install 'fdfo[tracking]'"

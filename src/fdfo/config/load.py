@@ -2,21 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
-from inspect import Parameter, signature
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from fdfo.config.checks import cross_field_problems
+from fdfo.config.checks import cross_field_problems, machine_problems, score_problems
+from fdfo.config.explain import explain
 from fdfo.config.section import Section
-from fdfo.config.tree import Config, RewardConfig
+from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, PluginError, nearest
 from fdfo.plugins import find
 
@@ -42,19 +41,25 @@ def load_config(recipe: str | Path | None = None, overrides: Iterable[str] | Map
     return from_mapping(_merge(raw, overrides), source)
 
 
-def from_mapping(raw: Mapping[str, Any], source: str) -> Config:
-    """Check a nested mapping (a parsed config.yaml) and make the typed tree of it."""
-    raw = dict(raw)
+def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) -> Config:
+    """Check a nested mapping (a parsed config.yaml) and make the typed tree of it.
+
+    Without check_machine, scores, prompt lists and trackers need not exist here: enough to read a run made elsewhere.
+    Raises ConfigError with all problems.
+    """
+    raw = {str(key): value for key, value in raw.items()}
     problems: list[str] = []
     method = _method(raw.pop("method", None), problems)
     config: Config | None = None
     try:
         config = Config.model_validate({**raw, "method": method or Section()})
     except ValidationError as error:
-        problems += _explain(error, Config)
-    problems += _reward_problems(raw)
+        problems += explain(error, Config)
+    if check_machine:
+        problems += score_problems(raw)
     if config is not None and method is not None:
         problems += cross_field_problems(config)
+        problems += machine_problems(config) if check_machine else []
     if problems or config is None:
         raise ConfigError(source, problems)
     return config
@@ -71,22 +76,28 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _read(source: str) -> dict[str, Any]:
+def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A recipe merged onto its base; `above` are the recipes that this one is the base of."""
+    if source in above:
+        raise ConfigError(above[0], [f"base: {' -> '.join((*above, source))} goes round in a circle; remove one base"])
     path = Path(source)
     if source in recipe_names():
-        text = (RECIPES / f"{source}.yaml").read_text(encoding="utf-8")
+        content = (RECIPES / f"{source}.yaml").read_bytes()
     elif path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     else:
         raise ConfigError(source, [f"no such recipe; {nearest(source, recipe_names())}, or the path of a YAML file"])
     try:
-        raw = yaml.safe_load(text) or {}
+        raw = yaml.safe_load(content.decode("utf-8")) or {}
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(source, [f"line {line} is not UTF-8; save the file as UTF-8"]) from error
     except yaml.YAMLError as error:
         raise ConfigError(source, [f"not valid YAML: {error}"]) from error
     if not isinstance(raw, dict):
         raise ConfigError(source, [f"expected sections such as 'method:' at the top level, got {type(raw).__name__}"])
     base = raw.pop("base", None)
-    return raw if base is None else _merge(_read(str(base)), raw)
+    return raw if base is None else _merge(_read(str(base), (*above, source)), raw)
 
 
 def _parse_overrides(source: str, overrides: Iterable[str]) -> dict[str, Any]:
@@ -95,9 +106,10 @@ def _parse_overrides(source: str, overrides: Iterable[str]) -> dict[str, Any]:
     if problems:
         raise ConfigError(source, problems)
     try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist(overrides), resolve=True)
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist(overrides), resolve=False)  # "${...}" is data
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(source, [f"cannot read the overrides {overrides}: {error}"]) from error
+        advice = "a text that begins with one of {[&*!|>%@` or holds a colon needs quotes inside: 'key=\"{text}\"'"
+        raise ConfigError(source, [f"cannot read the overrides {overrides}: {error}; {advice}"]) from error
     assert isinstance(parsed, dict)
     return {str(key): value for key, value in parsed.items()}
 
@@ -129,76 +141,5 @@ def _method(raw: Any, problems: list[str]) -> Section | None:
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        problems += [f"method.{text}" for text in _explain(error, schema)]
+        problems += [f"method.{text}" for text in explain(error, schema)]
         return None
-
-
-def _explain(error: ValidationError, schema: type[BaseModel]) -> list[str]:
-    """One line for every problem, with the dotted key as on the command line."""
-    return list(dict.fromkeys(_explain_each(error, schema)))
-
-
-def _explain_each(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
-    for item in error.errors():
-        parts = [part for part in item["loc"] if not _is_branch_label(part)]
-        key = ".".join(map(str, parts))
-        if item["type"] == "extra_forbidden":
-            yield f"{key}: unknown key; {nearest(str(parts[-1]), _keys_at(schema, parts[:-1]))}"
-        elif item["type"] == "value_error":
-            yield (
-                f"{key}: {item['msg'].removeprefix('Value error, ')}"
-                if key
-                else item["msg"].removeprefix("Value error, ")
-            )
-        else:
-            message = item["msg"][0].lower() + item["msg"][1:]
-            yield f"{key}: {message}" + ("" if item["type"] == "missing" else f", got {item['input']!r}")
-
-
-def _is_branch_label(part: int | str) -> bool:
-    """Pydantic names the alternative of a union in the location, such as 'constrained-int' or "literal['auto']"."""
-    return isinstance(part, str) and any(mark in part for mark in "-[(")
-
-
-def _keys_at(schema: Any, parts: list[int | str]) -> list[str]:
-    for part in parts:
-        if isinstance(part, str):
-            schema = _section_in(schema.model_fields[part].annotation)
-    return sorted(schema.model_fields)
-
-
-def _section_in(annotation: Any) -> Any:
-    """The section class inside Optional[...], tuple[...] or Annotated[...]."""
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation
-    if get_origin(annotation) in (Union, UnionType, tuple) or get_args(annotation):
-        return next(_section_in(arg) for arg in get_args(annotation) if arg is not type(None))
-    return annotation
-
-
-def _reward_problems(raw: Mapping[str, Any]) -> list[str]:
-    evaluation = raw.get("eval")
-    sections = {"reward": raw.get("reward"), "eval.rewards": dict(evaluation).get("rewards") if evaluation else None}
-    problems = []
-    for key, entries in sections.items():
-        for index, entry in enumerate(entries if isinstance(entries, list | tuple) else []):
-            try:
-                reward = RewardConfig.model_validate({"name": entry} if isinstance(entry, str) else entry)
-                problems += [f"{key}.{index}{text}" for text in _option_problems(reward)]
-            except ValidationError:
-                continue  # reported with the tree
-    return problems
-
-
-def _option_problems(reward: RewardConfig) -> list[str]:
-    if ".py:" in reward.name:
-        path = Path(reward.name.rpartition(":")[0])
-        return [] if path.is_file() else [f".name: no file {str(path)!r}"]
-    try:
-        accepted = signature(find("rewards", reward.name)).parameters
-    except PluginError as error:
-        return [f".name: {error}"]
-    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
-        return []
-    valid = [*accepted, "name", "weight"]
-    return [f".{key}: unknown option; {nearest(key, valid)}" for key in reward.options if key not in accepted]

@@ -9,6 +9,7 @@ from fdfo.config.section import Section
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdapterConfig(Section):
@@ -32,8 +33,8 @@ class PolicyConfig(Section):
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     adapter: AdapterConfig = AdapterConfig()
-    resolution: tuple[Count, Count] = (32, 32)
-    """Height and width of the images in pixels."""
+    resolution: tuple[Count, Count] | None = None
+    """Height and width of the images in pixels; null: the model's own."""
     guidance: Positive = 1.0
     """Classifier-free guidance of sampling, training and evaluation; 1 is off (reference)."""
     negative_prompt: str = ""
@@ -91,7 +92,7 @@ class OptimConfig(Section):
 
     lr: Positive = 3.0e-5
     """Learning rate (reference)."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the moments (reference)."""
     updates_per_epoch: Count = 4
     """Optimizer steps an epoch; each gets an equal share of every trajectory (reference: 4)."""

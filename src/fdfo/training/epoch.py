@@ -120,12 +120,12 @@ def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, floa
     table = trainer.team.gather_rows(own.double())  # [B of all, 1 + components]
     total = table[:, 0]
     groups = total.reshape(-1, trainer.method.group_size)
-    spread = groups[groups.isfinite().all(1)].std(1, correction=0)
+    variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [P], NaN where a score failed
     finite = total[total.isfinite()]
     return {
         "reward": float(finite.mean()),
-        "reward_std": float(finite.std(correction=0)),
-        "group_spread": float(spread.square().mean().sqrt()),
+        "reward_std": float((finite - finite.mean()).square().mean().sqrt()),
+        "group_spread": float(variance.nanmean().sqrt()),
         "images": float(len(total)),
         "failed": float(len(total) - len(finite)),
         "dropped_groups": float((~groups.isfinite().all(1)).sum()),

@@ -1,0 +1,62 @@
+"""What pydantic found, as one line for every problem, with the dotted key of the command line."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from fdfo.errors import nearest
+
+
+def explain(error: ValidationError, schema: type[BaseModel]) -> list[str]:
+    """The problems of a section of this schema, without repetitions."""
+    return list(dict.fromkeys(_lines(error, schema)))
+
+
+def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
+    for item in error.errors():
+        parts, section = _keys(item["loc"], schema)
+        key = ".".join(map(str, parts))
+        prefix = f"{key}: " if key else ""
+        if item["type"] == "extra_forbidden" and section is not None:
+            yield f"{prefix}unknown key; {nearest(str(parts[-1]), sorted(section.model_fields))}"
+        elif item["type"] == "value_error":
+            yield prefix + item["msg"].removeprefix("Value error, ")
+        elif item["type"] == "model_type":
+            yield f"{prefix}expected a section such as {{key: value}}, got {item['input']!r}"
+        elif item["type"] == "tuple_type":
+            yield f"{prefix}expected a list such as [a, b], got {item['input']!r}"
+        elif item["type"] == "too_short" and item["input"]:
+            continue  # its entries are not valid and are reported themselves
+        else:
+            message = item["msg"][0].lower() + item["msg"][1:]
+            yield prefix + message + ("" if item["type"] == "missing" else f", got {item['input']!r}")
+
+
+def _keys(location: tuple[int | str, ...], schema: Any) -> tuple[list[int | str], type[BaseModel] | None]:
+    """The parts of a location that are keys, and the section of the last one that names a field.
+
+    Pydantic also names the alternative of a union there, such as 'constrained-int' or "literal['auto']". A name is a
+    key where a section is, and nowhere else: it may look like such a label.
+    """
+    parts: list[int | str] = []
+    section = None
+    for part in location:
+        inside = _section_in(schema)
+        if isinstance(part, int):
+            parts.append(part)
+        elif inside is not None:
+            parts.append(part)
+            section = inside
+            field = inside.model_fields.get(part)
+            schema = None if field is None else field.annotation
+    return parts, section
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section class inside Optional[...], tuple[...] or Annotated[...]; None where there is none."""
+    if get_origin(annotation) is Annotated:
+        return _section_in(get_args(annotation)[0])
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation if issubclass(annotation, BaseModel) else None
+    return next(filter(None, map(_section_in, get_args(annotation))), None)
