@@ -14,6 +14,7 @@ import torch
 from fdfo.config.load import load_config
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.runs import read_events
+from fdfo.training.checkpoint import prune
 from fdfo.training.run import train
 from tests.training.runs import TINY, adapter, command, finish, run
 
@@ -133,9 +134,22 @@ def test_killed_at_every_rename(tmp_path, monkeypatch):
     assert survived > 5
     assert same(folder, expected)
     assert without_times(read_events(folder)) == without_times(read_events(expected))
-    for pointer in ("best", "latest"):
-        name = (folder / "checkpoints" / pointer).read_text()
-        assert name == (expected / "checkpoints" / pointer).read_text()
+    assert names_of(folder) == names_of(expected)
+
+
+def names_of(folder):
+    """Checkpoints that are there, and what `latest` and `best` point to."""
+    checkpoints = folder / "checkpoints"
+    pointers = [checkpoints / name for name in ("latest", "best")]
+    return sorted(p.name for p in checkpoints.glob("epoch-*")), [p.read_text() for p in pointers if p.is_file()]
+
+
+def test_pruning_keeps_the_latest_the_best_and_the_multiples(tmp_path):
+    for epoch in range(1, 9):
+        (tmp_path / f"epoch-{epoch:07d}").mkdir()
+    prune(tmp_path, keep=2, keep_every=3, best_epoch=4)
+    assert sorted(int(path.name[6:]) for path in tmp_path.glob("epoch-*")) == [3, 4, 6, 7, 8]
+    assert (tmp_path / "best").read_text() == "epoch-0000004\n"
 
 
 def test_extending_a_run_evaluates_as_one_run_would(tmp_path):
