@@ -67,7 +67,7 @@ def make_run(
         history.append(evaluation)
         folder.save_evaluation(evaluation)
         log_evaluation(folder, evaluation)
-        for alarm in alarms(history):
+        for alarm in alarms(history, unseen=["shapes-contrastive"]):
             folder.log("alarm", alarm.epoch, {"name": alarm.name, "message": alarm.message})
         if epoch:
             for which in ("latest", "best"):

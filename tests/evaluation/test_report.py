@@ -346,7 +346,7 @@ def test_several_runs_side_by_side(run, tmp_path):
     page = Page(output)
     assert output == tmp_path / "both.html"
     assert "00003-fdfo-shapes" in page.text and "slower" in page.text
-    assert re.search(r"optim\.lr\s*0\.0001\s*3e-05", page.text)
+    assert re.search(r"optim\.lr\s*0\.0002\s*3e-05", page.text)
     exact = [float(element["value"]) for element in page.find("data")]
     between = scores_of(other, 20, "reward") - scores_of(run, 20, "reward")
     assert min(abs(value - between.mean()) for value in exact) < 1e-12
