@@ -196,6 +196,7 @@ def test_eval_compares_base_and_adapter(command, trained, tmp_path):
     code, out, err = command("eval", "--run", trained, "--count", 6, "--images", 2, "-o", "scores.json")
     assert code == 0, err
     assert "6 prompts x 2 images" in out
+    assert max(map(len, out.splitlines())) <= 80
     assert "checkpoint epoch-0000001" in out
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert len(scores["adapter"]["scores"]["shapes-verifier"]) == 12

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -14,7 +15,7 @@ from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import pixel_features
 from fdfo.evaluation.heldout import Evaluation, evaluation_of, judge_prompts
-from fdfo.evaluation.statistics import win_rate
+from fdfo.evaluation.statistics import Interval, win_rate
 from fdfo.files import write_json
 from fdfo.prompts import load_prompts
 from fdfo.prompts.source import evenly_spread
@@ -82,19 +83,26 @@ def _prompts(prompts: str | None, config: Config | None) -> list[Prompt]:
     return load_prompts(config.prompts.eval_path, config.prompts.eval_name)
 
 
+def _short(interval: Interval) -> str:
+    """Mean and half the width of its interval."""
+    return f"{interval.mean:.3g} ±{(interval.high - interval.low) / 2:.2g}"
+
+
 def _print(results: dict[str, Evaluation], prompts: int, images: int) -> None:
     base, adapter = results["base"], results.get("adapter")
     print(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
     table.add_column("score")
     for column in ("base", "adapter", "difference", "wins") if adapter else ("base",):
         table.add_column(column, justify="right")
     for name in base.metrics:
         for category in (None, *base.category_names):
             label = name if category is None else f"  {category}"
-            row = [str(base.interval(name, category))]
+            row = [_short(base.interval(name, category))]
             if adapter is not None:
+                gain = adapter.gain(base, name, category)
                 wins = win_rate(adapter.values(name, category), base.values(name, category))
-                row += [str(adapter.interval(name, category)), str(adapter.gain(base, name, category)), f"{wins:.0%}"]
+                difference = f"{gain.mean:+.3g} [{gain.low:+.2g}, {gain.high:+.2g}]"
+                row += [_short(adapter.interval(name, category)), difference, f"{wins:.0%}"]
             table.add_row(label, *row)
     Console(highlight=False).print(table)
