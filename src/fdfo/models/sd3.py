@@ -35,8 +35,8 @@ CACHE_BYTES = 2 * 2**30
 DECODED_PIXELS = 2**21
 """Pixels decoded at a time where no gradient is wanted: 8 images of 512 x 512."""
 
-ENCODE_BATCH = 32
-"""Prompts encoded at a time."""
+ENCODE_BATCH = 1
+"""Prompts encoded at a time: a larger batch depends on what is cached, and its rounding would end exact resume."""
 
 
 @dataclass
