@@ -35,9 +35,6 @@ CACHE_BYTES = 2 * 2**30
 DECODED_PIXELS = 2**21
 """Pixels decoded at a time where no gradient is wanted: 8 images of 512 x 512."""
 
-ENCODE_BATCH = 1
-"""Prompts encoded at a time: a larger batch depends on what is cached, and its rounding would end exact resume."""
-
 
 @dataclass
 class NetworkUse:
@@ -68,9 +65,8 @@ class SD3Policy:
         self.resolution = resolution
         self.guidance = guidance
         self.negative_prompt = negative_prompt
-        self.dtype: torch.dtype = (
-            pipeline.transformer.dtype
-        )  # that of the computation; full training keeps float32 weights
+        # Of the computation; weights that are trained whole are float32.
+        self.dtype: torch.dtype = pipeline.transformer.dtype
         factor = pipeline.vae_scale_factor
         self.latent_shape = (int(pipeline.vae.config.latent_channels), resolution[0] // factor, resolution[1] // factor)
         self._use = NetworkUse()
@@ -160,13 +156,17 @@ class SD3Policy:
 
     @torch.no_grad()
     def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode prompts into host memory, in few large batches, while the text encoders are on the device."""
+        """Encode prompts into host memory, with the text encoders on the device only meanwhile.
+
+        One at a time: what would share a batch depends on what is cached, and its rounding would end exact resume.
+        """
         wanted = dict.fromkeys(prompts)
         missing = [text for text in wanted if text not in self._encoded]
         if missing:
             self._place_text_encoders(self.device)
-            for start in range(0, len(missing), ENCODE_BATCH):
-                self._encode_batch(missing[start : start + ENCODE_BATCH])
+            with quiet_loading():  # the pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on
+                for text in missing:
+                    self._encoded[text] = self._encode_one(text)
             self._place_text_encoders(torch.device("cpu"))
         for text in wanted:
             self._encoded.move_to_end(text)
@@ -175,19 +175,18 @@ class SD3Policy:
             _, dropped = self._encoded.popitem(last=False)
             size -= dropped.tokens.nbytes + dropped.pooled.nbytes
 
-    def _encode_batch(self, texts: list[str]) -> None:
-        with quiet_loading():  # it warns of every text beyond CLIP's 77 tokens; T5 reads on
-            tokens, _, pooled, _ = self.pipeline.encode_prompt(
-                prompt=texts,
-                prompt_2=texts,
-                prompt_3=texts,
-                device=self.device,
-                do_classifier_free_guidance=False,
-                max_sequence_length=self.text_tokens,
-            )
+    def _encode_one(self, text: str) -> Conditioning:
+        """One row, on the CPU."""
+        tokens, _, pooled, _ = self.pipeline.encode_prompt(
+            prompt=[text],
+            prompt_2=[text],
+            prompt_3=[text],
+            device=self.device,
+            do_classifier_free_guidance=False,
+            max_sequence_length=self.text_tokens,
+        )
         assert tokens is not None and pooled is not None
-        for i, text in enumerate(texts):
-            self._encoded[text] = Conditioning(tokens=tokens[i : i + 1].cpu(), pooled=pooled[i : i + 1].cpu())
+        return Conditioning(tokens=tokens.cpu(), pooled=pooled.cpu())
 
     def _place_text_encoders(self, device: torch.device) -> None:
         for encoder in self._text_encoders:

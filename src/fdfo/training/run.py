@@ -191,8 +191,8 @@ class Run:
         for index, values in enumerate(updates):
             self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
         if self.config.log.trackers:
-            flat = {**scores, **updates[-1], **{f"seconds/{name}": value for name, value in seconds.items()}}
-            self.team.accelerator.log(flat, step=progress.epoch)
+            numbers = {**scores, **updates[-1], **{f"seconds/{name}": value for name, value in seconds.items()}}
+            self.team.accelerator.log(numbers, step=progress.epoch)
 
     # ---- evaluation ----
 
