@@ -51,6 +51,11 @@ class WeightedSum:
             with _blaming(name, "while loading"):
                 reward.load(device, dtype)
 
+    @property
+    def by_name(self) -> dict[str, Reward]:
+        """The rewards by the names of their components."""
+        return dict(zip(self.names, self.rewards, strict=True))
+
     def components(
         self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
     ) -> dict[str, Tensor]:

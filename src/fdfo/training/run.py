@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, FdfoError
@@ -31,7 +30,7 @@ from fdfo.training.checkpoint import (
     set_unsound_aside,
 )
 from fdfo.training.console import Console
-from fdfo.training.distributed import Team
+from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
@@ -52,8 +51,7 @@ def train(config: Config, run_dir: str | Path | None = None) -> Path:
     """
     check(config)
     trackers: list[Any] = list(config.log.trackers)
-    where = {"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}
-    team = Team(Accelerator(cpu=not torch.cuda.is_available(), **where))
+    team = this_team(**({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
     with stop_on_signals() as stop:
         run = Run(config, run_dir, team, stop)
         with run.console:
@@ -214,7 +212,7 @@ class Run:
         values: dict[str, Any] = {
             "scores": {name: asdict(interval) for name, interval in intervals.items()},
             "failed": {name: count for name, count in evaluation.failed.items() if count},
-            "velocity_rms": evaluation.velocity_rms,
+            "signals": {name: asdict(evaluation.interval(name)) for name in evaluation.signals},
             "seconds": dict(seconds),
         }
         self.folder.log("evaluation", evaluation.epoch, values)

@@ -7,6 +7,7 @@ import torch
 
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError, RewardError
+from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import policy_from_config, policy_problems
 from fdfo.plugins import find
 from fdfo.prompts import load_prompts, read_prompts
@@ -73,6 +74,9 @@ def check(config: Config) -> None:
         problems += _problem(lambda path=path: read_prompts(path) if path is not None else None)
     problems += _problem(lambda: WeightedSum(config.eval.rewards))
     problems += _problem(lambda: _check_gradient(config, WeightedSum(config.reward)))
+    if not problems:
+        scores = {**WeightedSum(config.eval.rewards).by_name, **WeightedSum(config.reward).by_name}
+        problems += _problem(lambda: diversity_features(config.eval.diversity, scores))
     if problems:
         raise ConfigError("the configuration", problems)
 
