@@ -13,6 +13,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "models": {"StableDiffusion3Pipeline": "fdfo.models.sd3:SD3Policy"},
     "rewards": {
         "clip": "fdfo.rewards.clip:ClipScore",
+        "hpsv2": "fdfo.rewards.hpsv2:HpsV2",
         "pickscore": "fdfo.rewards.clip:PickScore",
         "jpeg": "fdfo.rewards.jpeg:JpegSize",
         "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",

@@ -31,8 +31,8 @@ class WeightedSum:
 
         Raises RewardError with the problems of all entries.
         """
-        self.names = _unique([entry.name for entry in entries])
-        """Name of every component; the second of the same name is "name#2"."""
+        self.names = _unique([entry.title for entry in entries])
+        """Title of every component; the second of the same title is "title#2"."""
         self.weights = [entry.weight for entry in entries]
         self.rewards: list[Reward] = []
         problems = []

@@ -1,0 +1,110 @@
+"""HPSv2: the fixed scale, and weights that are published as pickles."""
+
+import pytest
+import torch
+from transformers import CLIPModel
+
+from fdfo.errors import RewardError
+from fdfo.rewards import hpsv2, pickled
+from fdfo.rewards.clip import ClipScore
+from fdfo.rewards.hpsv2 import HpsV2
+from fdfo.rewards.open_clip import as_transformers
+from tests.rewards.tiny_clip import SIDE, make_clip, pictures
+
+CPU = torch.device("cpu")
+ARGS = (pictures(3, SIDE, SIDE), ["ab", "c", "a b"], [{}] * 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def scores(reward):
+    reward.load(CPU, torch.float32)
+    return reward(*ARGS)
+
+
+def in_open_clip(model):
+    """The same weights under open_clip's names, written down independently of the code under test."""
+    theirs, weights = {}, model.state_dict()
+    for ours, tower in (("text_model", ""), ("vision_model", "visual.")):
+        for layer in range(2):
+            old, new = f"{ours}.encoder.layers.{layer}", f"{tower}transformer.resblocks.{layer}"
+            for kind in ("weight", "bias"):
+                parts = [weights[f"{old}.self_attn.{letter}_proj.{kind}"] for letter in "qkv"]
+                theirs[f"{new}.attn.in_proj_{kind}"] = torch.cat(parts)
+                theirs[f"{new}.attn.out_proj.{kind}"] = weights[f"{old}.self_attn.out_proj.{kind}"]
+                theirs[f"{new}.mlp.c_fc.{kind}"] = weights[f"{old}.mlp.fc1.{kind}"]
+                theirs[f"{new}.mlp.c_proj.{kind}"] = weights[f"{old}.mlp.fc2.{kind}"]
+                theirs[f"{new}.ln_1.{kind}"] = weights[f"{old}.layer_norm1.{kind}"]
+                theirs[f"{new}.ln_2.{kind}"] = weights[f"{old}.layer_norm2.{kind}"]
+    for kind in ("weight", "bias"):
+        theirs[f"ln_final.{kind}"] = weights[f"text_model.final_layer_norm.{kind}"]
+        theirs[f"visual.ln_pre.{kind}"] = weights[f"vision_model.pre_layrnorm.{kind}"]
+        theirs[f"visual.ln_post.{kind}"] = weights[f"vision_model.post_layernorm.{kind}"]
+    theirs["token_embedding.weight"] = weights["text_model.embeddings.token_embedding.weight"]
+    theirs["positional_embedding"] = weights["text_model.embeddings.position_embedding.weight"]
+    theirs["visual.positional_embedding"] = weights["vision_model.embeddings.position_embedding.weight"]
+    theirs["visual.class_embedding"] = weights["vision_model.embeddings.class_embedding"]
+    theirs["visual.conv1.weight"] = weights["vision_model.embeddings.patch_embedding.weight"]
+    theirs["text_projection"] = weights["text_projection.weight"].T
+    theirs["visual.proj"] = weights["visual_projection.weight"].T
+    theirs["logit_scale"] = weights["logit_scale"]
+    return theirs
+
+
+def test_score_is_a_hundred_times_the_cosine(folder):
+    clip = ClipScore(model=folder)
+    expected = scores(clip) / clip._loaded.scale * 100
+    torch.testing.assert_close(scores(HpsV2(model=folder, processor=folder)), expected)
+
+
+@pytest.mark.parametrize("version", ["2.0", 2.1])
+def test_published_pickles_are_converted_once(folder, version, tmp_path, monkeypatch):
+    model = CLIPModel.from_pretrained(folder)
+    weights = {"2.0": model.state_dict(), "2.1": {"state_dict": in_open_clip(model), "epoch": 3}}[str(version)]
+    torch.save(weights, tmp_path / "weights.pt")
+    asked = []
+    monkeypatch.setattr(hpsv2, "published_file", lambda *file: asked.append(file) or tmp_path / "weights.pt")
+    monkeypatch.setattr(hpsv2, "_TRANSFORMERS_COPY", folder)
+    monkeypatch.setattr(hpsv2, "_ARCHITECTURE", folder)
+    expected = scores(HpsV2(model=folder, processor=folder))
+    torch.testing.assert_close(scores(HpsV2(version=version, processor=folder, revision="r1")), expected)
+    assert asked[0][1:] == ({"2.0": "pytorch_model.bin", "2.1": "HPS_v2.1_compressed.pt"}[str(version)], "r1")
+    monkeypatch.setattr(torch, "load", lambda *args, **kwargs: pytest.fail("unpickled again"))
+    torch.testing.assert_close(scores(HpsV2(version=version, processor=folder)), expected)
+
+
+def test_pickle_that_would_run_code_is_refused(folder, tmp_path, monkeypatch):
+    class Evil:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    torch.save({"weight": Evil()}, tmp_path / "evil.pt")
+    monkeypatch.setattr(hpsv2, "published_file", lambda *file: tmp_path / "evil.pt")
+    monkeypatch.setattr(hpsv2, "_TRANSFORMERS_COPY", folder)
+    with pytest.raises(RewardError, match=r"'hpsv2', model .*: cannot be loaded: evil.pt holds more than tensors"):
+        scores(HpsV2(processor=folder))
+
+
+def test_checkpoint_with_other_tensors_is_refused():
+    with pytest.raises(ValueError, match=r"'visual\.head\.weight', which no CLIP of open_clip has"):
+        as_transformers({"visual.head.weight": torch.zeros(1)})
+
+
+def test_safetensors_need_no_conversion(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors")
+    assert pickled.read_pickled(tmp_path / "w.safetensors", dict)["a"].tolist() == [1, 1]
+
+
+def test_versions_are_checked():
+    with pytest.raises(RewardError, match=r"version must be one of 2.0, 2.1, got '3'"):
+        HpsV2(version="3")
