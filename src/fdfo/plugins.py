@@ -12,6 +12,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "methods": {"fdfo": "fdfo.methods.fdfo:FDFO"},
     "models": {"StableDiffusion3Pipeline": "fdfo.models.sd3:SD3Policy"},
     "rewards": {
+        "aesthetic": "fdfo.rewards.aesthetic:Aesthetic",
         "clip": "fdfo.rewards.clip:ClipScore",
         "hpsv2": "fdfo.rewards.hpsv2:HpsV2",
         "pickscore": "fdfo.rewards.clip:PickScore",
