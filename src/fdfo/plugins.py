@@ -17,6 +17,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "hpsv2": "fdfo.rewards.hpsv2:HpsV2",
         "pickscore": "fdfo.rewards.clip:PickScore",
         "jpeg": "fdfo.rewards.jpeg:JpegSize",
+        "vlm": "fdfo.rewards.vlm:VlmScore",
         "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",
         "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
     },

@@ -6,8 +6,16 @@ from typing import Any
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "clip-h14": ({"name": "clip", "model": "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"},),
     "clip-l14": ({"name": "clip", "model": "openai/clip-vit-large-patch14"},),
+    "vlm-alignment": ({"name": "vlm", "questions": ["alignment"]},),
+    "vlm-quality": ({"name": "vlm", "questions": ["quality"]},),
+    "vlm-photorealistic": ({"name": "vlm", "questions": ["photorealistic"]},),
+    "combined": ({"name": "pickscore"}, {"name": "vlm-alignment", "weight": 0.1}),
+    "quality": ({"name": "hpsv2"}, {"name": "vlm-quality", "weight": 0.1}),
 }
-"""Entries of each preset. A single entry takes further options, and is labelled with the preset's name."""
+"""Entries of each preset. A single entry takes further options, and is labelled with the preset's name.
+
+combined is the paper's (arXiv:2603.12893): PickScore + 0.1 VLM; quality is ours.
+"""
 
 
 def expanded(entries: Any) -> Any:
