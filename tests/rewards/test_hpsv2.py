@@ -1,5 +1,7 @@
 """HPSv2: the fixed scale, and weights that are published as pickles."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import CLIPModel
@@ -65,31 +67,41 @@ def test_score_is_a_hundred_times_the_cosine(folder):
     torch.testing.assert_close(scores(HpsV2(model=folder, processor=folder)), expected)
 
 
-@pytest.mark.parametrize("version", ["2.0", 2.1])
-def test_published_pickles_are_converted_once(folder, version, tmp_path, monkeypatch):
+@pytest.fixture
+def published(folder, tmp_path, monkeypatch):
+    """Make a model of the hub a local file of torch.save, beside the architecture of the tiny CLIP."""
+
+    def published(model, content):
+        asked = []
+        torch.save(content, tmp_path / "weights.pt")
+        monkeypatch.setattr(hpsv2, "published_file", lambda *file: asked.append(file) or tmp_path / "weights.pt")
+        monkeypatch.setitem(hpsv2.PICKLES, model, replace(hpsv2.PICKLES[model], config=folder))
+        return asked
+
+    return published
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("adams-story/HPSv2-hf", "pytorch_model.bin"), ("xswu/HPSv2", "HPS_v2.1_compressed.pt")]
+)
+def test_published_pickles_are_converted_once(folder, name, file, published, monkeypatch):
     model = CLIPModel.from_pretrained(folder)
-    weights = {"2.0": model.state_dict(), "2.1": {"state_dict": in_open_clip(model), "epoch": 3}}[str(version)]
-    torch.save(weights, tmp_path / "weights.pt")
-    asked = []
-    monkeypatch.setattr(hpsv2, "published_file", lambda *file: asked.append(file) or tmp_path / "weights.pt")
-    monkeypatch.setattr(hpsv2, "_TRANSFORMERS_COPY", folder)
-    monkeypatch.setattr(hpsv2, "_ARCHITECTURE", folder)
+    contents = [model.state_dict(), {"state_dict": in_open_clip(model), "epoch": 3}]
+    asked = published(name, contents[name == "xswu/HPSv2"])
     expected = scores(HpsV2(model=folder, processor=folder))
-    torch.testing.assert_close(scores(HpsV2(version=version, processor=folder, revision="r1")), expected)
-    assert asked[0][1:] == ({"2.0": "pytorch_model.bin", "2.1": "HPS_v2.1_compressed.pt"}[str(version)], "r1")
+    torch.testing.assert_close(scores(HpsV2(model=name, processor=folder)), expected)
+    assert asked == [(name, file, None)]
     monkeypatch.setattr(torch, "load", lambda *args, **kwargs: pytest.fail("unpickled again"))
-    torch.testing.assert_close(scores(HpsV2(version=version, processor=folder)), expected)
+    torch.testing.assert_close(scores(HpsV2(model=name, processor=folder)), expected)
 
 
-def test_pickle_that_would_run_code_is_refused(folder, tmp_path, monkeypatch):
+def test_pickle_that_would_run_code_is_refused(folder, published):
     class Evil:
         def __reduce__(self):
             return print, ("executed",)
 
-    torch.save({"weight": Evil()}, tmp_path / "evil.pt")
-    monkeypatch.setattr(hpsv2, "published_file", lambda *file: tmp_path / "evil.pt")
-    monkeypatch.setattr(hpsv2, "_TRANSFORMERS_COPY", folder)
-    with pytest.raises(RewardError, match=r"'hpsv2', model .*: cannot be loaded: evil.pt holds more than tensors"):
+    published("adams-story/HPSv2-hf", {"weight": Evil()})
+    with pytest.raises(RewardError, match=r"'hpsv2', model .*: cannot be loaded: weights.pt holds more than tensors"):
         scores(HpsV2(processor=folder))
 
 
@@ -103,8 +115,3 @@ def test_safetensors_need_no_conversion(tmp_path):
 
     save_file({"a": torch.ones(2)}, tmp_path / "w.safetensors")
     assert pickled.read_pickled(tmp_path / "w.safetensors", dict)["a"].tolist() == [1, 1]
-
-
-def test_versions_are_checked():
-    with pytest.raises(RewardError, match=r"version must be one of 2.0, 2.1, got '3'"):
-        HpsV2(version="3")

@@ -6,6 +6,7 @@ from typing import Any
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "clip-h14": ({"name": "clip", "model": "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"},),
     "clip-l14": ({"name": "clip", "model": "openai/clip-vit-large-patch14"},),
+    "hpsv2.1": ({"name": "hpsv2", "model": "xswu/HPSv2"},),
     "vlm-alignment": ({"name": "vlm", "questions": ["alignment"]},),
     "vlm-quality": ({"name": "vlm", "questions": ["quality"]},),
     "vlm-photorealistic": ({"name": "vlm", "questions": ["photorealistic"]},),

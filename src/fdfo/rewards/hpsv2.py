@@ -5,17 +5,16 @@ Departures from the authors' package:
 2. Both versions are published as pickles only. They are converted to safetensors once (pickled.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from fdfo.errors import RewardError
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.rewards.open_clip import as_transformers
 from fdfo.rewards.pickled import published_file, read_pickled
 
-_TRANSFORMERS_COPY = "adams-story/HPSv2-hf"
 _ARCHITECTURE = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
 _SCALE = 100.0
 
@@ -26,39 +25,45 @@ class HpsV2(ContrastiveScore):
     def __init__(
         self,
         *,
-        version: str | float = "2.0",
-        model: str | None = None,
+        model: str = "adams-story/HPSv2-hf",
         processor: str = _ARCHITECTURE,
         revision: str | None = None,
         batch_size: int = 32,
     ):
-        """version 2.0 is adams-story/HPSv2-hf, 2.1 the authors' xswu/HPSv2.
-
-        model, a folder or hub id with a transformers CLIPModel in safetensors, takes the place of both; revision is
-        that of the weights. Raises RewardError for unusable options.
+        """model is adams-story/HPSv2-hf (version 2.0), xswu/HPSv2 (the authors', for version 2.1), or a folder or hub
+        id with a transformers CLIPModel in safetensors. Raises RewardError for unusable options.
         """
-        published = {"2.0": (_TRANSFORMERS_COPY, _read_2_0), "2.1": (_ARCHITECTURE, _read_2_1)}
-        if str(version) not in published:
-            raise RewardError(f"reward 'hpsv2': version must be one of {', '.join(published)}, got {version!r}")
-        source, read = published[str(version)]
+        published = PICKLES.get(model)
         super().__init__(
             "hpsv2",
-            model=model or source,
+            model=published.config if published else model,
             processor=processor,
-            revision=revision if model else None,
+            revision=revision,
             batch_size=batch_size,
             scale=_SCALE,
-            read_weights=None if model else lambda: read(revision),
+            read_weights=(lambda: published.read(model, revision)) if published else None,
         )
 
 
-def _read_2_0(revision: str | None) -> dict[str, Tensor]:
-    return read_pickled(published_file(_TRANSFORMERS_COPY, "pytorch_model.bin", revision), _as_it_is)
+@dataclass(frozen=True)
+class Pickle:
+    """Weights that a hub id has as a pickle only."""
 
+    file: str
+    config: str
+    """Where the network's config.json is."""
+    arrange: Callable[[Any], Mapping[str, Tensor]]
 
-def _read_2_1(revision: str | None) -> dict[str, Tensor]:
-    return read_pickled(published_file("xswu/HPSv2", "HPS_v2.1_compressed.pt", revision), as_transformers)
+    def read(self, model: str, revision: str | None) -> dict[str, Tensor]:
+        """The weights under transformers' names. Raises what reading a file raises."""
+        return read_pickled(published_file(model, self.file, revision), self.arrange)
 
 
 def _as_it_is(weights: Mapping[str, Any]) -> Mapping[str, Tensor]:
     return {name: value for name, value in weights.items() if not name.endswith("position_ids")}  # older transformers
+
+
+PICKLES = {
+    "adams-story/HPSv2-hf": Pickle("pytorch_model.bin", "adams-story/HPSv2-hf", _as_it_is),
+    "xswu/HPSv2": Pickle("HPS_v2.1_compressed.pt", _ARCHITECTURE, as_transformers),
+}
