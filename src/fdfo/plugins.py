@@ -17,9 +17,11 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "hpsv2": "fdfo.rewards.hpsv2:HpsV2",
         "pickscore": "fdfo.rewards.clip:PickScore",
         "jpeg": "fdfo.rewards.jpeg:JpegSize",
-        "vlm": "fdfo.rewards.vlm:VlmScore",
+        "remote": "fdfo.rewards.remote:Remote",
         "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",
         "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
+        "vlm": "fdfo.rewards.vlm:VlmScore",
+        "vlm-server": "fdfo.rewards.vlm_server:VlmServer",
     },
     "prompts": {
         "drawbench": "fdfo.prompts.published:drawbench",
