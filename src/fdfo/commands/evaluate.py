@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fdfo.commands.output import prepare_output
 from fdfo.commands.subject import Subject, default_steps
+from fdfo.config.load import reward_entries
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import pixel_features
@@ -68,7 +69,7 @@ def run_evaluate(
 
 def _rewards(names: str | None, config: Config | None) -> list[RewardConfig]:
     if names is not None:
-        return [RewardConfig(name=name.strip()) for name in names.split(",")]
+        return list(reward_entries([name.strip() for name in names.split(",")], "--rewards"))
     if config is None:
         raise ConfigError("the command line", ["give --rewards NAME,NAME or --run FOLDER"])
     return [*config.reward, *config.eval.rewards]

@@ -77,6 +77,13 @@ RewardList = Annotated[tuple[RewardConfig, ...], BeforeValidator(expanded)]
 """Entries as they are written: names or sections; presets become what they stand for."""
 
 
+class RewardsOnly(Section):
+    """Scores outside a run, as commands take them."""
+
+    reward: RewardList = Field(min_length=1)
+    """As in a run."""
+
+
 class PromptsConfig(Section):
     """Where prompts come from."""
 
