@@ -21,6 +21,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",
         "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
         "vlm": "fdfo.rewards.vlm:VlmScore",
+        "vlm-pair": "fdfo.rewards.vlm:VlmPair",
         "vlm-server": "fdfo.rewards.vlm_server:VlmServer",
     },
     "prompts": {

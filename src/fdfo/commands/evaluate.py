@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fdfo.commands.output import prepare_output
 from fdfo.commands.subject import Subject, default_steps
+from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
 from fdfo.config.load import reward_entries
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
@@ -38,6 +39,9 @@ def run_evaluate(
     """Print a table of means with intervals and paired differences; optionally write every score as JSON."""
     config = subject.config()
     scores = WeightedSum(_rewards(rewards, config))
+    if scores.pairwise:
+        problems = [PAIRWISE_IS_FOR_TRAINING.format(name=repr(name)) for name in scores.pairwise]
+        raise ConfigError("--rewards", problems)
     chosen = evenly_spread(_prompts(prompts, config), count)
     if output is not None:
         prepare_output(output)

@@ -97,13 +97,14 @@ def verdict(table: Tensor) -> str:
 
 def _scores(reward: WeightedSum, images: Tensor, captions: list[str]) -> Tensor:
     with torch.no_grad():
-        return reward(images, captions, [{}] * len(images)).cpu()
+        components = reward.components(images, captions, [{}] * len(images), group_size=len(SCENES))
+        return reward.total(components).cpu()
 
 
 def _speed(reward: WeightedSum, images: Tensor, captions: list[str]) -> str:
     times = TIMED_IMAGES // len(images)
     begun = time.perf_counter()
-    _scores(reward, images.repeat(times, 1, 1, 1), captions * times)
+    _scores(reward, images.repeat(times, 1, 1, 1), [caption for caption in captions for _ in images][:TIMED_IMAGES])
     return f"{TIMED_IMAGES / (time.perf_counter() - begun):.3g} images/s at {images.shape[-2]} x {images.shape[-1]}"
 
 

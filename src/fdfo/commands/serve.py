@@ -18,6 +18,8 @@ def run_serve(
     if key_variable is not None and not key:
         raise ConfigError("the command line", [f"--key-variable: the environment has no {key_variable}; set it"])
     reward, device = WeightedSum(named_score(name, options)), chosen_device(device_name)
+    if reward.pairwise:
+        raise ConfigError("the command line", [f"{name} compares two images; the protocol has scores of one only"])
     reward.load(device, torch.float32)
     try:
         server = RewardServer(reward, name, device, host=host, port=port, key=key)

@@ -40,7 +40,18 @@ def score_problems(raw: Mapping[str, Any]) -> list[str]:
             except ValidationError:
                 continue  # reported with the tree
             problems += [f"{key}.{index}{text}" for text in _option_problems(reward)]
+            if key == "eval.rewards" and _is_pairwise(reward):
+                problems.append(f"{key}.{index}: {PAIRWISE_IS_FOR_TRAINING.format(name=repr(reward.title))}")
     return problems
+
+
+PAIRWISE_IS_FOR_TRAINING = (
+    "{name} compares two images of one prompt and has no score for one image; watch another score"
+)
+
+
+def _is_pairwise(reward: RewardConfig) -> bool:
+    return reward.name in names("rewards") and getattr(find("rewards", reward.name), "pairwise", False)
 
 
 def _option_problems(reward: RewardConfig) -> list[str]:

@@ -61,6 +61,8 @@ class RewardConfig(Section):
     """Its factor in the weighted sum."""
     label: str | None = None
     """Its name in logs and reports; null: `name`."""
+    standardize: bool = False
+    """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
 
     @property
     def options(self) -> dict[str, Any]:
