@@ -14,7 +14,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "rewards": {
         "aesthetic": "fdfo.rewards.aesthetic:Aesthetic",
         "clip": "fdfo.rewards.clip:ClipScore",
+        "detect": "fdfo.rewards.detect:Detect",
         "hpsv2": "fdfo.rewards.hpsv2:HpsV2",
+        "ocr": "fdfo.rewards.ocr:OcrAccuracy",
         "pickscore": "fdfo.rewards.clip:PickScore",
         "jpeg": "fdfo.rewards.jpeg:JpegSize",
         "remote": "fdfo.rewards.remote:Remote",

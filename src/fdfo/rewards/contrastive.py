@@ -103,7 +103,7 @@ class ContrastiveScore:
         Prompts are cut at the length that the model knows.
         """
         distinct = list(dict.fromkeys(prompts))  # samples of one group share their prompt
-        texts = self._batched(self._embed_texts, distinct)  # [U, D]
+        texts = self.text_features(distinct)  # [U, D]
         row = {prompt: i for i, prompt in enumerate(distinct)}
         texts = texts[[row[prompt] for prompt in prompts]]  # [B, D]
         loaded = self._require_loaded()
@@ -112,6 +112,10 @@ class ContrastiveScore:
     def image_features(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] float32 of images [B, 3, H, W] in [0, 1]; their length has no meaning."""
         return self._batched(self._embed_images, images)
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings [B, D] float32 of texts, cut at the length that the model knows; their length has no meaning."""
+        return self._batched(self._embed_texts, list(texts))
 
     def _read_model(self) -> Any:
         """The network in float32: a logit scale rounded to bfloat16 would change every score by a per cent."""
