@@ -105,9 +105,12 @@ def test_pickle_that_would_run_code_is_refused(folder, published):
         scores(HpsV2(processor=folder))
 
 
-def test_checkpoint_with_other_tensors_is_refused():
-    with pytest.raises(ValueError, match=r"'visual\.head\.weight', which no CLIP of open_clip has"):
-        as_transformers({"visual.head.weight": torch.zeros(1)})
+@pytest.mark.parametrize(
+    "name", ["visual.head.weight", "transformer.resblocks.0.ls_1.gamma", "x.transformer.resblocks.0.ln_1.bias"]
+)
+def test_checkpoint_with_other_tensors_is_refused(name):
+    with pytest.raises(ValueError, match=f"'{name}', which no CLIP of open_clip has"):
+        as_transformers({name: torch.zeros(1)})
 
 
 def test_safetensors_need_no_conversion(tmp_path):

@@ -45,14 +45,24 @@ def _renamed(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
     elif name in _TRANSPOSED:
         yield _TRANSPOSED[name], value.T
     elif "transformer.resblocks." in name:
-        tower, _, rest = name.partition("transformer.resblocks.")
-        number, _, part = rest.partition(".")
-        layer = f"{_TOWERS[tower]}encoder.layers.{number}"
-        module, _, kind = part.rpartition(".")  # ("mlp.c_fc", "weight"), or ("attn", "in_proj_weight")
-        if kind.startswith("in_proj_"):
-            for letter, block in zip("qkv", value.chunk(3), strict=True):
-                yield f"{layer}.self_attn.{letter}_proj.{kind.removeprefix('in_proj_')}", block
-        else:
-            yield f"{layer}.{_IN_LAYER[module]}.{kind}", value
+        yield from _renamed_in_layer(name, value)
     elif name != "attn_mask":
-        raise ValueError(f"it has a tensor {name!r}, which no CLIP of open_clip has")
+        raise _unknown(name)
+
+
+def _renamed_in_layer(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
+    tower, _, rest = name.partition("transformer.resblocks.")
+    number, _, part = rest.partition(".")
+    module, _, kind = part.rpartition(".")  # ("mlp.c_fc", "weight"), or ("attn", "in_proj_weight")
+    layer = f"{_TOWERS.get(tower)}encoder.layers.{number}"
+    if kind.startswith("in_proj_"):
+        for letter, block in zip("qkv", value.chunk(3), strict=True):
+            yield f"{layer}.self_attn.{letter}_proj.{kind.removeprefix('in_proj_')}", block
+    elif module in _IN_LAYER and tower in _TOWERS:
+        yield f"{layer}.{_IN_LAYER[module]}.{kind}", value
+    else:
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> ValueError:
+    return ValueError(f"it has a tensor {name!r}, which no CLIP of open_clip has")
