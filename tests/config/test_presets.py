@@ -76,3 +76,9 @@ def test_scores_of_one_kind_are_told_apart_by_their_labels():
     assert load_config("shapes", changes).eval.rewards[0].title == "clip-h14"
     with pytest.raises(ConfigError, match="'clip-l14' is already trained on"):
         load_config("shapes", ["reward=[clip-l14]", "eval.rewards=[clip-l14]"])
+
+
+def test_only_trained_scores_are_standardised():
+    assert load_config("shapes", ["reward=[{name: jpeg, standardize: true}]"]).reward[0].standardize
+    with pytest.raises(ConfigError, match=r"eval\.rewards\.0\.standardize: only scores that are trained on"):
+        load_config("shapes", ["eval.rewards=[{name: jpeg, standardize: true}]"])

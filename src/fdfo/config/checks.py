@@ -91,6 +91,8 @@ def _evaluation(config: Config) -> Iterator[str]:
                 f"eval.rewards.{index}: {entry.title!r} is already trained on, and evaluated as such; "
                 "remove it from eval.rewards"
             )
+        if entry.standardize:
+            yield f"eval.rewards.{index}.standardize: only scores that are trained on are standardised; remove it"
     stop = config.eval.stop_when
     known = ["reward", *trained, *(entry.title for entry in config.eval.rewards)]
     if stop is not None and stop.metric not in known:

@@ -104,7 +104,7 @@ class ImageReward:
         )
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
-        """Scores [B] float32, on the device of `load`, of images [B, 3, H, W] in [0, 1]; prompts are cut at L tokens."""
+        """Scores [B] float32, on the device of `load`, of images [B, 3, H, W] in [0, 1]; prompts are cut at L."""
         starts = range(0, len(images), self._batch_size)
         rows = [slice(start, start + self._batch_size) for start in starts]
         return torch.cat([self._score(images[part], list(prompts[part])) for part in rows])
