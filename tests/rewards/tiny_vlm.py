@@ -7,6 +7,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -111,6 +115,26 @@ def make_llava(folder: Path) -> str:
         num_additional_image_tokens=1,
         chat_template=LLAVA_TEMPLATE,
     ).save_pretrained(folder)
+    return str(folder)
+
+
+def make_idefics(folder: Path) -> str:
+    """An Idefics3, the architecture of SmolVLM: one image becomes several, with rows, columns and masks."""
+    torch.manual_seed(0)
+    places = [f"<row_{row}_col_{column}>" for row in (1, 2) for column in (1, 2)]
+    special = ["<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>", *places]
+    tokenizer = make_tokenizer(special, None)
+    image_id = tokenizer.convert_tokens_to_ids("<image>")
+    text = {"model_type": "llama", "num_hidden_layers": 2, "vocab_size": len(tokenizer), **_SIZE}
+    text |= {"max_position_embeddings": TOKEN_LIMIT, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": None}
+    vision = {"image_size": 16, "patch_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision |= {"hidden_size": 16, "intermediate_size": 32}
+    config = Idefics3Config(text_config=text, vision_config=vision, image_token_id=image_id, scale_factor=2)
+    model = Idefics3ForConditionalGeneration(config)
+    enlarge(model)
+    model.save_pretrained(folder)
+    images = Idefics3ImageProcessorPil(size={"longest_edge": 32}, max_image_size={"longest_edge": 16})
+    Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=LLAVA_TEMPLATE).save_pretrained(folder)
     return str(folder)
 
 

@@ -63,6 +63,8 @@ class RewardConfig(Section):
     """Its name in logs and reports; null: `name`."""
     standardize: bool = False
     """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
+    device: str | None = None
+    """Where its network is: cpu, cuda:1, ...; null: where the run is."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from fdfo.rewards.preprocess_qwen import QwenPreprocess
 from fdfo.rewards.pretrained import explained, read_config
 from fdfo.rewards.vlm_inputs import QWEN, Inputs, ProcessorInputs, QwenInputs
 
+_TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
+"""Inputs that say for each token whether it is of an image; 0 is text."""
+
 Words = tuple[tuple[int, ...], tuple[int, ...]]
 """Tokens of the target and of the contrast word."""
 
@@ -29,7 +32,8 @@ class VlmNetwork:
 
     def __init__(self, model: Any, inputs: Inputs, templates: Any, device: torch.device):
         self._model, self._inputs, self._templates, self._device = model, inputs, templates, device
-        self.special_tokens = sorted(inputs.tokenizer.get_added_vocab(), key=len, reverse=True)
+        added = [token for token in inputs.tokenizer.get_added_vocab() if len(token) > 1 and not token.isspace()]
+        self.special_tokens = sorted(added, key=len, reverse=True)
         """What the tokenizer takes for more than text, the longest first."""
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.token_limit: int | None = limit
@@ -73,7 +77,8 @@ class VlmNetwork:
         """Log-probabilities [R, len(beginning) + 1, V] of every token of an answer that begins so, and of the next."""
         rows = len(inputs["input_ids"])
         added = torch.tensor([beginning], dtype=torch.long, device=self._device).expand(rows, len(beginning))
-        values = {"input_ids": added, "attention_mask": torch.ones_like(added), "mm_token_type_ids": added * 0}
+        values = {"input_ids": added, "attention_mask": torch.ones_like(added)}
+        values |= {key: torch.zeros_like(added) for key in _TOKEN_TYPES}
         longer = {
             key: torch.cat([tensor, values[key].to(tensor.dtype)], 1) if key in values else tensor
             for key, tensor in inputs.items()
@@ -127,6 +132,8 @@ def load_network(reward: str, model: str, revision: str | None, device: torch.de
                 raise ValueError("it has no chat template; choose a model that is tuned to answer")
             _prepare_padding(inputs.tokenizer)
             network = VlmNetwork(_read_model(model, revision, device, dtype), inputs, templates, device)
+            if network.render("?", 0) == network.render("?", 1):
+                raise ValueError("its chat template has no place for images; choose a model that sees")
         _loaded[key] = network
     return network
 

@@ -36,6 +36,7 @@ class WeightedSum:
         self.names = _unique([entry.title for entry in entries])
         """Title of every component; the second of the same title is "title#2"."""
         self.weights = [entry.weight for entry in entries]
+        self._devices = [entry.device for entry in entries]
         self.rewards: list[Reward] = []
         problems = []
         for entry in entries:
@@ -50,10 +51,10 @@ class WeightedSum:
         self._moments = RunningMoments([name for name, entry in named if entry.standardize])
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Load all of them. Raises RewardError when one cannot be loaded."""
-        for name, reward in zip(self.names, self.rewards, strict=True):
+        """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
+        for name, reward, own in zip(self.names, self.rewards, self._devices, strict=True):
             with _blaming(name, "while loading"):
-                reward.load(device, dtype)
+                reward.load(torch.device(own or device), dtype)
 
     @property
     def pairwise(self) -> list[str]:
