@@ -67,6 +67,7 @@ def test_position():
     assert passed(found(("dog", 0.9, LEFT), ("bench", 0.9, RIGHT)), POSITION) == [True, True, True]
     assert passed(found(("dog", 0.9, RIGHT), ("bench", 0.9, LEFT)), POSITION) == [True, True, False]
     assert passed(found(("bench", 0.9, RIGHT)), POSITION) == [False, True, False]
+    assert passed(found(("dog", 0.9, LEFT)), POSITION) == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,13 @@ def dawdle(handler):
 
 
 def trickle(handler):
+    """Each byte comes in time, and the whole does not."""
     handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
+    handler.send_header("Content-Length", "31")
     handler.end_headers()
     try:
-        for _ in range(40):
-            handler.wfile.write(b" ")
+        for byte in b" " * 30 + b"7":
+            handler.wfile.write(bytes([byte]))
             handler.wfile.flush()
             time.sleep(0.02)
     except OSError:

@@ -1,6 +1,8 @@
 """A reward in another process: protocol, server and client together."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from urllib.request import Request, urlopen
 
@@ -72,6 +74,22 @@ def test_what_the_served_reward_raises_reaches_the_client(local):
         pytest.raises(RewardError, match=r"status 422: .*'plain' failed .*KeyError: 'colour'"),
     ):
         loaded(running.url)(pictures(1, 4, 4), ["a"], [{}])
+
+
+def test_requests_are_scored_one_at_a_time(local):
+    inside, most = [], []
+
+    def watched(images, prompts, metadata):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return [0.0] * len(images)
+
+    with local(watched) as running, ThreadPoolExecutor(4) as threads:
+        reward = loaded(running.url)
+        list(threads.map(lambda _: reward(pictures(1, 4, 4), ["a"], [{}]), range(8)))
+    assert most == [1] * 8
 
 
 def test_running_out_of_memory_names_the_number_of_images(local):
