@@ -18,6 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+rewards_app = typer.Typer(help="Look at the scores: list, check.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(rewards_app, name="rewards")
+
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
 ]
@@ -175,6 +178,55 @@ def doctor(
     from fdfo.commands.doctor import run_doctor
 
     run_doctor(model)
+
+
+OptionsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="option=value", help="Options of the score, with YAML values.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
+
+
+@app.command("serve-reward")
+def serve_reward(
+    name: Annotated[str, typer.Argument(help="A score's name, a preset, or path/to/file.py:function.")],
+    options: OptionsArgument = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8765,
+    key_variable: Annotated[
+        str | None, typer.Option("--key-variable", help="Environment variable with a key that clients must send.")
+    ] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Serve a score to runs elsewhere, which name it {name: remote, url: ...}.
+
+    The score then has its own process, packages and GPU.
+    """
+    from fdfo.commands.serve import run_serve
+
+    run_serve(name, options or [], host, port, key_variable, device)
+
+
+@rewards_app.command("list")
+def rewards_list() -> None:
+    """Names of the scores, built-in and installed, and of the presets."""
+    from fdfo.commands.rewards import run_list
+
+    run_list()
+
+
+@rewards_app.command("check")
+def rewards_check(
+    name: Annotated[str, typer.Argument(help="A score's name, a preset, or path/to/file.py:function.")],
+    options: OptionsArgument = None,
+    device: DeviceOption = None,
+) -> None:
+    """Load a score and try it on drawn pictures.
+
+    Shows its scores for right and wrong pictures, memory, speed, licence and model, and whether right outranks wrong.
+    """
+    from fdfo.commands.rewards import run_check
+
+    run_check(name, options or [], device)
 
 
 @app.callback(invoke_without_command=True)

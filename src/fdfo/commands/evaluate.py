@@ -17,6 +17,8 @@ from torch import Tensor
 
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps
+from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
+from fdfo.config.load import reward_entries
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import Features
@@ -64,6 +66,9 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     config = subjects[0].config()
     entries = _rewards(task.rewards, config)
     scores = WeightedSum(entries)
+    if scores.pairwise:
+        problems = [PAIRWISE_IS_FOR_TRAINING.format(name=repr(name)) for name in scores.pairwise]
+        raise ConfigError("--rewards", problems)
     measured = task.diversity or (config.eval.diversity if config is not None else None)
     features = diversity_features(measured, scores.by_name)
     prompts = evenly_spread(_prompts(task.prompts, config), task.count)
@@ -209,7 +214,7 @@ class _Worker:
 
 def _rewards(names: str | None, config: Config | None) -> list[RewardConfig]:
     if names is not None:
-        return [RewardConfig(name=name.strip()) for name in names.split(",")]
+        return list(reward_entries([name.strip() for name in names.split(",")], "--rewards"))
     if config is None:
         raise ConfigError("the command line", ["give --rewards NAME,NAME or --run FOLDER"])
     return [*config.reward, *config.eval.rewards]
