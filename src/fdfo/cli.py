@@ -197,9 +197,9 @@ def serve_reward(
     ] = None,
     device: DeviceOption = None,
 ) -> None:
-    """Serve a score to runs elsewhere, which name it {name: remote, url: ...}.
+    """Serve a score to runs in other processes.
 
-    The score then has its own process, packages and GPU.
+    The score then has its own process, packages and GPU; runs name it {name: remote, url: ...}.
     """
     from fdfo.commands.serve import run_serve
 
