@@ -85,9 +85,10 @@ def sample(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams, sho
             pictures.append((groups[: max(0, shown - start)].cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
             scores.append(scored)
-    metrics = _score_metrics(trainer, scores)
+    table = _score_table(trainer, scores)
+    metrics = _score_metrics(table, list(scores[0].components), trainer.method.group_size)
     _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
-    scores = [replace(part, batch_mean=metrics["reward"]) for part in scores]
+    scores = [replace(part, batch=table[:, 0]) for part in scores]
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
@@ -105,21 +106,23 @@ def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Scores]:
             total = trainer.reward.total(components)
             gradient = torch.autograd.grad(total.nansum(), x0)[0].cpu() if wants_gradient else None
     components = {name: values.detach().float().cpu() for name, values in components.items()}
-    return images.detach(), Scores(
-        total=total.detach().float().cpu(), components=components, batch_mean=float("nan"), gradient=gradient
-    )
+    total = total.detach().float().cpu()
+    return images.detach(), Scores(total=total, components=components, batch=total, gradient=gradient)
 
 
-def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, float]:
-    """Numbers of all processes: means, spread within groups, failures; and the mean of all valid totals.
+def _score_table(trainer: Trainer, scores: Sequence[Scores]) -> Tensor:
+    """Totals and components of the samples of all processes: [N, 1 + components] float64.
 
     Gathered in order of rank, which is the order of the prompts: the same for any process count.
     """
-    names = list(scores[0].components)
-    own = torch.cat([torch.stack([part.total, *(part.components[n] for n in names)], 1) for part in scores])
-    table = trainer.team.gather_rows(own.double())  # [B of all, 1 + components]
+    own = torch.cat([torch.stack([part.total, *part.components.values()], 1) for part in scores])
+    return trainer.team.gather_rows(own.double())
+
+
+def _score_metrics(table: Tensor, names: Sequence[str], group_size: int) -> dict[str, float]:
+    """Means, spread within groups and failures of all samples, from the totals and named components in a table."""
     total = table[:, 0]
-    groups = total.reshape(-1, trainer.method.group_size)
+    groups = total.reshape(-1, group_size)
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [P], NaN where a score failed
     finite = total[total.isfinite()]
     return {
