@@ -15,10 +15,9 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Method
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.rewards.weighted import WeightedSum
-from fdfo.training.batching import deal, micro_batches
+from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.ema import update_average
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 
@@ -69,8 +68,9 @@ class Sampled:
     metrics: Mapping[str, float]
 
 
-def sample(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
-    """Sample and score this process's prompts; keep the images of the first `shown` groups."""
+def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
+    """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups."""
+    prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
     with trainer.phases("encode"):
         trainer.policy.prepare([prompt.text for prompt in prompts])
     rollouts, scores, pictures = [], [], []
@@ -89,6 +89,8 @@ def sample(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams, sho
     metrics = _score_metrics(table, list(scores[0].components), trainer.method.group_size)
     _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
     scores = [replace(part, batch=table[:, 0]) for part in scores]
+    if trainer.method.memory is not None:
+        trainer.method.memory.observe(epoch_prompts, table[:, 0])
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
@@ -158,7 +160,7 @@ def _stop_if_too_many_failed(
 
 
 def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
-    """Credit the samples and take the epoch's optimizer steps; the metrics of each."""
+    """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step."""
     parts = []
     while sampled.rollouts:  # each is let go as soon as it is credited
         parts.append(trainer.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))
@@ -166,7 +168,11 @@ def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict
     del parts
     updates = trainer.config.optim.updates_per_epoch
     dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
-    return [_one_update(trainer, items, rows) for rows in dealt]
+    metrics = [_one_update(trainer, items, rows) for rows in dealt]
+    for name, decay in trainer.method.averages.items():
+        assert noise.epoch is not None
+        trainer.policy.weights.average(name, decay(noise.epoch))
+    return metrics
 
 
 def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
@@ -194,7 +200,7 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
         trainer.optimizer.step()
         if trainer.ema is not None:
             assert trainer.config.optim.ema is not None
-            update_average(trainer.ema, trainer.policy.weights.named(), trainer.config.optim.ema)
+            trainer.policy.weights.average("ema", trainer.config.optim.ema)
     _count_skipped(trainer, stepped)
     names = ("loss", *trainer.method.metrics)
     totals = trainer.team.sum([float(sums.get(name, 0.0)) for name in names])
