@@ -18,7 +18,7 @@ from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
-from fdfo.training.batching import share
+from fdfo.training.carried import carried, restore_carried
 from fdfo.training.checkpoint import (
     Progress,
     State,
@@ -153,9 +153,8 @@ class Run:
         self.console.begin(epoch)
         noise = NoiseStreams(self.config.train.seed, epoch)
         prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
-        own = prompts[share(len(prompts), self.team.rank, self.team.size)]
         is_shown = (epoch + 1) % self.config.eval.every == 0 and self.team.is_main
-        sampled = sample(trainer, own, noise, SHOWN_GROUPS if is_shown else 0)
+        sampled = sample(trainer, prompts, noise, SHOWN_GROUPS if is_shown else 0)
         with trainer.phases("train"):
             updates = update(trainer, sampled, noise)
         self._count(sampled.metrics, updates)
@@ -164,7 +163,7 @@ class Run:
             self._log_epoch(sampled.metrics, updates, seconds)
             if is_shown:
                 totals = torch.cat([part.total for part in sampled.scores])
-                save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in own])
+                save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
         self.console.end(sampled.metrics["reward"], sampled.metrics["images"] / sum(seconds.values()))
 
     def _count(self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]]) -> None:
@@ -236,6 +235,7 @@ class Run:
             weights=on_cpu(self.weights.named()),
             optimizer=optimizer_tensors(self.trainer.optimizer, list(self.weights.named())),
             ema=None if ema is None else on_cpu(ema),
+            method=on_cpu(carried(self.trainer.method, self.weights)),
         )
 
     def _save(self, state: State) -> None:
@@ -258,6 +258,7 @@ class Run:
             for name, value in (state.ema or {}).items():
                 assert self.trainer.ema is not None
                 self.trainer.ema[name].copy_(value)
+            restore_carried(self.trainer.method, self.weights, state.method)
             self.console.say(f"continuing after epoch {self.progress.epoch}")
         self._check_same_epoch()
         if self.team.is_main and self.progress.epoch < self.config.train.epochs:

@@ -92,8 +92,13 @@ def _problem(attempt: Callable[[], object]) -> list[str]:
 
 def _check_gradient(config: Config, reward: WeightedSum) -> None:
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
-    if method.needs_score_gradient and not reward.differentiable:
-        raise RewardError("this method needs the score's gradient; choose scores that are differentiable")
+    smooth = [name for name, part in zip(reward.names, reward.rewards, strict=True) if part.differentiable]
+    rough = [name for name in reward.names if name not in smooth]
+    if rough and (method.needs_score_gradient or method.differentiates_reward):
+        raise RewardError(
+            f"method.name={config.method.name}: these settings follow the gradient of the score, and "  # type: ignore[attr-defined]
+            f"{', '.join(rough)} has none; train on differentiable scores alone, or use another method"
+        )
 
 
 def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
@@ -108,6 +113,8 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     ema = None
     if config.optim.ema is not None:
         ema = policy.weights.snapshots["ema"] = policy.weights.copy()
+    for name in method.averages:
+        policy.weights.snapshots[name] = policy.weights.copy()
     micro_batch, sample_batch = AUTO_BATCH[team.device.type]
     return Trainer(
         config=config,
