@@ -8,7 +8,7 @@ import pytest
 
 from fdfo.errors import RewardError
 from fdfo.rewards import endpoint
-from fdfo.rewards.endpoint import Endpoint
+from fdfo.rewards.endpoint import Endpoint, giving_up_when
 from tests.rewards.local_server import Scripted, serving
 
 KEY = "secret-key-123"
@@ -124,6 +124,17 @@ def test_a_server_that_stays_away_ends_the_run_with_advice(caplog):
         assert part in str(caught.value)
     (line,) = [record.getMessage() for record in caplog.records]  # one, however many attempts
     assert line.startswith(f"reward 'remote' at {url} does not answer (") and line.endswith("waiting, up to 0.3 s")
+
+
+def test_who_is_asked_to_stop_does_not_wait_any_longer():
+    with serving(Scripted([(200, [])])) as server:
+        client = Endpoint("remote", server.url, timeout_s=1, patience_s=60)
+    begun = time.monotonic()
+    with giving_up_when(lambda: time.monotonic() > begun + 0.1), pytest.raises(RewardError, match="asked to stop"):
+        client.exchange("/x")
+    assert time.monotonic() - begun < 5
+    with serving(Scripted([(503, b""), (200, [1])], server.server_port)):
+        assert client.exchange("/x") == [1]  # as before, outside the block
 
 
 def test_a_server_that_comes_back_is_used_again(caplog):
