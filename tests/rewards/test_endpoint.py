@@ -179,6 +179,16 @@ def test_a_missing_key_is_told_by_its_variable(monkeypatch):
         client.check_key()
 
 
+def test_a_key_that_no_header_can_hold_is_not_shown(monkeypatch):
+    for key in (f"{KEY}\nX-Other: 1", f"{KEY}ü"):
+        monkeypatch.setenv("MY_KEY", key)
+        message, seen = ask([(200, [1])], key_variable="MY_KEY")
+        assert "MY_KEY holds signs that no key has" in message and KEY not in message
+        assert seen == []
+    monkeypatch.setenv("MY_KEY", f"{KEY}\n")
+    assert ask([(200, [1])], key_variable="MY_KEY")[1][0][1]["Authorization"] == f"Bearer {KEY}"
+
+
 @pytest.mark.parametrize("url", ["localhost:8765", "ftp://x", "http://", 7, "file:///etc/passwd"])
 def test_addresses_and_times_are_checked_together(url):
     with pytest.raises(RewardError, match=r"url must begin .*timeout_s must be .*patience_s must be"):

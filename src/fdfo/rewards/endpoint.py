@@ -100,9 +100,19 @@ class Endpoint:
         return f"reward {self._reward!r} at {self._url}"
 
     def check_key(self) -> None:
-        """Raise RewardError when the key's environment variable is not set."""
-        if self._key_variable is not None and not os.environ.get(self._key_variable):
+        """Raise RewardError when the key's environment variable is not set, or holds no key."""
+        self._key()
+
+    def _key(self) -> str:
+        """The key, or nothing where none is asked for; never part of a message."""
+        if self._key_variable is None:
+            return ""
+        key = os.environ.get(self._key_variable, "").strip()
+        if not key:
             raise RewardError(f"{self.name}: key_variable: the environment has no {self._key_variable}; set it")
+        if not key.isascii() or not key.isprintable():
+            raise RewardError(f"{self.name}: {self._key_variable} holds signs that no key has; set it anew")
+        return key
 
     def exchange(self, path: str, payload: Any = None) -> Any:
         """The JSON that answers a POST of the payload, or a GET without one.
@@ -139,8 +149,7 @@ class Endpoint:
 
     def _once(self, path: str, payload: Any) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        key = os.environ.get(self._key_variable, "") if self._key_variable else ""
-        if key:
+        if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         body = None if payload is None else json.dumps(payload).encode()
         request = Request(self._url + path, data=body, headers=headers)
