@@ -59,6 +59,19 @@ def test_check_of_a_preset_takes_every_score(capsys, monkeypatch):
     assert "it does not read the caption" in shown and "outranks 12 of 12" in shown
 
 
+def test_check_of_a_score_that_reads_has_words(capsys, tmp_path):
+    (tmp_path / "reader.py").write_text(
+        "WORDS = ['OPEN', 'BAKERY', 'Route 66', 'hello']\n"
+        "seen = []\n"
+        "def read(picture):\n"
+        "    assert 0 < picture.convert('L').histogram()[0] < 30000  # black on white\n"
+        "    seen.append(picture.tobytes())\n"
+        "    return [WORDS[list(dict.fromkeys(seen)).index(picture.tobytes())]]\n"
+    )
+    run_check("ocr", [f"reader={tmp_path / 'reader.py'}:read"], "cpu")
+    assert "outranks 12 of 12" in capsys.readouterr().out
+
+
 def test_verdicts():
     nan = float("nan")
     assert "outranks 1 of 2" in verdict(torch.tensor([[1.0, 0.0], [3.0, 2.0]]))

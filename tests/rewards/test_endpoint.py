@@ -8,7 +8,7 @@ import pytest
 
 from fdfo.errors import RewardError
 from fdfo.rewards import endpoint
-from fdfo.rewards.endpoint import Endpoint
+from fdfo.rewards.endpoint import Endpoint, giving_up_when
 from tests.rewards.local_server import Scripted, serving
 
 KEY = "secret-key-123"
@@ -126,6 +126,17 @@ def test_a_server_that_stays_away_ends_the_run_with_advice(caplog):
     assert line.startswith(f"reward 'remote' at {url} does not answer (") and line.endswith("waiting, up to 0.3 s")
 
 
+def test_who_is_asked_to_stop_does_not_wait_any_longer():
+    with serving(Scripted([(200, [])])) as server:
+        client = Endpoint("remote", server.url, timeout_s=1, patience_s=60)
+    begun = time.monotonic()
+    with giving_up_when(lambda: time.monotonic() > begun + 0.1), pytest.raises(RewardError, match="asked to stop"):
+        client.exchange("/x")
+    assert time.monotonic() - begun < 5
+    with serving(Scripted([(503, b""), (200, [1])], server.server_port)):
+        assert client.exchange("/x") == [1]  # as before, outside the block
+
+
 def test_a_server_that_comes_back_is_used_again(caplog):
     caplog.set_level(logging.WARNING)
     with serving(Scripted([(200, [1])])) as server:
@@ -166,6 +177,16 @@ def test_a_missing_key_is_told_by_its_variable(monkeypatch):
     client = Endpoint("remote", "http://localhost:1", timeout_s=1, patience_s=1, key_variable="MY_KEY")
     with pytest.raises(RewardError, match="the environment has no MY_KEY"):
         client.check_key()
+
+
+def test_a_key_that_no_header_can_hold_is_not_shown(monkeypatch):
+    for key in (f"{KEY}\nX-Other: 1", f"{KEY}ü"):
+        monkeypatch.setenv("MY_KEY", key)
+        message, seen = ask([(200, [1])], key_variable="MY_KEY")
+        assert "MY_KEY holds signs that no key has" in message and KEY not in message
+        assert seen == []
+    monkeypatch.setenv("MY_KEY", f"{KEY}\n")
+    assert ask([(200, [1])], key_variable="MY_KEY")[1][0][1]["Authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize("url", ["localhost:8765", "ftp://x", "http://", 7, "file:///etc/passwd"])

@@ -1,7 +1,10 @@
 """A reward in another process: protocol, server and client together."""
 
 import json
+import struct
 import time
+import zlib
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
 from urllib.request import Request, urlopen
@@ -202,6 +205,24 @@ def test_malformed_requests_are_refused(local, change, status, fragment):
         found, answer = post(running.url, body)
     assert found == status
     assert fragment in answer.get("error", "")
+
+
+def test_a_mistake_of_the_server_is_answered(local, monkeypatch):
+    monkeypatch.setattr(server, "read_request", lambda payload: 1 / 0)
+    with local() as running:
+        status, answer = post(running.url, json.dumps(GOOD).encode())
+    assert status == 500 and "ZeroDivisionError" in answer["error"]
+
+
+def test_pictures_that_would_fill_the_memory_are_refused():
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with pytest.raises(ValueError, match="no PNG file"):
+        from_png(b64encode(bomb).decode())
 
 
 def test_large_requests_and_images_are_refused(local, monkeypatch):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -38,6 +39,8 @@ SCENES = {
     "a yellow cross left of a purple circle": [_drawn("cross", "yellow", 8, 16), _drawn("circle", "purple", 24, 16)],
 }
 """Captions, and pictures that match them."""
+WORDS = {f'a sign that says "{word}"': word for word in ("OPEN", "BAKERY", "Route 66", "hello")}
+"""Captions for scores that read."""
 
 
 def run_list() -> None:
@@ -65,8 +68,11 @@ def _check(entry: RewardConfig, device: torch.device) -> None:
     begun = time.perf_counter()
     reward.load(device, torch.float32)
     print(f"  loaded in {time.perf_counter() - begun:.1f} s on {device}")
-    captions = list(SCENES)
-    images = drawn_pictures(IMAGE_SIZE if entry.name.startswith("shapes-") else SIDE).to(device)
+    if entry.name == "ocr":
+        captions, images = list(WORDS), written_pictures().to(device)
+    else:
+        side = IMAGE_SIZE if entry.name.startswith("shapes-") else SIDE
+        captions, images = list(SCENES), drawn_pictures(side).to(device)
     table = torch.stack([_scores(reward, images, [caption] * len(images)) for caption in captions])
     width = max(map(len, captions))
     print(f"  {'caption':<{width}}   scores of the pictures of each caption, in this order")
@@ -81,6 +87,16 @@ def drawn_pictures(side: int) -> Tensor:
     """The pictures of `SCENES`: [B, 3, side, side] in [0, 1]."""
     drawn = np.stack([render(Scene(objects=tuple(objects))) for objects in SCENES.values()])
     return interpolate(torch.from_numpy(drawn), (side, side), mode="bilinear", antialias=True)
+
+
+def written_pictures() -> Tensor:
+    """The words of `WORDS`, black on white: [B, 3, SIDE, SIDE] in [0, 1]."""
+    pictures = []
+    for word in WORDS.values():
+        picture = Image.new("RGB", (SIDE, SIDE), "white")
+        ImageDraw.Draw(picture).text((40, 200), word, "black", ImageFont.load_default(80))
+        pictures.append(torch.from_numpy(np.array(picture)))
+    return torch.stack(pictures).permute(0, 3, 1, 2).float() / 255
 
 
 def verdict(table: Tensor) -> str:

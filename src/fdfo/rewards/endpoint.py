@@ -9,7 +9,10 @@ import logging
 import os
 import random
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
+from math import ceil
 from threading import Lock
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -31,7 +34,24 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _CHUNK_BYTES = 2**16
 _SHOWN_CHARACTERS = 500
 
+_CHECKED_EVERY_S = 0.2
+_stop_is_asked: Callable[[], bool] = bool  # bool() is False: nobody asks
+
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def giving_up_when(asked: Callable[[], bool]) -> Iterator[None]:
+    """For the time of the block, stop waiting for servers that are away, with a RewardError, once `asked()` is true.
+
+    For a program that is told to stop while it waits.
+    """
+    global _stop_is_asked
+    before, _stop_is_asked = _stop_is_asked, asked
+    try:
+        yield
+    finally:
+        _stop_is_asked = before
 
 
 class _Away(Exception):
@@ -80,9 +100,19 @@ class Endpoint:
         return f"reward {self._reward!r} at {self._url}"
 
     def check_key(self) -> None:
-        """Raise RewardError when the key's environment variable is not set."""
-        if self._key_variable is not None and not os.environ.get(self._key_variable):
+        """Raise RewardError when the key's environment variable is not set, or holds no key."""
+        self._key()
+
+    def _key(self) -> str:
+        """The key, or nothing where none is asked for; never part of a message."""
+        if self._key_variable is None:
+            return ""
+        key = os.environ.get(self._key_variable, "").strip()
+        if not key:
             raise RewardError(f"{self.name}: key_variable: the environment has no {self._key_variable}; set it")
+        if not key.isascii() or not key.isprintable():
+            raise RewardError(f"{self.name}: {self._key_variable} holds signs that no key has; set it anew")
+        return key
 
     def exchange(self, path: str, payload: Any = None) -> Any:
         """The JSON that answers a POST of the payload, or a GET without one.
@@ -107,13 +137,19 @@ class Endpoint:
             else:
                 self._tell("answers again", outage=False)
                 return reply
-            time.sleep(min(pause * random.uniform(0.5, 1), left))
+            self._pause(min(pause * random.uniform(0.5, 1), left))
             pause = min(2 * pause, LONGEST_WAIT_S)
+
+    def _pause(self, seconds: float) -> None:
+        pieces = ceil(seconds / _CHECKED_EVERY_S)
+        for _ in range(pieces):
+            if _stop_is_asked():
+                raise RewardError(f"{self.name} does not answer, and it was asked to stop: not waiting any longer")
+            time.sleep(seconds / pieces)
 
     def _once(self, path: str, payload: Any) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        key = os.environ.get(self._key_variable, "") if self._key_variable else ""
-        if key:
+        if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         body = None if payload is None else json.dumps(payload).encode()
         request = Request(self._url + path, data=body, headers=headers)

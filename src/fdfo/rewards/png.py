@@ -33,6 +33,6 @@ def from_png(text: str) -> Tensor:
                 f"an image of {picture.size[0]} x {picture.size[1]} pixels; the largest side is {LARGEST_SIDE}"
             )
         pixels = np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # what Pillow raises for damaged files
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for bad files
         raise ValueError(f"an image that is no PNG file: {error}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

@@ -78,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
         except _Refusal as refusal:
             status, content = refusal.status, {"error": str(refusal)}
             self.close_connection = True  # the body may be unread
+        except Exception as error:  # without an answer, clients would take this server for one that is away
+            status, content = 500, {"error": f"{type(error).__name__}: {error}"}
+            self.close_connection = True
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
