@@ -131,6 +131,9 @@ class TrainConfig(Section):
     """Rows of one forward and backward pass; does not change the result."""
     sample_batch: Count | Literal["auto"] = "auto"
     """Prompts sampled at a time; does not change the result."""
+    overlap_scoring: bool | Literal["auto"] = "auto"
+    """Score a batch in a thread of its own while the next is sampled; does not change the result. auto: on a GPU, and
+    for scores from a server."""
     checkpoint_every: Count = 5
     """Epochs between checkpoints."""
     keep: Count = 3

@@ -15,6 +15,7 @@ class Remote:
     """Whatever `fdfo serve-reward` serves at an address, or any server that speaks the protocol."""
 
     differentiable = False
+    remote = True
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class VlmServer:
     """How surely a served model answers yes, 0 to 100."""
 
     differentiable = False
+    remote = True
 
     def __init__(
         self,

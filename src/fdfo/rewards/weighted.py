@@ -62,6 +62,11 @@ class WeightedSum:
         return [name for name, reward in zip(self.names, self.rewards, strict=True) if _is_pairwise(reward)]
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a component is computed elsewhere, so that this process only waits."""
+        return any(getattr(reward, "remote", False) for reward in self.rewards)
+
+    @property
     def by_name(self) -> dict[str, Reward]:
         """The rewards by the names of their components."""
         return dict(zip(self.names, self.rewards, strict=True))

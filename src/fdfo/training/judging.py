@@ -35,12 +35,18 @@ class Jury:
     def judge(self, trainer: Trainer, epoch: int) -> tuple[Evaluation, Tensor]:
         """The evaluation of the current (or averaged) weights, and the shown pictures [n, 3, H, W] uint8."""
         settings, team = trainer.config.eval, trainer.team
+        images_per_prompt = settings.images_per_prompt
 
         def scores(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
             texts, metadata = [prompt.text for prompt in prompts], [prompt.metadata for prompt in prompts]
-            components = trainer.reward.components(images, texts, metadata)
-            unseen = self.unseen.components(images, texts, metadata)
-            return {"reward": trainer.reward.total(components), **components, **unseen}
+
+            def judge() -> dict[str, Tensor]:
+                with torch.no_grad():
+                    components = trainer.reward.components(images, texts, metadata)
+                    unseen = self.unseen.components(images, texts, metadata)
+                return {"reward": trainer.reward.total(components), **components, **unseen}
+
+            return trainer.begin(judge)()
 
         own = self.prompts[share(len(self.prompts), team.rank, team.size)]
 
@@ -55,7 +61,7 @@ class Jury:
                 own,
                 scores,
                 steps=settings.steps,
-                images_per_prompt=settings.images_per_prompt,
+                images_per_prompt=images_per_prompt,
                 features=self.features,
                 shown=frozenset(self.shown),
                 weights="current" if trainer.ema is None else "ema",
@@ -71,7 +77,7 @@ class Jury:
             pictures=team.gather_rows(judged.pictures),
         )
         evaluation = evaluation_of(
-            epoch, self.prompts, together, steps=settings.steps, images_per_prompt=settings.images_per_prompt
+            epoch, self.prompts, together, steps=settings.steps, images_per_prompt=images_per_prompt
         )
         return evaluation, together.pictures
 

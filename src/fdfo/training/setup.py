@@ -128,5 +128,12 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         micro_batch=micro_batch if config.train.micro_batch == "auto" else config.train.micro_batch,
         sample_batch=sample_batch if config.train.sample_batch == "auto" else config.train.sample_batch,
         console=console,
+        overlap=_overlaps(config, reward, team.device),
         ema=ema,
     )
+
+
+def _overlaps(config: Config, reward: WeightedSum, device: torch.device) -> bool:
+    """Whether to score while sampling goes on: not where both would compete for the same CPU cores."""
+    wanted = config.train.overlap_scoring
+    return (device.type == "cuda" or reward.is_remote) if wanted == "auto" else wanted

@@ -45,13 +45,14 @@ def _gallery(results: Mapping[str, Evaluation], pictures: Pictures) -> Gallery |
         return None
     places = {name: places_of_spread(values) for name, values in results[BASE].scores.items()}
     snapshots = []
+    with Image.open(pictures[BASE][numbers[0]]) as image:
+        width, height = image.size
     for weights, result in results.items():
         rows = [number * result.images_per_prompt for number in numbers]
         values = {name: [fixed(found[row], places[name]) for row in rows] for name, found in result.scores.items()}
         tiles = []
         for number in numbers:
             with Image.open(pictures[weights][number]) as image:
-                width, height = image.size
                 tiles.append(data_uri(image))
         snapshots.append(Snapshot(weights, 0, weights, tiles, values))
     return Gallery(
