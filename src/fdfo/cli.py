@@ -178,9 +178,9 @@ def serve_reward(
     ] = None,
     device: DeviceOption = None,
 ) -> None:
-    """Serve a score to runs elsewhere, which name it {name: remote, url: ...}.
+    """Serve a score to runs elsewhere.
 
-    The score then has its own process, packages and GPU.
+    These name it as the score `remote`. It then has its own process, packages and GPU.
     """
     from fdfo.commands.serve import run_serve
 
