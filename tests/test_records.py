@@ -1,11 +1,13 @@
 """Rows keep what belongs to them: conditioning, prompt, sample number."""
 
+import math
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
-from fdfo.records import Conditioning, Items, Prompt
+from fdfo.records import Conditioning, Items, Prompt, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +50,9 @@ def test_moving_keeps_everything():
     picked = items(2).rows(torch.tensor([3]), torch.tensor([1])).to("cpu")
     assert picked.value.tolist() == [31]
     assert picked.cond.pooled.item() == 1
+
+
+def test_batch_statistics_leave_failed_scores_out():
+    batch = torch.tensor([1.0, math.nan, 2.0, 6.0], dtype=torch.float64)
+    scores = Scores(total=batch[:2].float(), components={}, batch=batch)
+    assert (scores.batch_mean, scores.batch_std) == (3.0, pytest.approx(math.sqrt(14 / 3)))

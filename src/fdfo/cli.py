@@ -24,9 +24,8 @@ app.add_typer(rewards_app, name="rewards")
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
 ]
-AdapterOption = Annotated[
-    Path | None, typer.Option("--adapter", help="Adapter folder (PEFT) or checkpoint; default: the run's best.")
-]
+ADAPTER_HELP = "Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best."
+AdapterOption = Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)]
 ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
 
 
@@ -89,7 +88,9 @@ def generate(
 def evaluate(
     run: RunOption = None,
     model: ModelOption = None,
-    adapter: AdapterOption = None,
+    adapters: Annotated[
+        list[str] | None, typer.Option("--adapter", help=ADAPTER_HELP + " Repeat it to compare several.")
+    ] = None,
     prompts: Annotated[
         str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")
     ] = None,
@@ -103,16 +104,34 @@ def evaluate(
     seed: Annotated[
         int, typer.Option(help="Of the start noises; 0 is what evaluation during training uses.", min=0)
     ] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the scores as JSON.")] = None,
+    diversity: Annotated[
+        str | None, typer.Option("--diversity", help="Its features: pixels, dreamsim, or a score that embeds images.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for all scores and tables; repeating the command goes on in it."),
+    ] = None,
+    keep_images: Annotated[bool, typer.Option("--keep-images", help="Also write every image there, as PNG.")] = False,
 ) -> None:
     """Score images before and after training, with intervals.
 
-    Base and adapter draw the same prompts from the same seeds; intervals are 95 %, over prompts.
+    Base and adapters draw the same prompts from the same seeds; intervals are 95 %, over prompts. Under accelerate
+    launch or torchrun the processes share the prompts, with the same numbers.
     """
-    from fdfo.commands.evaluate import run_evaluate
+    from fdfo.commands.evaluate import Task, run_evaluate
     from fdfo.commands.subject import Subject
 
-    run_evaluate(Subject(run, model, adapter, guidance), prompts, rewards, count, images, steps, seed, output)
+    subjects = [Subject(run, model, adapter, guidance) for adapter in adapters or [None]]
+    task = Task(
+        prompts=prompts,
+        rewards=rewards,
+        count=count,
+        images=images,
+        steps=steps,
+        seed=seed,
+        diversity=diversity,
+    )
+    run_evaluate(subjects, task, output, keep_images)
 
 
 @app.command()
@@ -178,9 +197,9 @@ def serve_reward(
     ] = None,
     device: DeviceOption = None,
 ) -> None:
-    """Serve a score to runs elsewhere.
+    """Serve a score to runs in other processes.
 
-    These name it as the score `remote`. It then has its own process, packages and GPU.
+    The score then has its own process, packages and GPU; runs name it {name: remote, url: ...}.
     """
     from fdfo.commands.serve import run_serve
 

@@ -3,7 +3,7 @@
 B samples, P prompts, T steps; times run from 1 to 0. See records.py for what crosses the seams.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -76,6 +76,25 @@ class PairwiseReward(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """Numbers that a method carries from epoch to epoch, the same in every process; part of every checkpoint."""
+
+    def observe(self, prompts: Sequence[Prompt], totals: Tensor) -> None:
+        """Take in the totals [B] of an epoch's samples, of all processes, before `credit`; NaN where a score failed.
+
+        Samples stand in the order of the prompts [P], B / P of them for each.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it, as named tensors."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Put tensors of `state` back; none at the start of a run."""
+        ...
+
+
 class Method(Protocol):
     """A way to learn from scores (methods/*): a rollout, the credit of its items, and their loss."""
 
@@ -83,11 +102,30 @@ class Method(Protocol):
     needs_score_gradient: bool
     """True where `credit` reads `scores.gradient`; the reward must then be differentiable."""
 
+    differentiates_reward: bool
+    """True where `loss` differentiates the reward itself; it must then be differentiable."""
+
     group_size: int
     """Samples drawn for each prompt."""
 
     trained_times: int
     """Times K of every sample that are trained on."""
+
+    row_evaluations: int
+    """Velocity evaluations with gradient in the loss of one row, for planning."""
+
+    row_latents: int
+    """Latents kept in host memory for one row, for planning."""
+
+    averages: Mapping[str, Callable[[int], float]]
+    """Averaged weights that `rollout` may evaluate, by name: their decay at the end of an epoch (counted from 0).
+
+    They start as the weights before training, follow old <- decay old + (1 - decay) current, and are saved and restored
+    by the loop.
+    """
+
+    memory: Memory | None
+    """What else is carried from epoch to epoch; None: nothing."""
 
     metrics: tuple[str, ...]
     """Names of the metrics that `loss` reports."""

@@ -105,12 +105,22 @@ class Scores:
 
     total: Tensor  # [B] float32, the weighted sum
     components: Mapping[str, Tensor]  # each [B] float32
-    batch_mean: float  # of all finite totals of the epoch so far known, over all processes
+    batch: Tensor  # [N] totals of all samples of the epoch, of all processes, in order of their global numbers
     gradient: Tensor | None = None  # [B, C, H, W] d total / d x0, for methods that ask for it
 
     def __post_init__(self) -> None:
         assert self.total.ndim == 1
         assert all(part.shape == self.total.shape for part in self.components.values())
+
+    @property
+    def batch_mean(self) -> float:
+        """Mean of all valid totals of the epoch."""
+        return float(self.batch[self.batch.isfinite()].mean())
+
+    @property
+    def batch_std(self) -> float:
+        """Standard deviation of all valid totals of the epoch, divided by their number."""
+        return float(self.batch[self.batch.isfinite()].std(correction=0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ def quadratic(x0):
 
 def scored(rollout, total=None, gradient=None):
     total = quadratic(rollout.x0) if total is None else total
-    return Scores(total=total, components={}, batch_mean=float(total.nanmean()), gradient=gradient)
+    return Scores(total=total, components={}, batch=total, gradient=gradient)
 
 
 def run(count=3, policy=None, first=0, **settings):

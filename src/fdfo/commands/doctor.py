@@ -87,7 +87,7 @@ def _one_pair(model: str) -> str:
         if not bool(images.isfinite().all()):
             raise ModelError(f"{model}: the images are not finite; try another dtype")
         total = reward(images, [prompt.text] * 2, [{}] * 2).cpu()
-        scores = Scores(total=total, components={"jpeg": total}, batch_mean=float(total.mean()))
+        scores = Scores(total=total, components={"jpeg": total}, batch=total)
         items = method.credit(rollout, scores)
         rows = items.rows(torch.tensor([0, 1]), torch.tensor([0, 0])).to(policy.device)
         with torch.no_grad():

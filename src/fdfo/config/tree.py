@@ -161,6 +161,9 @@ class EvalConfig(Section):
     """Images of every prompt; diversity needs at least 2."""
     rewards: RewardList = ()
     """Scores that are not trained on; the training score is always evaluated."""
+    diversity: str | None = None
+    """Features in which the images of a prompt are compared: pixels, dreamsim, or a score that embeds images (as clip
+    does); null: the first score that does, else pixels. Needs two images of a prompt."""
     steps: Count = 40
     """Sampling steps (reference: 40)."""
     stop_when: StopConfig | None = None

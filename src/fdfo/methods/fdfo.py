@@ -110,8 +110,12 @@ class FDFO:
     def __init__(self, config: FdfoConfig):
         self.config = config
         self.needs_score_gradient = config.direction == "score_gradient"
+        self.differentiates_reward = False
         self.group_size = config.branches
         self.trained_times = config.steps if config.trained_times == "all" else config.trained_times
+        self.row_evaluations = 1
+        self.row_latents = 3 if config.credit == "step" else 2
+        self.averages, self.memory = {}, None
         self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
         if config.kl_weight > 0:
             self.metrics += ("velocity_distance",)

@@ -105,6 +105,12 @@ class TrainableWeights:
         for name, parameter in parameters.items():
             parameter.copy_(values[name])
 
+    @torch.no_grad()
+    def average(self, name: str, decay: float) -> None:
+        """snapshot <- decay snapshot + (1 - decay) current values, in place."""
+        for parameter, value in self.named().items():
+            self.snapshots[name][parameter].lerp_(value, 1 - decay)
+
     def save(self, folder: Path, values: Mapping[str, Tensor] | None = None) -> None:
         """Write trainable weights (the current ones, or `values`): PEFT's files for LoRA, one file for a full model."""
         values = {name: value.detach().cpu().contiguous() for name, value in (values or self.named()).items()}

@@ -61,6 +61,11 @@ class WeightedSum:
         """Names of the components that compare the images of a group."""
         return [name for name, reward in zip(self.names, self.rewards, strict=True) if _is_pairwise(reward)]
 
+    @property
+    def by_name(self) -> dict[str, Reward]:
+        """The rewards by the names of their components."""
+        return dict(zip(self.names, self.rewards, strict=True))
+
     def components(
         self,
         images: Tensor,

@@ -15,10 +15,9 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Method
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.rewards.weighted import WeightedSum
-from fdfo.training.batching import deal, micro_batches
+from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.ema import update_average
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 
@@ -69,8 +68,9 @@ class Sampled:
     metrics: Mapping[str, float]
 
 
-def sample(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
-    """Sample and score this process's prompts; keep the images of the first `shown` groups."""
+def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
+    """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups."""
+    prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
     with trainer.phases("encode"):
         trainer.policy.prepare([prompt.text for prompt in prompts])
     rollouts, scores, pictures = [], [], []
@@ -85,9 +85,12 @@ def sample(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams, sho
             pictures.append((groups[: max(0, shown - start)].cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
             scores.append(scored)
-    metrics = _score_metrics(trainer, scores)
+    table = _score_table(trainer, scores)
+    metrics = _score_metrics(table, list(scores[0].components), trainer.method.group_size)
     _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
-    scores = [replace(part, batch_mean=metrics["reward"]) for part in scores]
+    scores = [replace(part, batch=table[:, 0]) for part in scores]
+    if trainer.method.memory is not None:
+        trainer.method.memory.observe(epoch_prompts, table[:, 0])
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
@@ -105,21 +108,23 @@ def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Scores]:
             total = trainer.reward.total(components)
             gradient = torch.autograd.grad(total.nansum(), x0)[0].cpu() if wants_gradient else None
     components = {name: values.detach().float().cpu() for name, values in components.items()}
-    return images.detach(), Scores(
-        total=total.detach().float().cpu(), components=components, batch_mean=float("nan"), gradient=gradient
-    )
+    total = total.detach().float().cpu()
+    return images.detach(), Scores(total=total, components=components, batch=total, gradient=gradient)
 
 
-def _score_metrics(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, float]:
-    """Numbers of all processes: means, spread within groups, failures; and the mean of all valid totals.
+def _score_table(trainer: Trainer, scores: Sequence[Scores]) -> Tensor:
+    """Totals and components of the samples of all processes: [N, 1 + components] float64.
 
     Gathered in order of rank, which is the order of the prompts: the same for any process count.
     """
-    names = list(scores[0].components)
-    own = torch.cat([torch.stack([part.total, *(part.components[n] for n in names)], 1) for part in scores])
-    table = trainer.team.gather_rows(own.double())  # [B of all, 1 + components]
+    own = torch.cat([torch.stack([part.total, *part.components.values()], 1) for part in scores])
+    return trainer.team.gather_rows(own.double())
+
+
+def _score_metrics(table: Tensor, names: Sequence[str], group_size: int) -> dict[str, float]:
+    """Means, spread within groups and failures of all samples, from the totals and named components in a table."""
     total = table[:, 0]
-    groups = total.reshape(-1, trainer.method.group_size)
+    groups = total.reshape(-1, group_size)
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [P], NaN where a score failed
     finite = total[total.isfinite()]
     return {
@@ -155,7 +160,7 @@ def _stop_if_too_many_failed(
 
 
 def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
-    """Credit the samples and take the epoch's optimizer steps; the metrics of each."""
+    """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step."""
     parts = []
     while sampled.rollouts:  # each is let go as soon as it is credited
         parts.append(trainer.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))
@@ -163,7 +168,11 @@ def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict
     del parts
     updates = trainer.config.optim.updates_per_epoch
     dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
-    return [_one_update(trainer, items, rows) for rows in dealt]
+    metrics = [_one_update(trainer, items, rows) for rows in dealt]
+    for name, decay in trainer.method.averages.items():
+        assert noise.epoch is not None
+        trainer.policy.weights.average(name, decay(noise.epoch))
+    return metrics
 
 
 def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
@@ -191,7 +200,7 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
         trainer.optimizer.step()
         if trainer.ema is not None:
             assert trainer.config.optim.ema is not None
-            update_average(trainer.ema, trainer.policy.weights.named(), trainer.config.optim.ema)
+            trainer.policy.weights.average("ema", trainer.config.optim.ema)
     _count_skipped(trainer, stepped)
     names = ("loss", *trainer.method.metrics)
     totals = trainer.team.sum([float(sums.get(name, 0.0)) for name in names])

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fdfo.evaluation.diversity import pixel_features
+from fdfo.evaluation.diversity import Features
+from fdfo.evaluation.features import diversity_features
 from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
 from fdfo.records import Prompt
-from fdfo.rewards.features import image_features
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
 from fdfo.training.epoch import Trainer
@@ -24,6 +24,7 @@ class Jury:
 
     prompts: Sequence[Prompt]
     unseen: WeightedSum
+    features: Features
 
     @property
     def shown(self) -> list[int]:
@@ -55,7 +56,7 @@ class Jury:
                 scores,
                 steps=settings.steps,
                 images_per_prompt=settings.images_per_prompt,
-                features=image_features(self.unseen) or image_features(trainer.reward) or pixel_features,
+                features=self.features,
                 shown=frozenset(self.shown),
                 weights="current" if trainer.ema is None else "ema",
                 batch=trainer.sample_batch,
@@ -66,7 +67,7 @@ class Jury:
         together = Judged(
             scores={name: team.gather_rows(values) for name, values in judged.scores.items()},
             features=team.gather_rows(judged.features),
-            velocity_rms=team.gather_rows(judged.velocity_rms),
+            signals={name: team.gather_rows(values) for name, values in judged.signals.items()},
             pictures=team.gather_rows(judged.pictures),
         )
         evaluation = evaluation_of(
@@ -79,4 +80,5 @@ def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
     """Load the unseen scores. Raises RewardError."""
     unseen = WeightedSum(trainer.config.eval.rewards)
     unseen.load(trainer.team.device, torch.float32)
-    return Jury(prompts, unseen)
+    scores = {**unseen.by_name, **trainer.reward.by_name}
+    return Jury(prompts, unseen, diversity_features(trainer.config.eval.diversity, scores))

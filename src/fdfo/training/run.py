@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, FdfoError
@@ -19,7 +18,7 @@ from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
-from fdfo.training.batching import share
+from fdfo.training.carried import carried, restore_carried
 from fdfo.training.checkpoint import (
     Progress,
     State,
@@ -31,7 +30,7 @@ from fdfo.training.checkpoint import (
     set_unsound_aside,
 )
 from fdfo.training.console import Console
-from fdfo.training.distributed import Team
+from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
@@ -52,8 +51,7 @@ def train(config: Config, run_dir: str | Path | None = None) -> Path:
     """
     check(config)
     trackers: list[Any] = list(config.log.trackers)
-    where = {"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}
-    team = Team(Accelerator(cpu=not torch.cuda.is_available(), **where))
+    team = this_team(**({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
     with stop_on_signals() as stop:
         run = Run(config, run_dir, team, stop)
         with run.console:
@@ -155,9 +153,8 @@ class Run:
         self.console.begin(epoch)
         noise = NoiseStreams(self.config.train.seed, epoch)
         prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
-        own = prompts[share(len(prompts), self.team.rank, self.team.size)]
         is_shown = (epoch + 1) % self.config.eval.every == 0 and self.team.is_main
-        sampled = sample(trainer, own, noise, SHOWN_GROUPS if is_shown else 0)
+        sampled = sample(trainer, prompts, noise, SHOWN_GROUPS if is_shown else 0)
         with trainer.phases("train"):
             updates = update(trainer, sampled, noise)
         self._count(sampled.metrics, updates)
@@ -166,7 +163,7 @@ class Run:
             self._log_epoch(sampled.metrics, updates, seconds)
             if is_shown:
                 totals = torch.cat([part.total for part in sampled.scores])
-                save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in own])
+                save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
         self.console.end(sampled.metrics["reward"], sampled.metrics["images"] / sum(seconds.values()))
 
     def _count(self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]]) -> None:
@@ -214,7 +211,7 @@ class Run:
         values: dict[str, Any] = {
             "scores": {name: asdict(interval) for name, interval in intervals.items()},
             "failed": {name: count for name, count in evaluation.failed.items() if count},
-            "velocity_rms": evaluation.velocity_rms,
+            "signals": {name: asdict(evaluation.interval(name)) for name in evaluation.signals},
             "seconds": dict(seconds),
         }
         self.folder.log("evaluation", evaluation.epoch, values)
@@ -238,6 +235,7 @@ class Run:
             weights=on_cpu(self.weights.named()),
             optimizer=optimizer_tensors(self.trainer.optimizer, list(self.weights.named())),
             ema=None if ema is None else on_cpu(ema),
+            method=on_cpu(carried(self.trainer.method, self.weights)),
         )
 
     def _save(self, state: State) -> None:
@@ -260,6 +258,7 @@ class Run:
             for name, value in (state.ema or {}).items():
                 assert self.trainer.ema is not None
                 self.trainer.ema[name].copy_(value)
+            restore_carried(self.trainer.method, self.weights, state.method)
             self.console.say(f"continuing after epoch {self.progress.epoch}")
         self._check_same_epoch()
         if self.team.is_main and self.progress.epoch < self.config.train.epochs:

@@ -7,6 +7,7 @@ import torch
 
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError, RewardError
+from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import policy_from_config, policy_problems
 from fdfo.plugins import find
 from fdfo.prompts import load_prompts, read_prompts
@@ -73,6 +74,9 @@ def check(config: Config) -> None:
         problems += _problem(lambda path=path: read_prompts(path) if path is not None else None)
     problems += _problem(lambda: WeightedSum(config.eval.rewards))
     problems += _problem(lambda: _check_gradient(config, WeightedSum(config.reward)))
+    if not problems:
+        scores = {**WeightedSum(config.eval.rewards).by_name, **WeightedSum(config.reward).by_name}
+        problems += _problem(lambda: diversity_features(config.eval.diversity, scores))
     if problems:
         raise ConfigError("the configuration", problems)
 
@@ -88,8 +92,13 @@ def _problem(attempt: Callable[[], object]) -> list[str]:
 
 def _check_gradient(config: Config, reward: WeightedSum) -> None:
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
-    if method.needs_score_gradient and not reward.differentiable:
-        raise RewardError("this method needs the score's gradient; choose scores that are differentiable")
+    smooth = [name for name, part in zip(reward.names, reward.rewards, strict=True) if part.differentiable]
+    rough = [name for name in reward.names if name not in smooth]
+    if rough and (method.needs_score_gradient or method.differentiates_reward):
+        raise RewardError(
+            f"method.name={config.method.name}: these settings follow the gradient of the score, and "  # type: ignore[attr-defined]
+            f"{', '.join(rough)} has none; train on differentiable scores alone, or use another method"
+        )
 
 
 def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
@@ -104,6 +113,8 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     ema = None
     if config.optim.ema is not None:
         ema = policy.weights.snapshots["ema"] = policy.weights.copy()
+    for name in method.averages:
+        policy.weights.snapshots[name] = policy.weights.copy()
     micro_batch, sample_batch = AUTO_BATCH[team.device.type]
     return Trainer(
         config=config,
