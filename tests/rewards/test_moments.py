@@ -62,6 +62,16 @@ def test_only_what_asks_for_it_is_standardised(rewards):
     assert plain.state() == {}
 
 
+def test_calling_it_gives_what_is_trained_on(rewards):
+    rewards.load(torch.device("cpu"), torch.float32)
+    args = torch.rand(3, 3, 8, 8), ["p"] * 3, [{}] * 3
+    components = rewards.components(*args)
+    assert torch.equal(rewards(*args), rewards.total(components))  # nothing was observed
+    rewards.observe(components)
+    assert torch.equal(rewards(*args), rewards.standardized_total(components))
+    assert not torch.equal(rewards(*args), rewards.total(components))
+
+
 def test_a_restored_state_goes_on_as_if_undisturbed(rewards):
     from safetensors.torch import load, save
 

@@ -1,5 +1,6 @@
 """`fdfo rewards list` and `fdfo rewards check`: which scores there are, and whether one works here."""
 
+import sys
 import time
 from inspect import Parameter, isclass, signature
 from pathlib import Path
@@ -131,7 +132,9 @@ def _memory(device: torch.device) -> str:
         import resource
     except ImportError:  # Windows
         return "memory not known here"
-    return f"peak of {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB of host memory in all"
+    units_per_gib = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, kilobytes elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_gib
+    return f"peak of {peak:.2f} GiB of host memory in all"
 
 
 def _in_words(part: dict[str, Any]) -> str:

@@ -28,6 +28,8 @@ def run_serve(
         raise ConfigError("the command line", [problem]) from error
     with server:
         print(f"serving {name} on {device}; name it in a run as {{name: remote, url: {server.url}}}", flush=True)
+        if key is None and host not in ("127.0.0.1", "localhost"):
+            print("whoever reaches this address can use it; --key-variable NAME asks for a key", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -173,6 +173,7 @@ def _read_model(model: str, revision: str | None, device: torch.device, dtype: t
         raise ValueError(f"its weights lack {sorted(report['missing_keys'])[0]} and perhaps more")
     network.requires_grad_(False).eval().to(device)
     head = network.get_output_embeddings()
-    head.weight = Parameter(head.weight.detach().float(), requires_grad=False)  # a copy, where it was tied
+    for name, parameter in list(head.named_parameters(recurse=False)):
+        setattr(head, name, Parameter(parameter.detach().float(), requires_grad=False))  # a copy, where it was tied
     head.register_forward_pre_hook(lambda module, arguments: (arguments[0].float(),))
     return network

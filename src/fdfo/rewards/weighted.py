@@ -126,8 +126,8 @@ class WeightedSum:
         self._moments.restore(state)
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
-        """The weighted sum [B] float32; see `components`."""
-        return self.total(self.components(images, prompts, metadata))
+        """The weighted sum [B] float32 to train on; see `components` and `standardized_total`."""
+        return self.standardized_total(self.components(images, prompts, metadata))
 
     def _checked(self, name: str, reward: Reward, tracked: bool) -> Callable[..., Tensor]:
         """The reward, with what it returns converted and what it raises explained."""
