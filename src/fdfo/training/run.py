@@ -125,7 +125,7 @@ class Run:
             yield
         except torch.OutOfMemoryError as error:
             self._leave(before, "stopped: out of memory")
-            fixes = "lower train.micro_batch, train.sample_batch or a score's batch_size, or set policy.gradient_checkpointing=true"
+            fixes = "lower train.micro_batch, train.sample_batch or the batch_size of a score"
             raise FdfoError(f"out of device memory; {fixes}, and continue with the same --run folder") from error
         except (Interrupted, FdfoError, OSError) as reason:
             self._leave(before, f"stopped by {reason if isinstance(reason, Interrupted) else 'an error'}")
