@@ -24,6 +24,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, renoise_start
 from fdfo.flow.solve import MeanVelocity, Solver
 from fdfo.interfaces import Policy, Reward
+from fdfo.methods.recorder import Recorder
 from fdfo.objectives.difference import (
     gradient_differences,
     group_differences,
@@ -142,7 +143,7 @@ class FDFO:
         conditioning = policy.encode([prompt.text for prompt in prompts])
         cond = conditioning  # one row per state: a prompt while the branches are one, then a sample
         names = ("t", "x", "v", "added") if config.credit == "step" else ("t", "x", "v")
-        record = _Recorder(self._trained_slots(numbers, noise), names)
+        record = Recorder(self._trained_slots(numbers, noise), names)
 
         def noise_at(j: int) -> Tensor:
             return noise.normal(policy.latent_shape, "perturb", samples, j).to(policy.device)
@@ -277,25 +278,3 @@ class FDFO:
             losses = losses + self.config.kl_weight * distance
             metrics["velocity_distance"] = distance.detach()
         return LossOutput(losses=losses, metrics=metrics)
-
-
-class _Recorder:
-    """Keeps the states of the trained steps, and nothing else; what a step never adds stays zero."""
-
-    def __init__(self, slots: Tensor, names: Sequence[str]):
-        self.slots = slots  # [B, K] steps that each sample is trained on
-        self.names = set(names)
-        self.stores: dict[str, Tensor] = {}
-
-    def visit(self, step: int, **values: Tensor | float) -> None:
-        """Store what the samples that train on this step need; values have B rows, or one per prompt while shared."""
-        samples, times = (self.slots == step).nonzero(as_tuple=True)
-        for name in self.names & values.keys():
-            value = torch.as_tensor(values[name]).reshape(1) if name == "t" else torch.as_tensor(values[name])
-            if name not in self.stores:
-                self.stores[name] = value.new_zeros((*self.slots.shape, *value.shape[1:]))
-            self.stores[name][samples, times] = value[samples * len(value) // len(self.slots)]
-
-    def store(self, name: str) -> Tensor:
-        """The kept values of one field: [B, K, ...]."""
-        return self.stores[name]
