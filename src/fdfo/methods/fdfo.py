@@ -25,6 +25,8 @@ from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, reno
 from fdfo.flow.solve import MeanVelocity, Solver
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.recorder import Recorder
+from fdfo.methods.rows import numbers_of, shared_fields, valid_samples
+from fdfo.methods.terms import distance_to
 from fdfo.objectives.difference import (
     gradient_differences,
     group_differences,
@@ -32,7 +34,6 @@ from fdfo.objectives.difference import (
     normalized_direction,
     pair_differences,
 )
-from fdfo.objectives.penalty import velocity_distance
 from fdfo.objectives.surrogate import spo, velocity_log_ratio
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
@@ -137,7 +138,7 @@ class FDFO:
         """Sample `branches` trajectories per prompt and keep the trained states."""
         config, branches = self.config, self.config.branches
         numbers = [prompt.number for prompt in prompts]
-        samples = [number * branches + i for number in numbers for i in range(branches)]
+        samples = numbers_of(prompts, branches)
         grid = policy.grid(config.steps)
         g = self._strengths(grid, numbers, noise).to(policy.device)  # [B, T + 1]
         conditioning = policy.encode([prompt.text for prompt in prompts])
@@ -211,8 +212,7 @@ class FDFO:
     def credit(self, rollout: Rollout, scores: Scores) -> FdfoItems:
         """One row per (sample, trained time) of the groups in which every score is valid."""
         assert isinstance(rollout, FdfoRollout)
-        size = rollout.group_size
-        valid = scores.total.isfinite().reshape(-1, size).all(1).repeat_interleave(size)  # [B]
+        valid = valid_samples(scores, rollout.group_size)
         keep = slice(None) if bool(valid.all()) else valid.to(rollout.x0.device)
         total = scores.total[valid].to(rollout.x0)
         if self.config.credit == "step":
@@ -226,13 +226,8 @@ class FDFO:
             direction, slope = self._direction(ends[keep], total, scores, gradient)
             direction = direction[:, None].expand_as(rollout.x[keep])
         times = rollout.t.shape[1]
-        rows = rollout.prompt_rows[valid]
-        numbers = torch.tensor(rollout.sample_numbers)[valid]
         return FdfoItems(
-            prompts=rollout.prompts,
-            conditioning=rollout.conditioning,
-            prompt_row=rows[:, None].expand(-1, times),
-            sample_number=numbers[:, None].expand(-1, times),
+            **shared_fields(rollout, valid, times),
             t=rollout.t[keep],
             x=rollout.x[keep],
             v_ref=rollout.v[keep],
@@ -272,9 +267,7 @@ class FDFO:
             "velocity_rms": mean_square(v.detach()).sqrt(),
         }
         if self.config.kl_weight > 0:
-            with torch.no_grad():
-                v_base = policy.velocity(items.x, items.t, cond, weights="base")
-            distance = velocity_distance(v, v_base)
+            distance = distance_to("base", policy, v, items.x, items.t, cond)
             losses = losses + self.config.kl_weight * distance
             metrics["velocity_distance"] = distance.detach()
         return LossOutput(losses=losses, metrics=metrics)
