@@ -5,7 +5,8 @@ steps made more or less likely. Departures from the paper:
 
 1. The sampler is a flow's (the transitions of Flow-GRPO) instead of DDIM with eta = 1.
 2. Log-probabilities are means over the elements, as in Flow-GRPO: with `form: importance` the ratio is clipped per
-   element, with `form: score_function` this is a constant factor.
+   element, with `form: score_function` this is a constant factor. With `sampler: cps` a step's log ratio is also
+   multiplied by 2 std^2 (methods/transitions.py, step_weight).
 3. The statistics of the batch stand in until a prompt has `buffer_size` scores (or `needed_scores`); advantages are
    clipped.
 4. The items of an epoch are dealt to its updates per trajectory and stratified over time, not by trajectory, so that

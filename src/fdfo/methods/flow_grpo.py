@@ -8,7 +8,8 @@ of the better ones made more likely. Departures from the paper and its published
    the partition does not depend on the number of processes (training/batching.py).
 3. Beyond the paper, off by default: `sampler: cps` (Flow-CPS, arXiv:2509.05952), and `window` with its steps at random
    (Flow-GRPO-Fast) or sliding from noise to image (MixGRPO, arXiv:2507.21802). Each group has a random window of its
-   own, so that every epoch covers all times, and its images have different starts.
+   own, so that every epoch covers all times, and its images have different starts. With cps the log ratio and the
+   divergence of a step are multiplied by 2 std^2 (methods/transitions.py, step_weight).
 """
 
 from collections.abc import Sequence

@@ -148,7 +148,7 @@ def step_weight(config: TransitionConfig, std: Tensor) -> Tensor | float:
     """Factor [n] of a row's log ratio and divergence: 1, but 2 std^2 for coefficient-preserving steps.
 
     Their noise vanishes toward the image while their means still move, so the ratios of the last steps would drown all
-    others; the factor leaves the squared distances without their division (Flow-CPS).
+    others; the factor leaves the squared distances without their division.
     """
     return 2 * std.square().flatten() if config.sampler == "cps" else 1.0
 
