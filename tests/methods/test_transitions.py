@@ -58,6 +58,17 @@ def test_random_windows_are_everywhere_equally_often_and_common_to_a_group():
     assert torch.equal(rollout.t[0::4], rollout.t[3::4])
 
 
+def test_trained_times_are_some_of_the_stochastic_steps_equally_often():
+    """Of a window of three at step 2 of 6, two are trained; all three are stochastic."""
+    method, policy = make("flow_grpo", steps=6, window=3, trained_times=2, window_place="sliding"), GaussianPolicy()
+    grid = policy.grid(6)
+    rollout = method.rollout(policy, prompts(600), NoiseStreams(seed=0, epoch=50))
+    counts = torch.stack([(rollout.t == t).sum() for t in grid[:-1]]) / len(rollout.x0)
+    assert_close(counts, torch.tensor([0, 0, 2 / 3, 2 / 3, 2 / 3, 0]), rtol=0, atol=0.06)
+    whole = make("flow_grpo", steps=6, window=3, window_place="sliding")
+    assert torch.equal(whole.rollout(policy, prompts(600), NoiseStreams(seed=0, epoch=50)).x0, rollout.x0)
+
+
 def test_a_sliding_window_goes_from_noise_to_image_and_starts_over():
     method = make("flow_grpo", window=2, steps=4, window_place="sliding", window_epochs=5)
     places = [int(method._window_starts([7], NoiseStreams(0, epoch))[0]) for epoch in (0, 4, 5, 10, 14, 15)]
@@ -153,6 +164,8 @@ def test_ddpo_compares_with_the_prompts_own_past_or_else_with_the_batch():
         (FlowGrpoConfig, {"window": 11}),
         (FlowGrpoConfig, {"window": 10, "sampler": "cps"}),
         (FlowGrpoConfig, {"steps": 1, "sampler": "cps"}),
+        (FlowGrpoConfig, {"window": 2, "trained_times": 3}),
+        (DdpoConfig, {"steps": 3, "trained_times": 4}),
         (FlowGrpoConfig, {"group_size": 1}),
         (FlowGrpoConfig, {"noise_level": 0}),
         (DdpoConfig, {"needed_scores": 33}),

@@ -66,7 +66,7 @@ class DDPO:
         self.config = config
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size = 1
-        self.trained_times = config.stochastic_steps
+        self.trained_times = config.num_trained
         self.row_evaluations, self.row_latents = 1, 3
         self.averages = {}
         self.memory = PromptStatistics(config.buffer_size, config.needed_scores)
@@ -77,12 +77,12 @@ class DDPO:
         return num_prompts * self.config.steps
 
     def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> TransitionRollout:
-        """Sample one trajectory per prompt and keep its stochastic steps."""
+        """Sample one trajectory per prompt and keep its trained steps."""
         first = torch.zeros(len(prompts), dtype=torch.int64)
-        return sample_transitions(policy, prompts, noise, self.config, first, self.trained_times, self.group_size)
+        return sample_transitions(policy, prompts, noise, self.config, first, self.group_size)
 
     def credit(self, rollout: Rollout, scores: Scores) -> TransitionItems:
-        """One row per stochastic step of every sample with a valid score, after `memory` has observed the epoch."""
+        """One row per trained step of every sample with a valid score, after `memory` has observed the epoch."""
         assert isinstance(rollout, TransitionRollout)
         batch = scores.batch_mean, scores.batch_std
         known = [self.memory.of(prompt.text) or batch for prompt in rollout.prompts]

@@ -24,7 +24,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, renoise_start
 from fdfo.flow.solve import MeanVelocity, Solver
 from fdfo.interfaces import Policy, Reward
-from fdfo.methods.recorder import Recorder
+from fdfo.methods.recorder import Recorder, spread_slots
 from fdfo.methods.rows import numbers_of, shared_fields, valid_samples
 from fdfo.methods.terms import distance_to
 from fdfo.objectives.difference import (
@@ -198,13 +198,8 @@ class FDFO:
         return g.repeat_interleave(config.branches, 0)
 
     def _trained_slots(self, numbers: Sequence[int], noise: NoiseStreams) -> Tensor:
-        """Steps of every sample that are trained on, [B, K]: evenly spaced from a random offset, one per group.
-
-        Systematic sampling: every step is included with probability K / T, and the K steps are spread over the time.
-        """
-        steps, times = self.config.steps, self.trained_times
-        offset = noise.uniform("trained times", numbers)  # [P]
-        slots = ((torch.arange(times)[None] + offset[:, None]) * steps / times).long()
+        """Steps of every sample that are trained on, [B, K]: evenly spaced from a random offset, one per group."""
+        slots = spread_slots(self.config.steps, self.trained_times, noise.uniform("trained times", numbers))
         return slots.repeat_interleave(self.config.branches, 0)
 
     # ---- credit ----

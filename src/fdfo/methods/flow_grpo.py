@@ -3,7 +3,7 @@
 Every step of a stochastic sampler is a Gaussian action; images of a prompt are compared with each other, and the steps
 of the better ones made more likely. Departures from the paper and its published settings:
 
-1. All stochastic steps are trained; the authors leave out the last one (99 % of ten), and would deal nine unevenly.
+1. All stochastic steps are trained, or `trained_times` of them; the authors leave out the last one (99 % of ten).
 2. The items of an epoch are dealt to its updates per trajectory and stratified over time, not by trajectory, so that
    the partition does not depend on the number of processes (training/batching.py).
 3. Beyond the paper, off by default: `sampler: cps` (Flow-CPS, arXiv:2509.05952), and `window` with its steps at random
@@ -49,17 +49,22 @@ class FlowGrpoConfig(TransitionConfig):
     kl_weight: Annotated[float, Field(ge=0)] = 0.04
     """Weight beta of the transitions' KL divergence to the base (Flow-GRPO: 0.04; 0.01 for PickScore)."""
     window: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    """Number of stochastic, trained steps; the others are ODE steps (Flow-GRPO-Fast: 2, MixGRPO: 4)."""
+    """Number of stochastic steps; the others are ODE steps (Flow-GRPO-Fast: 2, MixGRPO: 4)."""
     window_place: Literal["random", "sliding"] = "random"
     """random: anywhere, for each group anew; sliding: one step toward the image every `window_epochs`."""
     window_epochs: Annotated[int, Field(ge=1)] = 25
     """Epochs that a sliding window stays (MixGRPO: 25)."""
 
+    @property
+    def stochastic_steps(self) -> int:
+        """Steps of each trajectory that are stochastic: those of the window."""
+        return self.noisy_steps if self.window == "all" else self.window
+
     @model_validator(mode="after")
-    def _fits(self) -> "FlowGrpoConfig":
-        if self.window != "all" and self.window > self.stochastic_steps:
+    def _window_fits(self) -> "FlowGrpoConfig":
+        if self.window != "all" and self.window > self.noisy_steps:
             raise ValueError(
-                f"window={self.window} exceeds the {self.stochastic_steps} stochastic steps; use 'all' or fewer"
+                f"window={self.window} exceeds the {self.noisy_steps} steps that can be stochastic; use 'all' or fewer"
             )
         return self
 
@@ -73,7 +78,7 @@ class FlowGRPO:
         self.config = config
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size = config.group_size
-        self.trained_times = config.stochastic_steps if config.window == "all" else config.window
+        self.trained_times = config.num_trained
         self.row_evaluations, self.row_latents = 1, 3
         self.averages, self.memory = {}, None
         self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
@@ -85,20 +90,20 @@ class FlowGRPO:
         return num_prompts * self.group_size * self.config.steps
 
     def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> TransitionRollout:
-        """Sample a group of trajectories per prompt and keep their stochastic steps."""
+        """Sample a group of trajectories per prompt and keep their trained steps."""
         first = self._window_starts([prompt.number for prompt in prompts], noise)
-        return sample_transitions(policy, prompts, noise, self.config, first, self.trained_times, self.group_size)
+        return sample_transitions(policy, prompts, noise, self.config, first, self.group_size)
 
     def _window_starts(self, numbers: Sequence[int], noise: NoiseStreams) -> Tensor:
         """First stochastic step of every prompt: [P] int64."""
-        positions = self.config.stochastic_steps - self.trained_times + 1
+        positions = self.config.noisy_steps - self.config.stochastic_steps + 1
         if self.config.window_place == "sliding":
             assert noise.epoch is not None
             return torch.full((len(numbers),), noise.epoch // self.config.window_epochs % positions)
         return (noise.uniform("window", numbers) * positions).long()
 
     def credit(self, rollout: Rollout, scores: Scores) -> TransitionItems:
-        """One row per stochastic step of the groups in which every score is valid."""
+        """One row per trained step of the groups in which every score is valid."""
         assert isinstance(rollout, TransitionRollout)
         valid = valid_samples(scores, self.group_size)
         spread = scores.batch_std if self.config.spread == "batch" else None

@@ -6,6 +6,14 @@ import torch
 from torch import Tensor
 
 
+def spread_slots(steps: int, times: int, offset: Tensor) -> Tensor:
+    """`times` of `steps` steps, evenly spaced from an offset in [0, 1), one for each row: [P, times] int64.
+
+    Systematic sampling: every step is included with probability times / steps, and they are spread over the time.
+    """
+    return ((torch.arange(times)[None] + offset[:, None]) * steps / times).long()
+
+
 class Recorder:
     """Keeps the states of the trained steps, and nothing else; what a step never adds stays zero."""
 

@@ -6,7 +6,7 @@ B samples of P prompts, T steps, K of them trained.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -16,7 +16,7 @@ from fdfo.config.section import Section
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.transition import Sampler, transition
 from fdfo.interfaces import Policy
-from fdfo.methods.recorder import Recorder
+from fdfo.methods.recorder import Recorder, spread_slots
 from fdfo.methods.rows import numbers_of, shared_fields
 from fdfo.objectives.difference import mean_square
 from fdfo.objectives.surrogate import gaussian_log_ratio
@@ -35,26 +35,43 @@ class TransitionConfig(Section):
     step and not trained, and whose log ratios are weighted by 2 std^2."""
     noise_level: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Noise a of the stochastic steps (Flow-GRPO: 0.7)."""
+    trained_times: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """Stochastic steps of each trajectory that are trained on, evenly spread from a random offset; unbiased."""
     clip_range: Annotated[float, Field(gt=0, lt=1)] = 1.0e-4
     """Trusted change c of the ratio, which is a mean over elements (Flow-GRPO, DDPO: 1e-4)."""
     advantage_clip: Annotated[float, Field(gt=0)] = 5.0
     """Largest absolute advantage (Flow-GRPO: 5)."""
 
     @property
-    def stochastic_steps(self) -> int:
-        """Steps that can be stochastic, the first of them all."""
+    def noisy_steps(self) -> int:
+        """Steps that the sampler can make stochastic: all, or all but the last."""
         return self.steps - 1 if self.sampler == "cps" else self.steps
 
+    @property
+    def stochastic_steps(self) -> int:
+        """Steps of each trajectory that are stochastic."""
+        return self.noisy_steps
+
+    @property
+    def num_trained(self) -> int:
+        """Steps K of each trajectory that are trained on."""
+        return self.stochastic_steps if self.trained_times == "all" else self.trained_times
+
     @model_validator(mode="after")
-    def _has_a_stochastic_step(self) -> "TransitionConfig":
-        if self.stochastic_steps < 1:
+    def _has_enough_stochastic_steps(self) -> "TransitionConfig":
+        if self.noisy_steps < 1:
             raise ValueError("sampler=cps adds no noise in its last step; use steps=2 or more")
+        if self.trained_times != "all" and self.trained_times > self.stochastic_steps:
+            raise ValueError(
+                f"trained_times={self.trained_times} exceeds the {self.stochastic_steps} stochastic steps; "
+                "use 'all' or fewer"
+            )
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransitionRollout(Rollout):
-    """The stochastic steps of every trajectory; all float32."""
+    """The trained steps of every trajectory; all float32."""
 
     t: Tensor  # [B, K] time of each step
     s: Tensor  # [B, K] time it leads to
@@ -65,7 +82,7 @@ class TransitionRollout(Rollout):
 
 @dataclass(frozen=True, kw_only=True)
 class TransitionItems(Items):
-    """Rows (sample, stochastic step): [B, K, ...] or [n, ...]."""
+    """Rows (sample, trained step): [B, K, ...] or [n, ...]."""
 
     t: Tensor  # [n]
     s: Tensor  # [n]
@@ -82,24 +99,25 @@ def sample_transitions(
     noise: NoiseStreams,
     config: TransitionConfig,
     first: Tensor,
-    num_stochastic: int,
     group_size: int,
 ) -> TransitionRollout:
-    """Sample `group_size` trajectories a prompt, each from its own start.
+    """Sample `group_size` trajectories a prompt, each from its own start, and keep the trained steps.
 
-    The steps first .. first + num_stochastic - 1 are stochastic and kept, the others Euler steps of the ODE; first is
-    [P] int64.
+    The `stochastic_steps` from first [P] int64 on are stochastic, the others Euler steps of the ODE.
     """
     samples = numbers_of(prompts, group_size)
     grid = policy.grid(config.steps)
-    slots = (first[:, None] + torch.arange(num_stochastic)).repeat_interleave(group_size, 0)  # [B, K]
-    record = Recorder(slots, ("t", "s", "x", "v", "noise"))
+    offset = noise.uniform("trained times", [prompt.number for prompt in prompts])
+    slots = first[:, None] + spread_slots(config.stochastic_steps, config.num_trained, offset)  # [P, K]
+    record = Recorder(slots.repeat_interleave(group_size, 0), ("t", "s", "x", "v", "noise"))
+    first_of_sample = first.repeat_interleave(group_size)
     conditioning = policy.encode([prompt.text for prompt in prompts])
     cond = conditioning.repeat(group_size)
     x = noise.normal(policy.latent_shape, "start", samples).to(policy.device)
     for i, (t, s) in enumerate(pairwise(grid.tolist())):
         v = policy.velocity(x, t, cond)
-        level = config.noise_level * (slots == i).any(1).to(x)  # [B]
+        is_stochastic = (first_of_sample <= i) & (i < first_of_sample + config.stochastic_steps)  # [B]
+        level = config.noise_level * is_stochastic.to(x)
         mean, std = transition(config.sampler, x, v, t, s, float(grid[1]), level)
         n = noise.normal(policy.latent_shape, "transition", samples, i).to(x)
         record.visit(i, t=t, s=s, x=x, v=v, noise=n)
