@@ -105,6 +105,12 @@ def test_two_processes_see_what_one_does(variant):
 
 
 @every_variant
+def test_every_image_has_noise_of_its_own(variant):
+    method, _, rollout = rollout_of(variant, count=3)
+    assert len(rollout.x0.unique(dim=0)) == 3 * method.group_size
+
+
+@every_variant
 @pytest.mark.parametrize("micro_batch", [1, 3, 16])
 def test_the_micro_batch_does_not_matter(variant, micro_batch):
     offsets = []

@@ -24,7 +24,9 @@ def test_times_are_fresh_one_in_each_part_of_the_density():
         method = make("awm", time_density=density, steps=5)
         rollout = method.rollout(policy, prompts(20), NOISE)
         assert (rollout.t <= grid[:-1]).all() and (rollout.t >= grid[1:]).all()
-        assert rollout.t.std(0).min() > 0.02
+        place = (grid[:-1] - rollout.t) / (grid[:-1] - grid[1:])  # in each part, uniform and independent of the others
+        assert_close(place.mean(0), torch.full((4,), 0.5), rtol=0, atol=4 * (1 / 12 / len(place)) ** 0.5)
+        assert (torch.corrcoef(place.T) - torch.eye(4)).abs().max() < 4 / len(place) ** 0.5
     eps = rollout.eps.flatten()
     assert float(eps.square().mean()) == pytest.approx(1, abs=4 * (2 / eps.numel()) ** 0.5)
 
