@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 
 from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.ledger import Ledger
 from fdfo.evaluation.runs import read_events
 from fdfo.evaluation.statistics import Interval, bootstrap
 from fdfo.files import write_atomically
+from fdfo.prompts import load_prompts
+from fdfo.prompts.source import evenly_spread
 
 PAGE, DATA = Path("docs/results/demo.md"), Path("docs/results/data/demo.json")
 TEST_NOISE_SEED = 2026
@@ -37,8 +40,9 @@ def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
         [sys.executable, "-m", "fdfo", "train", "shapes", f"train.seed={seed}", "--run", str(folder)], check=True
     )
     result: dict[str, Any] = {"seed": seed, "steps": {}}
+    prompts = evenly_spread(load_prompts(None, "shapes-test"), TEST_PROMPTS)
     for steps in STEPS:
-        output = folder / f"test-{steps}.json"
+        output = folder / f"test-{steps}"
         options = {
             "--prompts": "shapes-test",
             "--rewards": ",".join(SCORES),
@@ -51,7 +55,10 @@ def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
         }
         flat = [str(part) for pair in options.items() for part in pair]
         subprocess.run([sys.executable, "-m", "fdfo", "eval", "--run", str(folder), *flat], check=True)
-        result["steps"][str(steps)] = {name: compact(part) for name, part in json.loads(output.read_text()).items()}
+        judged = {"steps": steps, "images_per_prompt": IMAGES}
+        result["steps"][str(steps)] = {
+            name: compact(Ledger(output).evaluation(name, prompts, **judged).to_dict()) for name in ("base", "adapter")
+        }
     epochs = [event for event in read_events(folder) if event["event"] == "rollout"]
     result["training_seconds"] = sum(sum(event["seconds"].values()) for event in epochs)
     result["cost"] = epochs[-1]["total"]
@@ -59,9 +66,9 @@ def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
 
 
 def compact(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The same evaluation with scores to four digits."""
+    """The same evaluation with scores to four digits, without signals."""
     rounded = {name: [round(value, 4) for value in values] for name, values in evaluation["scores"].items()}
-    return {**evaluation, "scores": rounded}
+    return {**evaluation, "scores": rounded, "signals": {}}
 
 
 def latest(folder: Path) -> Path:

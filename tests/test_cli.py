@@ -1,6 +1,8 @@
 """The command line as a user meets it: exit codes, messages without tracebacks, files that appear."""
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 from unittest.mock import MagicMock
@@ -13,6 +15,7 @@ from PIL import Image
 from fdfo.cli import main
 from fdfo.commands.doctor import _hub
 from fdfo.errors import PeerError
+from fdfo.evaluation.generate import BATCH
 from tests.training.runs import TINY, run
 
 
@@ -48,7 +51,7 @@ def test_help_names_every_command(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = command("--help")
     assert code == 0
-    for name in ("train", "generate", "eval", "report", "export", "doctor"):
+    for name in ("train", "generate", "eval", "report", "export", "doctor", "serve-reward", "rewards"):
         assert name in out
     assert "..." not in out.partition("Commands:")[2]
 
@@ -155,20 +158,23 @@ def test_generate_draws_base_above_adapter(command, trained):
 
 
 @pytest.mark.parametrize(
-    ("output", "reason"), [("file/a.png", "file is a file, not a folder"), ("folder", "it is a folder")]
+    ("output", "reasons"),
+    [
+        ("file/a.png", ["file is a file, not a folder"] * 2),
+        ("folder", ["it is a folder", "not an evaluation folder"]),
+    ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_a_model_loads(
-    command, monkeypatch, tmp_path, output, reason
+    command, monkeypatch, tmp_path, output, reasons
 ):
     monkeypatch.setattr("fdfo.models.load.load_policy", lambda *_, **__: pytest.fail("a model was loaded"))
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine.txt").touch()
     given = ("--model", "shapes", "-o", output)
-    for arguments in (
-        ("generate", "a red circle", *given),
-        ("eval", "--rewards", "jpeg", "--prompts", "shapes-test", *given),
-    ):
-        code, _, err = command(*arguments)
+    commands = [("generate", "a red circle"), ("eval", "--rewards", "jpeg", "--prompts", "shapes-test")]
+    for arguments, reason in zip(commands, reasons, strict=True):
+        code, _, err = command(*arguments, *given)
         assert code == 2
         assert f"--output {output}" in err
         assert reason in err
@@ -193,14 +199,46 @@ def test_generate_reads_a_file_and_needs_prompts(command, tmp_path):
 
 
 def test_eval_compares_base_and_adapter(command, trained, tmp_path):
-    code, out, err = command("eval", "--run", trained, "--count", 6, "--images", 2, "-o", "scores.json")
+    options = ("eval", "--run", trained, "--count", 6, "--images", 2, "-o", "judged", "--keep-images")
+    code, out, err = command(*options)
     assert code == 0, err
     assert "6 prompts x 2 images" in out
     assert max(map(len, out.splitlines())) <= 80
     assert "checkpoint epoch-0000001" in out
-    scores = json.loads((tmp_path / "scores.json").read_text())
-    assert len(scores["adapter"]["scores"]["shapes-verifier"]) == 12
-    assert scores["base"]["scores"] != scores["adapter"]["scores"]
+    with (tmp_path / "judged" / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["weights"] for row in rows] == ["base"] * 12 + ["adapter"] * 12
+    assert [row["shapes-verifier"] for row in rows[:12]] != [row["shapes-verifier"] for row in rows[12:]]
+    assert len(list((tmp_path / "judged" / "images" / "adapter").glob("*.png"))) == 12
+    assert command(*options)[1] == out  # from what is kept
+
+
+def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(BATCH, "cpu", 2)
+    options = ("eval", "--run", trained, "--count", 6)
+    assert command(*options, "-o", "whole")[0] == 0
+    assert command(*options, "-o", "stopped")[0] == 0
+    (part,) = (tmp_path / "stopped").glob("adapter.*.jsonl")
+    lines = part.read_text().splitlines(keepends=True)
+    part.write_text("".join(lines[:3]) + lines[3][:20])  # as a kill leaves it
+    assert command(*options, "-o", "stopped")[0] == 0
+    for name in ("scores.csv", "summary.csv", "summary.md"):
+        assert (tmp_path / "stopped" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    code, _, err = command(*options, "-o", "stopped", "--seed", 1)
+    assert code == 2
+    assert "another seed" in err
+
+
+def test_eval_of_two_adapters(command, trained, tmp_path):
+    checkpoint = trained / "checkpoints" / "epoch-0000001"
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    adapters = ("--adapter", checkpoint, "--adapter", tmp_path / "copy")
+    options = ("--rewards", "jpeg", "--prompts", "shapes-test", "--count", 3)
+    code, out, err = command("eval", "--model", "shapes", *adapters, *options)
+    assert code == 0, err
+    tables = out.split("score")
+    assert "epoch-0000001" in tables[1]
+    assert "copy" in tables[2]
 
 
 @pytest.mark.parametrize(

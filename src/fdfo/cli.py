@@ -18,12 +18,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+rewards_app = typer.Typer(help="Look at the scores: list, check.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(rewards_app, name="rewards")
+
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
 ]
-AdapterOption = Annotated[
-    Path | None, typer.Option("--adapter", help="Adapter folder (PEFT) or checkpoint; default: the run's best.")
-]
+ADAPTER_HELP = "Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best."
+AdapterOption = Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)]
 ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
 
 
@@ -86,7 +88,9 @@ def generate(
 def evaluate(
     run: RunOption = None,
     model: ModelOption = None,
-    adapter: AdapterOption = None,
+    adapters: Annotated[
+        list[str] | None, typer.Option("--adapter", help=ADAPTER_HELP + " Repeat it to compare several.")
+    ] = None,
     prompts: Annotated[
         str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")
     ] = None,
@@ -100,16 +104,34 @@ def evaluate(
     seed: Annotated[
         int, typer.Option(help="Of the start noises; 0 is what evaluation during training uses.", min=0)
     ] = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the scores as JSON.")] = None,
+    diversity: Annotated[
+        str | None, typer.Option("--diversity", help="Its features: pixels, dreamsim, or a score that embeds images.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for all scores and tables; repeating the command goes on in it."),
+    ] = None,
+    keep_images: Annotated[bool, typer.Option("--keep-images", help="Also write every image there, as PNG.")] = False,
 ) -> None:
     """Score images before and after training, with intervals.
 
-    Base and adapter draw the same prompts from the same seeds; intervals are 95 %, over prompts.
+    Base and adapters draw the same prompts from the same seeds; intervals are 95 %, over prompts. Under accelerate
+    launch or torchrun the processes share the prompts, with the same numbers.
     """
-    from fdfo.commands.evaluate import run_evaluate
+    from fdfo.commands.evaluate import Task, run_evaluate
     from fdfo.commands.subject import Subject
 
-    run_evaluate(Subject(run, model, adapter, guidance), prompts, rewards, count, images, steps, seed, output)
+    subjects = [Subject(run, model, adapter, guidance) for adapter in adapters or [None]]
+    task = Task(
+        prompts=prompts,
+        rewards=rewards,
+        count=count,
+        images=images,
+        steps=steps,
+        seed=seed,
+        diversity=diversity,
+    )
+    run_evaluate(subjects, task, output, keep_images)
 
 
 @app.command()
@@ -156,6 +178,55 @@ def doctor(
     from fdfo.commands.doctor import run_doctor
 
     run_doctor(model)
+
+
+OptionsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="option=value", help="Options of the score, with YAML values.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
+
+
+@app.command("serve-reward")
+def serve_reward(
+    name: Annotated[str, typer.Argument(help="A score's name, a preset, or path/to/file.py:function.")],
+    options: OptionsArgument = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8765,
+    key_variable: Annotated[
+        str | None, typer.Option("--key-variable", help="Environment variable with a key that clients must send.")
+    ] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Serve a score to runs in other processes.
+
+    The score then has its own process, packages and GPU; runs name it {name: remote, url: ...}.
+    """
+    from fdfo.commands.serve import run_serve
+
+    run_serve(name, options or [], host, port, key_variable, device)
+
+
+@rewards_app.command("list")
+def rewards_list() -> None:
+    """Names of the scores, built-in and installed, and of the presets."""
+    from fdfo.commands.rewards import run_list
+
+    run_list()
+
+
+@rewards_app.command("check")
+def rewards_check(
+    name: Annotated[str, typer.Argument(help="A score's name, a preset, or path/to/file.py:function.")],
+    options: OptionsArgument = None,
+    device: DeviceOption = None,
+) -> None:
+    """Load a score and try it on drawn pictures.
+
+    Shows its scores for right and wrong pictures, memory, speed, licence and model, and whether right outranks wrong.
+    """
+    from fdfo.commands.rewards import run_check
+
+    run_check(name, options or [], device)
 
 
 @app.callback(invoke_without_command=True)

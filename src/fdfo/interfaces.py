@@ -58,6 +58,24 @@ class Reward(Protocol):
         ...
 
 
+class PairwiseReward(Protocol):
+    """A preference between two images of one prompt; accepted wherever images come in groups (rewards/pairwise.py)."""
+
+    differentiable: bool
+    pairwise: bool
+    """True."""
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        """As in Reward."""
+        ...
+
+    def __call__(
+        self, first: Tensor, second: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
+    ) -> Tensor:
+        """Preferences [B] float32 for the first of two images [B, 3, H, W] in [0, 1]; NaN = this pair failed."""
+        ...
+
+
 class Memory(Protocol):
     """Numbers that a method carries from epoch to epoch, the same in every process; part of every checkpoint."""
 

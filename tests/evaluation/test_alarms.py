@@ -1,6 +1,7 @@
 """Alarms ring when they should, and not otherwise."""
 
 import numpy as np
+import pytest
 
 from fdfo.evaluation.alarms import alarms
 from fdfo.evaluation.heldout import Evaluation
@@ -9,7 +10,7 @@ RNG = np.random.default_rng(0)
 BASE = RNG.normal(size=100)
 
 
-def evaluation(epoch, reward=0.0, unseen=0.0, diversity=1.0, velocity=1.0):
+def evaluation(epoch, reward=0.0, unseen=0.0, diversity=1.0, velocity=1.0, sharpness=0.05):
     return Evaluation(
         epoch=epoch,
         prompts=["p"] * 100,
@@ -21,7 +22,7 @@ def evaluation(epoch, reward=0.0, unseen=0.0, diversity=1.0, velocity=1.0):
             "unseen": list(BASE + unseen + RNG.normal(0, 0.1, 100)),
         },
         diversity=[diversity] * 100,
-        velocity_rms=velocity,
+        signals={"velocity_rms": [velocity] * 100, "sharpness": [sharpness] * 100},
     )
 
 
@@ -50,3 +51,8 @@ def test_no_alarm_when_both_fall():
 
 def test_diversity_collapse_and_growing_velocity():
     assert names(evaluation(0), evaluation(5, diversity=0.5, velocity=1.5)) == ["diversity", "velocity"]
+
+
+@pytest.mark.parametrize(("sharpness", "expected"), [(0.02, ["sharpness"]), (0.05, []), (0.1, ["sharpness"])])
+def test_details_that_vanish_or_multiply(sharpness, expected):
+    assert names(evaluation(0), evaluation(5, sharpness=sharpness)) == expected

@@ -2,10 +2,13 @@
 
 from itertools import combinations
 
+import pytest
 import torch
 from torch.testing import assert_close
 
-from fdfo.evaluation.diversity import diversity, pixel_features, unit_features
+from fdfo.errors import ConfigError
+from fdfo.evaluation.diversity import diversity
+from fdfo.evaluation.features import diversity_features, pixel_features
 
 
 def test_equals_the_mean_over_pairs():
@@ -21,6 +24,23 @@ def test_equal_images_have_none():
 
 
 def test_features_have_unit_length():
-    features = unit_features(pixel_features, torch.rand(3, 3, 40, 32))
+    features = pixel_features(torch.rand(3, 3, 40, 32))
     assert features.shape == (3, 192)
     assert_close(features.norm(dim=1), torch.ones(3))
+
+
+class Embedding:
+    def image_features(self, images):
+        return 3 * images.flatten(1)
+
+
+def test_features_by_name():
+    images = torch.rand(2, 3, 4, 4)
+    scores = {"plain": object(), "embedding": Embedding()}
+    assert diversity_features("pixels", scores) is diversity_features(None, {"plain": object()}) is pixel_features
+    for choice in (None, "embedding"):
+        features = diversity_features(choice, scores)(images)
+        assert_close(features.norm(dim=1), torch.ones(2))
+        assert_close(features * images.flatten(1).norm(dim=1, keepdim=True), images.flatten(1))
+    with pytest.raises(ConfigError, match="did you mean 'embedding'"):
+        diversity_features("embeding", scores)

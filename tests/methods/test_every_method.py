@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from fdfo.flow.noise import NoiseStreams
+from fdfo.training.carried import carried, restore_carried
 from tests.methods.world import (
     SETTINGS,
     VARIANTS,
@@ -150,7 +151,6 @@ def test_the_reward_rises_beyond_noise(variant):
 @every_variant
 def test_training_continues_from_what_it_carries(variant):
     """Three epochs in one, and one epoch, then two more with all state but the carried one copied."""
-    from fdfo.training.carried import carried, restore_carried
 
     def trainer_of(policy):
         return make_trainer(make(variant), policy)
@@ -160,10 +160,10 @@ def test_training_continues_from_what_it_carries(variant):
     first, second = GaussianPolicy(), GaussianPolicy()
     before = trainer_of(first)
     train(before, epochs=1)
-    state = {name: tensor.clone() for name, tensor in carried(before.method, first.weights).items()}
+    state = {name: tensor.clone() for name, tensor in carried(before.method, first.weights, before.reward).items()}
     after = trainer_of(second)
     second.weights.set(first.weights.copy())
     after.optimizer.load_state_dict(before.optimizer.state_dict())
-    restore_carried(after.method, second.weights, state)
+    restore_carried(after.method, second.weights, after.reward, state)
     train(after, epochs=2, first=1)
     assert torch.equal(second.offset, straight.offset)

@@ -53,11 +53,22 @@ class Quadratic:
     def __call__(self, images, prompts, metadata):
         return -(images - TARGET).square().flatten(1).sum(1)
 
-    def components(self, images, prompts, metadata):
+    def components(self, images, prompts, metadata, *, group_size):
         return {"quadratic": self(images, prompts, metadata)}
 
     def total(self, components):
         return components["quadratic"]
+
+    standardized_total = total
+
+    def observe(self, components):
+        pass
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
 
 
 def make(variant, **settings):
@@ -120,6 +131,7 @@ def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1):
         sample_batch=64,
         micro_batch=micro_batch,
         console=Console(False, 1),
+        overlap=False,
     )
 
 

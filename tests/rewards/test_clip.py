@@ -11,12 +11,10 @@ from huggingface_hub.errors import RevisionNotFoundError as RevisionMissing
 from torch.nn.functional import interpolate
 from transformers import CLIPModel, CLIPProcessor
 
-from fdfo.config.tree import RewardConfig
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
-from fdfo.rewards import WeightedSum, clip
+from fdfo.rewards import clip
 from fdfo.rewards.clip import ClipScore, PickScore, ShapesContrastive
-from fdfo.rewards.features import image_features
 from tests.rewards.tiny_clip import SIDE, TOKENS, as_levels, make_clip, pictures
 
 PROMPTS = ["ab", "c", "a b c d"]
@@ -130,15 +128,6 @@ def test_image_features_are_what_the_score_compares(folder, score):
     with torch.no_grad():
         expected = model.get_image_features(pixel_values=pixels).pooler_output
     torch.testing.assert_close(features, expected)
-
-
-def test_first_reward_with_features_gives_them(folder):
-    rewards = WeightedSum([RewardConfig(name="jpeg"), RewardConfig(name="clip", model=folder)])
-    rewards.load(CPU, torch.float32)
-    features = image_features(rewards)
-    assert features is not None
-    assert features(pictures(2, 30, 40)).shape == (2, 8)
-    assert image_features(WeightedSum([RewardConfig(name="jpeg")])) is None
 
 
 def test_a_bad_image_spoils_only_its_own_score(score):

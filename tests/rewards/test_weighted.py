@@ -223,6 +223,27 @@ def test_loading_reaches_all_and_names_the_one_that_fails(make):
     assert good.loaded == (torch.device("cpu"), torch.bfloat16)
 
 
+def test_an_entry_may_have_a_device_of_its_own(monkeypatch):
+    loaded = []
+
+    class Loads:
+        differentiable = False
+
+        def load(self, device, dtype):
+            loaded.append(device)
+
+        def __call__(self, images, prompts, metadata):
+            return images.mean((1, 2, 3))
+
+    monkeypatch.setattr(build, "find", lambda kind, name: Loads())
+    WeightedSum([RewardConfig(name="a"), RewardConfig(name="b", device="meta")]).load(
+        torch.device("cpu"), torch.float32
+    )
+    assert loaded == [torch.device("cpu"), torch.device("meta")]
+    with pytest.raises(RewardError, match="'a' failed while loading: RuntimeError"):
+        WeightedSum([RewardConfig(name="a", device="nowhere")]).load(torch.device("cpu"), torch.float32)
+
+
 def test_problems_of_all_entries_come_together():
     with pytest.raises(RewardError) as caught:
         WeightedSum([RewardConfig(name="jpeg", quality=0), RewardConfig(name="jpg"), RewardConfig(name="gone.py:f")])

@@ -75,3 +75,16 @@ def test_scores_without_a_gradient_are_refused_by_name_before_anything_loads(met
     mixed = "reward=[shapes-contrastive, jpeg]"
     with pytest.raises(ConfigError, match=", and jpeg has none"):
         check(load_config("shapes", [method, mixed, "eval.rewards=[]"]))
+
+
+@pytest.mark.parametrize("method", ["method.name=ddpo", "method.branches=1"])
+def test_scores_of_pairs_are_refused_where_a_prompt_has_one_image(tmp_path, method):
+    path = tmp_path / "mine.py"
+    path.write_text("""
+class Sharper:
+    pairwise, differentiable = True, False
+    def load(self, device, dtype): pass
+    def __call__(self, first, second, prompts, metadata): return first.std() - second.std()
+""")
+    with pytest.raises(ConfigError, match=r"draw one image of a prompt, and .*Sharper compares several"):
+        check(load_config("shapes", [method, "optim.updates_per_epoch=1", f"reward=[{path}:Sharper]"]))

@@ -1,74 +1,220 @@
-"""`fdfo eval`: scores of base and adapter on the same prompts and seeds."""
+"""`fdfo eval`: scores of base and adapters on the same prompts and seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
-from fdfo.commands.output import prepare_output
+from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps
+from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
+from fdfo.config.load import reward_entries
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
-from fdfo.evaluation.diversity import pixel_features
-from fdfo.evaluation.heldout import Evaluation, evaluation_of, judge_prompts
-from fdfo.evaluation.statistics import Interval, win_rate
-from fdfo.files import write_json
+from fdfo.evaluation.diversity import Features
+from fdfo.evaluation.features import diversity_features
+from fdfo.evaluation.generate import BATCH
+from fdfo.evaluation.heldout import Evaluation, judge_prompts
+from fdfo.evaluation.ledger import Ledger
+from fdfo.evaluation.report import evaluation_page
+from fdfo.evaluation.statistics import Interval
+from fdfo.evaluation.summary import BASE, Row, as_csv, markdown, summary
+from fdfo.files import write_atomically, write_json
 from fdfo.prompts import load_prompts
 from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
-from fdfo.rewards.features import image_features
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.distributed import Team, this_team
+from fdfo.training.folder import environment
+
+if TYPE_CHECKING:
+    from fdfo.models.sd3 import SD3Policy
+
+SHOWN_PROMPTS = 24
+"""Prompts whose first image is on the page."""
 
 
-def run_evaluate(
-    subject: Subject,
-    prompts: str | None,
-    rewards: str | None,
-    count: int,
-    images: int,
-    steps: int | None,
-    seed: int,
-    output: Path | None,
-) -> None:
-    """Print a table of means with intervals and paired differences; optionally write every score as JSON."""
-    config = subject.config()
-    scores = WeightedSum(_rewards(rewards, config))
-    chosen = evenly_spread(_prompts(prompts, config), count)
-    if output is not None:
-        prepare_output(output)
-    policy, has_adapter = subject.load(config)
-    scores.load(policy.device, torch.float32)
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is measured; None is what the run did."""
 
-    def judge(pictures: Tensor, owners: Sequence[Prompt]) -> dict[str, Tensor]:
-        return scores.components(pictures, [p.text for p in owners], [p.metadata for p in owners])
+    prompts: str | None
+    rewards: str | None
+    count: int
+    images: int
+    steps: int | None
+    seed: int
+    diversity: str | None
 
-    steps = default_steps(steps, config)
-    features = image_features(scores) or pixel_features
-    results: dict[str, Evaluation] = {}
-    for name, weights in (("base", "base"), ("adapter", "current"))[: 1 + has_adapter]:
+
+def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, keep_images: bool) -> None:
+    """Print tables of means with intervals and paired differences to the base.
+
+    With `output`, a folder, everything measured is kept there, and the same command goes on after an interruption.
+    `subjects` differ in their adapter only.
+    """
+    config = subjects[0].config()
+    entries = _rewards(task.rewards, config)
+    scores = WeightedSum(entries)
+    if scores.pairwise:
+        problems = [PAIRWISE_IS_FOR_TRAINING.format(name=repr(name)) for name in scores.pairwise]
+        raise ConfigError("--rewards", problems)
+    measured = task.diversity or (config.eval.diversity if config is not None else None)
+    features = diversity_features(measured, scores.by_name)
+    prompts = evenly_spread(_prompts(task.prompts, config), task.count)
+    steps = default_steps(task.steps, config)
+    team = this_team()
+    if output is None and team.size > 1:
+        raise ConfigError("the command line", ["give --output FOLDER: it is where several processes meet"])
+    adapters = {label: subject for label, subject in _labelled(subjects, config).items() if subject.has_adapter}
+    variants = {BASE: subjects[0], **adapters}
+    with ExitStack() as stack:
+        folder = output or Path(stack.enter_context(TemporaryDirectory()))
+        ledger = Ledger(folder, team.rank)
+        _open(team, ledger, {**_manifest(task, prompts, entries, steps), **_weights(variants, config)})
+        worker = _Worker(team, ledger, scores, prompts, steps, task, features, keep_images)
+        for label, subject in variants.items():
+            worker.judge(label, subject, config)
+        team.wait()
+        options = {"steps": steps, "images_per_prompt": task.images}
+        results = {label: ledger.evaluation(label, prompts, **options) for label in variants}
+        if team.is_main:
+            subjects[0].announce()
+            rows = summary(results)
+            _print(rows, list(adapters), len(prompts), task.images)
+            if output is not None:
+                _write(ledger, results, rows, _facts(task, subjects[0], config))
+                print(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
+
+
+def _labelled(subjects: Sequence[Subject], config: Config | None) -> dict[str, Subject]:
+    """A name for each adapter: "adapter" for one, the end of its path where that tells several apart."""
+    if len(subjects) == 1:
+        return {"adapter": subjects[0]}
+    names = [Path(str(subject.adapter).replace(":", "/")).name for subject in subjects]
+    if len({*names, BASE}) <= len(names):
+        names = [f"adapter-{i + 1}" for i in range(len(subjects))]
+    return dict(zip(names, subjects, strict=True))
+
+
+def _manifest(task: Task, prompts: Sequence[Prompt], entries: Sequence[RewardConfig], steps: int) -> dict[str, Any]:
+    """What makes an evaluation the same: a digest of the prompts, scores and sampling."""
+    digest = sha256(repr([(prompt.text, sorted(prompt.metadata.items())) for prompt in prompts]).encode()).hexdigest()
+    return {
+        "prompts": {"sha256": digest, "count": len(prompts)},
+        "images per prompt": task.images,
+        "steps": steps,
+        "seed": task.seed,
+        "diversity": task.diversity,
+        "scores": [entry.model_dump(mode="json") for entry in entries],
+    }
+
+
+def _weights(variants: Mapping[str, Subject], config: Config | None) -> dict[str, Any]:
+    model = variants[BASE].settings(config)
+    return {
+        "model": model.model_dump(mode="json", exclude={"adapter", "gradient_checkpointing"}),
+        "weights": {label: subject.described for label, subject in variants.items() if label != BASE},
+    }
+
+
+def _open(team: Team, ledger: Ledger, manifest: Mapping[str, Any]) -> None:
+    failure = None
+    try:
+        if team.is_main:
+            prepare_folder(ledger.folder)
+            ledger.open(manifest)
+            write_json(ledger.folder / "environment.json", environment())
+    except ConfigError as error:
+        failure = error
+    team.raise_together(failure)
+
+
+@dataclass
+class _Worker:
+    """Judges, in this process, its part of what is not done yet."""
+
+    team: Team
+    ledger: Ledger
+    scores: WeightedSum
+    prompts: Sequence[Prompt]
+    steps: int
+    task: Task
+    features: Features
+    keep_images: bool
+    is_loaded: bool = False
+    policy: "SD3Policy | None" = None
+    owner: Subject | None = None
+
+    def judge(self, label: str, subject: Subject, config: Config | None) -> None:
+        """Score the images of one set of weights and keep them in the ledger.
+
+        Batches are the same for any process count, and after an interruption a batch is done again as a whole: so the
+        numbers are the same to the last bit.
+        """
+        size = max(1, BATCH[self.team.device.type] // self.task.images)
+        batches = [self.prompts[start : start + size] for start in range(0, len(self.prompts), size)]
+        done = self.ledger.rows(label)
+        left = [batch for batch in batches if any(prompt.number not in done for prompt in batch)]
+        self.team.wait()  # until all have read
+        if not left:
+            return
+        policy = self._policy(subject, config)
+        console = Console(quiet=not self.team.is_main, stderr=True)
+        with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
+            for batch in progress.track(left[self.team.rank :: self.team.size], description=label):
+                self._judge_part(policy, label, batch)
+
+    @property
+    def shown(self) -> frozenset[int]:
+        """Numbers of the prompts whose first image is on the page, spread evenly."""
+        return frozenset(i * len(self.prompts) // SHOWN_PROMPTS for i in range(SHOWN_PROMPTS))
+
+    def _judge_part(self, policy: "SD3Policy", label: str, prompts: Sequence[Prompt]) -> None:
+        def judge(images: Tensor, owners: Sequence[Prompt]) -> dict[str, Tensor]:
+            if self.keep_images:
+                self.ledger.save_images("images", label, prompts, (images.cpu() * 255).round().to(torch.uint8))
+            return self.scores.components(images, [p.text for p in owners], [p.metadata for p in owners])
+
         judged = judge_prompts(
             policy,
-            chosen,
+            prompts,
             judge,
-            steps=steps,
-            images_per_prompt=images,
-            seed=seed,
-            features=features,
-            weights=weights,
+            steps=self.steps,
+            images_per_prompt=self.task.images,
+            seed=self.task.seed,
+            features=self.features,
+            shown=self.shown,
+            weights="base" if label == BASE else "current",
         )
-        results[name] = evaluation_of(0, chosen, judged, steps=steps, images_per_prompt=images)
-    _print(results, len(chosen), images)
-    if output is not None:
-        write_json(output, {name: evaluation.to_dict() for name, evaluation in results.items()})
+        shown = [prompt for prompt in prompts if prompt.number in self.shown]
+        self.ledger.save_images("shown", label, shown, judged.pictures)
+        self.ledger.add(label, prompts, judged, self.task.images)
+
+    def _policy(self, subject: Subject, config: Config | None) -> "SD3Policy":
+        """The policy of a subject, loaded once while it stays the same, and the scores with the first one."""
+        if self.policy is None or self.owner is not subject:
+            self.policy, self.owner = None, subject  # let the old one go before the new one comes
+            self.policy = subject.load(config, self.team.device)
+        if not self.is_loaded:
+            self.scores.load(self.team.device, torch.float32)
+            self.is_loaded = True
+        return self.policy
 
 
 def _rewards(names: str | None, config: Config | None) -> list[RewardConfig]:
     if names is not None:
-        return [RewardConfig(name=name.strip()) for name in names.split(",")]
+        return list(reward_entries([name.strip() for name in names.split(",")], "--rewards"))
     if config is None:
         raise ConfigError("the command line", ["give --rewards NAME,NAME or --run FOLDER"])
     return [*config.reward, *config.eval.rewards]
@@ -83,26 +229,50 @@ def _prompts(prompts: str | None, config: Config | None) -> list[Prompt]:
     return load_prompts(config.prompts.eval_path, config.prompts.eval_name)
 
 
+def _facts(task: Task, subject: Subject, config: Config | None) -> list[tuple[str, str]]:
+    settings = subject.settings(config)
+    return [
+        ("Model", settings.name),
+        ("Prompts", task.prompts or "the run's held-out list"),
+        ("Guidance", f"{settings.guidance:g}"),
+        ("Seed of the noise", str(task.seed)),
+    ]
+
+
+def _write(
+    ledger: Ledger, results: Mapping[str, Evaluation], rows: Sequence[Row], facts: Sequence[tuple[str, str]]
+) -> None:
+    folder = ledger.folder
+    pictures = {weights: ledger.shown(weights) for weights in results}
+    write_atomically(folder / "report.html", evaluation_page(folder.name, results, pictures, facts))
+    write_atomically(folder / "scores.csv", ledger.scores_csv(results))
+    write_atomically(folder / "summary.csv", as_csv(rows))
+    write_atomically(folder / "summary.md", markdown(rows))
+    write_json(folder / "summary.json", [asdict(row) for row in rows])
+
+
 def _short(interval: Interval) -> str:
     """Mean and half the width of its interval."""
     return f"{interval.mean:.3g} ±{(interval.high - interval.low) / 2:.2g}"
 
 
-def _print(results: dict[str, Evaluation], prompts: int, images: int) -> None:
-    base, adapter = results["base"], results.get("adapter")
+def _print(rows: Sequence[Row], adapters: Sequence[str], prompts: int, images: int) -> None:
+    """A table for each adapter beside the base, or one for the base alone."""
     print(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
-    table.add_column("score")
-    for column in ("base", "adapter", "difference", "wins") if adapter else ("base",):
-        table.add_column(column, justify="right")
-    for name in base.metrics:
-        for category in (None, *base.category_names):
-            label = name if category is None else f"  {category}"
-            row = [_short(base.interval(name, category))]
+    for adapter in adapters or [None]:
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
+        table.add_column("score")
+        for column in ("base", adapter, "difference", "wins") if adapter else ("base",):
+            table.add_column(column, justify="right")
+        by_weights = {(row.score, row.category, row.weights): row for row in rows}
+        for row in rows:
+            if row.weights != BASE:
+                continue
+            cells = [row.score if row.category is None else f"  {row.category}", _short(row.mean)]
             if adapter is not None:
-                gain = adapter.gain(base, name, category)
-                wins = win_rate(adapter.values(name, category), base.values(name, category))
-                difference = f"{gain.mean:+.3g} [{gain.low:+.2g}, {gain.high:+.2g}]"
-                row += [_short(adapter.interval(name, category)), difference, f"{wins:.0%}"]
-            table.add_row(label, *row)
-    Console(highlight=False).print(table)
+                other = by_weights[row.score, row.category, adapter]
+                assert other.gain is not None
+                difference = f"{other.gain.mean:+.3g} [{other.gain.low:+.2g}, {other.gain.high:+.2g}]"
+                cells += [_short(other.mean), difference, f"{other.wins:.0%}"]
+            table.add_row(*cells)
+        Console(highlight=False).print(table)

@@ -24,13 +24,14 @@ def run_generate(
     prompts = [Prompt(text=prompt.text, metadata=prompt.metadata, number=i) for i, prompt in enumerate(wanted)]
     config = subject.config()
     prepare_output(output)
-    policy, has_adapter = subject.load(config)
+    subject.announce()
+    policy = subject.load(config)
     rows = []
-    for weights in ("base", "current") if has_adapter else ("base",):
+    for weights in ("base", "current") if subject.has_adapter else ("base",):
         parts = generate(policy, prompts, steps=default_steps(steps, config), images_per_prompt=seeds, weights=weights)
         rows.append(torch.cat([part.images for part in parts]).unflatten(0, (len(prompts), seeds)))
     images = torch.stack(rows, 1).flatten(0, 2)  # prompt, weights, seed
     write_atomically(output, png(tile((images.cpu() * 255).round().to(torch.uint8), seeds)))
     height, width = images.shape[2:]
-    order = "base above adapter, " if has_adapter else ""
+    order = "base above adapter, " if subject.has_adapter else ""
     print(f"wrote {output}: {len(prompts)} prompts, {order}{seeds} seeds, {height} x {width} pixels each")

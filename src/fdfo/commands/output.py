@@ -1,21 +1,35 @@
-"""The file that a command will write."""
+"""The file or folder that a command will write."""
 
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import NoReturn
 
 from fdfo.errors import ConfigError
 
 
 def prepare_output(path: Path) -> None:
     """Make the folders above a file and try to write there, before the work. Raises ConfigError with the reason."""
-    taken = next((str(parent) for parent in path.parents if parent.is_file()), None)
-    reason = f"{taken} is a file, not a folder" if taken else "it is a folder" if path.is_dir() else None
+    if path.is_dir():
+        _refuse(path, "it is a folder", "file")
+    _try(path, path.parent, "file")
+
+
+def prepare_folder(path: Path) -> None:
+    """Make a folder and try to write in it, before the work. Raises ConfigError with the reason."""
+    _try(path, path, "folder")
+
+
+def _try(path: Path, folder: Path, kind: str) -> None:
+    taken = next((place for place in (folder, *folder.parents) if place.is_file()), None)
+    if taken is not None:
+        _refuse(path, f"{taken} is a file, not a folder", kind)
     try:
-        if reason is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=path.parent):
-                pass
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        reason = error.strerror
-    if reason is not None:
-        raise ConfigError("the command line", [f"--output {path}: cannot be written ({reason}); give another file"])
+        _refuse(path, str(error.strerror), kind)
+
+
+def _refuse(path: Path, reason: str, kind: str) -> NoReturn:
+    raise ConfigError("the command line", [f"--output {path}: cannot be written ({reason}); give another {kind}"])

@@ -8,6 +8,8 @@ from fdfo.config.tree import Config, PolicyConfig
 from fdfo.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
+
     from fdfo.models.sd3 import SD3Policy
 
 
@@ -17,7 +19,7 @@ class Subject:
 
     run: Path | None
     model: str | None
-    adapter: Path | None
+    adapter: str | None
     guidance: float | None
 
     def config(self) -> Config | None:
@@ -33,33 +35,58 @@ class Subject:
             raise ConfigError("the command line", problems)
         return load_run_config(self.run) if self.run else None
 
-    def load(self, config: Config | None) -> "tuple[SD3Policy, bool]":
-        """The policy, and whether it carries an adapter; says which one, when that was chosen from a run.
+    @property
+    def has_adapter(self) -> bool:
+        """Whether there are weights beside the base."""
+        return self.adapter is not None or self.run is not None
 
-        Raises ModelError or CheckpointError.
-        """
-        import torch
+    @property
+    def described(self) -> str:
+        """Which weights: the given adapter, or the checkpoint of the run. Raises CheckpointError."""
+        return self.adapter if self.adapter is not None else str(self._checkpoint())
 
-        from fdfo.models.load import load_policy
+    def announce(self) -> None:
+        """Say which checkpoint was chosen from a run. Raises CheckpointError."""
+        if self.adapter is None and self.run is not None:
+            print(f"checkpoint {self._checkpoint().name} of {self.run}")
+
+    def _checkpoint(self) -> Path:
         from fdfo.training.checkpoint import chosen_checkpoint
 
+        assert self.run is not None
+        return chosen_checkpoint(self.run, "best")
+
+    def settings(self, config: Config | None) -> PolicyConfig:
+        """The model's settings: the run's, with what was given instead."""
         settings = config.policy if config is not None else PolicyConfig(name=self.model or "shapes")
-        adapter = self.adapter
-        if adapter is None and self.run is not None:
-            adapter = chosen_checkpoint(self.run, "best")
-            print(f"checkpoint {adapter.name} of {self.run}")
-        policy = load_policy(
-            self.model or settings.name,
+        given = {"name": self.model, "guidance": self.guidance}
+        return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+    def load(self, config: Config | None, device: "torch.device | None" = None) -> "SD3Policy":
+        """The policy with its adapter. Raises ModelError or CheckpointError."""
+        import torch
+
+        from fdfo.models.adapters import find_adapter
+        from fdfo.models.load import load_policy
+
+        settings = self.settings(config)
+        adapter = None
+        if self.adapter is not None:
+            adapter = find_adapter(self.adapter)
+        elif self.run is not None:
+            adapter = self._checkpoint()
+        return load_policy(
+            settings.name,
             adapter=adapter,
+            device=device,
             dtype=getattr(torch, settings.dtype),
             text_tokens=settings.text_tokens,
             resolution=settings.resolution,
-            guidance=settings.guidance if self.guidance is None else self.guidance,
+            guidance=settings.guidance,
             negative_prompt=settings.negative_prompt,
             revision=settings.revision,
             t5=settings.t5,
         )
-        return policy, adapter is not None
 
 
 def default_steps(steps: int | None, config: Config | None) -> int:

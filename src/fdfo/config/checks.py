@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fdfo.config.presets import PRESETS, expanded
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import PluginError, nearest
-from fdfo.plugins import find
+from fdfo.plugins import find, names
 
 
 def cross_field_problems(config: Config) -> list[str]:
@@ -29,13 +30,28 @@ def score_problems(raw: Mapping[str, Any]) -> list[str]:
     watched = evaluation.get("rewards") if isinstance(evaluation, Mapping) else None
     problems = []
     for key, entries in {"reward": raw.get("reward"), "eval.rewards": watched}.items():
-        for index, entry in enumerate(entries if isinstance(entries, list | tuple) else []):
+        try:
+            listed = expanded(entries) if isinstance(entries, list | tuple) else []
+        except ValueError:
+            continue  # reported with the tree
+        for index, entry in enumerate(listed):
             try:
-                reward = RewardConfig.model_validate({"name": entry} if isinstance(entry, str) else entry)
+                reward = RewardConfig.model_validate(entry)
             except ValidationError:
                 continue  # reported with the tree
             problems += [f"{key}.{index}{text}" for text in _option_problems(reward)]
+            if key == "eval.rewards" and _is_pairwise(reward):
+                problems.append(f"{key}.{index}: {PAIRWISE_IS_FOR_TRAINING.format(name=repr(reward.title))}")
     return problems
+
+
+PAIRWISE_IS_FOR_TRAINING = (
+    "{name} compares two images of one prompt and has no score for one image; watch another score"
+)
+
+
+def _is_pairwise(reward: RewardConfig) -> bool:
+    return reward.name in names("rewards") and getattr(find("rewards", reward.name), "pairwise", False)
 
 
 def _option_problems(reward: RewardConfig) -> list[str]:
@@ -46,11 +62,12 @@ def _option_problems(reward: RewardConfig) -> list[str]:
         return [] if path.is_file() else [f".name: no file {str(path)!r}"]
     try:
         accepted = signature(find("rewards", reward.name)).parameters
-    except PluginError as error:
-        return [f".name: {error} (a score of your own: path/to/file.py:function)"]
+    except PluginError:
+        hint = nearest(reward.name, [*names("rewards"), *PRESETS])
+        return [f".name: unknown reward {reward.name!r}; {hint} (a score of your own: path/to/file.py:function)"]
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
         return []
-    valid = [*accepted, "name", "weight"]
+    valid = [*accepted, *RewardConfig.model_fields]
     return [f".{key}: unknown option; {nearest(key, valid)}" for key in reward.options if key not in accepted]
 
 
@@ -67,15 +84,17 @@ def _batch_arithmetic(config: Config) -> Iterator[str]:
 
 
 def _evaluation(config: Config) -> Iterator[str]:
-    trained = [entry.name for entry in config.reward]
+    trained = [entry.title for entry in config.reward]
     for index, entry in enumerate(config.eval.rewards):
-        if entry.name in trained:
+        if entry.title in trained:
             yield (
-                f"eval.rewards.{index}: {entry.name!r} is already trained on, and evaluated as such; "
+                f"eval.rewards.{index}: {entry.title!r} is already trained on, and evaluated as such; "
                 "remove it from eval.rewards"
             )
+        if entry.standardize:
+            yield f"eval.rewards.{index}.standardize: only scores that are trained on are standardised; remove it"
     stop = config.eval.stop_when
-    known = ["reward", *trained, *(entry.name for entry in config.eval.rewards)]
+    known = ["reward", *trained, *(entry.title for entry in config.eval.rewards)]
     if stop is not None and stop.metric not in known:
         yield f"eval.stop_when.metric: {stop.metric!r} is not evaluated; evaluated: {', '.join(known)}"
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fdfo.config.checks import cross_field_problems, machine_problems, score_problems
 from fdfo.config.explain import explain
 from fdfo.config.section import Section
-from fdfo.config.tree import Config
+from fdfo.config.tree import Config, RewardConfig, RewardsOnly
 from fdfo.errors import ConfigError, PluginError, nearest
 from fdfo.plugins import find
 
@@ -63,6 +63,22 @@ def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = T
     if problems or config is None:
         raise ConfigError(source, problems)
     return config
+
+
+def reward_entries(listed: Iterable[Any], source: str) -> tuple[RewardConfig, ...]:
+    """Scores outside a run: names or sections, presets replaced, checked as those of a run.
+
+    Raises ConfigError with all problems.
+    """
+    raw = {"reward": list(listed)}
+    problems = score_problems(raw)
+    try:
+        entries = RewardsOnly.model_validate(raw).reward
+    except ValidationError as error:
+        raise ConfigError(source, explain(error, RewardsOnly) + problems) from None
+    if problems:
+        raise ConfigError(source, problems)
+    return entries
 
 
 def to_yaml(config: Config) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 
+from fdfo.config.presets import expanded
 from fdfo.config.section import Section
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -58,18 +59,33 @@ class RewardConfig(Section):
     """A registered name, or `path/to/file.py:function`."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """Its factor in the weighted sum."""
+    label: str | None = None
+    """Its name in logs and reports; null: `name`."""
+    standardize: bool = False
+    """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
+    device: str | None = None
+    """Where its network is: cpu, cuda:1, ...; null: where the run is."""
 
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for the score's constructor."""
         return dict(self.model_extra or {})
 
+    @property
+    def title(self) -> str:
+        """The name of this component."""
+        return self.label or self.name
 
-def _name_to_entry(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
+
+RewardList = Annotated[tuple[RewardConfig, ...], BeforeValidator(expanded)]
+"""Entries as they are written: names or sections; presets become what they stand for."""
 
 
-RewardEntry = Annotated[RewardConfig, BeforeValidator(_name_to_entry)]
+class RewardsOnly(Section):
+    """Scores outside a run, as commands take them."""
+
+    reward: RewardList = Field(min_length=1)
+    """As in a run."""
 
 
 class PromptsConfig(Section):
@@ -115,6 +131,9 @@ class TrainConfig(Section):
     """Rows of one forward and backward pass; does not change the result."""
     sample_batch: Count | Literal["auto"] = "auto"
     """Prompts sampled at a time; does not change the result."""
+    overlap_scoring: bool | Literal["auto"] = "auto"
+    """Score a batch in a thread of its own while the next is sampled; does not change the result. auto: on a GPU, and
+    for scores from a server."""
     checkpoint_every: Count = 5
     """Epochs between checkpoints."""
     keep: Count = 3
@@ -143,8 +162,11 @@ class EvalConfig(Section):
     """Number of prompts, spread evenly over the list."""
     images_per_prompt: Count = 1
     """Images of every prompt; diversity needs at least 2."""
-    rewards: tuple[RewardEntry, ...] = ()
+    rewards: RewardList = ()
     """Scores that are not trained on; the training score is always evaluated."""
+    diversity: str | None = None
+    """Features in which the images of a prompt are compared: pixels, dreamsim, or a score that embeds images (as clip
+    does); null: the first score that does, else pixels. Needs two images of a prompt."""
     steps: Count = 40
     """Sampling steps (reference: 40)."""
     stop_when: StopConfig | None = None
@@ -164,7 +186,7 @@ class Config(Section):
     policy: PolicyConfig = PolicyConfig()
     method: SerializeAsAny[Section]
     """`name` and the fields of that method's own Config."""
-    reward: tuple[RewardEntry, ...] = Field(min_length=1)
+    reward: RewardList = Field(min_length=1)
     prompts: PromptsConfig = PromptsConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()

@@ -11,6 +11,9 @@ DIVERSITY_FLOOR = 0.6
 VELOCITY_CEILING = 1.25
 """Alarm when the RMS of the velocity exceeds this multiple of its value before training (ours)."""
 
+SHARPNESS_RANGE = (0.6, 1.6)
+"""Alarm when the energy of fine details leaves this range of multiples of its value before training (ours)."""
+
 
 @dataclass(frozen=True)
 class Alarm:
@@ -26,7 +29,7 @@ def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = 
 
     over-optimisation: the trained score is significantly up since the first evaluation, and since the best
     evaluation of an unseen score it rose while that one fell significantly (paired 95 % intervals over prompts).
-    diversity, velocity: beyond the limits above.
+    diversity, velocity, sharpness: beyond the limits above, in the mean over prompts.
     """
     if len(history) < 2:
         return []
@@ -41,13 +44,20 @@ def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = 
                 message = f"{name} fell by {-fall.mean:.3g} since {since} while the trained score rose"
                 found.append(Alarm(last.epoch, "over-optimisation", message))
     if first.diversity is not None and last.diversity is not None:
-        share = last.interval("diversity").mean / first.interval("diversity").mean
+        share = _ratio(last, first, "diversity")
         if share < DIVERSITY_FLOOR:
             message = f"images of one prompt differ {share:.0%} as much as before training"
             found.append(Alarm(last.epoch, "diversity", message))
-    growth = last.velocity_rms / first.velocity_rms
+    growth = _ratio(last, first, "velocity_rms")
     if growth > VELOCITY_CEILING:
-        found.append(
-            Alarm(last.epoch, "velocity", f"the velocity's RMS grew to {growth:.2f} times that before training")
-        )
+        message = f"the velocity's RMS grew to {growth:.2f} times that before training"
+        found.append(Alarm(last.epoch, "velocity", message))
+    detail = _ratio(last, first, "sharpness")
+    if not SHARPNESS_RANGE[0] <= detail <= SHARPNESS_RANGE[1]:
+        message = f"fine details of the images have {detail:.2f} times their contrast before training"
+        found.append(Alarm(last.epoch, "sharpness", message))
     return found
+
+
+def _ratio(last: Evaluation, first: Evaluation, name: str) -> float:
+    return last.interval(name).mean / first.interval(name).mean

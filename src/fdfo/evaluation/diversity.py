@@ -2,23 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 Features = Callable[[Tensor], Tensor]
-"""Images [B, 3, H, W] in [0, 1] -> features [B, D]."""
-
-
-def pixel_features(images: Tensor) -> Tensor:
-    """Colours on an 8 x 8 grid, [B, 192]: needs no model, sees layout and colour only."""
-    return adaptive_avg_pool2d(images, 8).flatten(1)
-
-
-def unit_features(features: Features, images: Tensor) -> Tensor:
-    """Features of images, scaled to length 1: [B, D] float32."""
-    with torch.no_grad():
-        return normalize(features(images).float(), dim=1)
+"""Images [B, 3, H, W] in [0, 1] -> features [B, D], scaled as they are to be compared."""
 
 
 def diversity(features: Tensor, images_per_prompt: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Evaluation of a policy on held-out prompts: every score, diversity, velocity norm, and pictures to look at."""
+"""Evaluation of a policy on held-out prompts: every score, diversity, what no score sees, and pictures to look at."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdfo.evaluation.diversity import Features, diversity, unit_features
+from fdfo.evaluation.diversity import Features, diversity
 from fdfo.evaluation.generate import generate
+from fdfo.evaluation.sharpness import sharpness
 from fdfo.evaluation.statistics import Interval, bootstrap, paired_difference, per_prompt
 from fdfo.files import finite
 from fdfo.interfaces import Policy, Weights
@@ -35,14 +36,14 @@ class Evaluation:
     steps: int
     scores: dict[str, list[float]]  # each [P k]
     diversity: list[float] | None  # [P]
-    velocity_rms: float
+    signals: dict[str, list[float]]  # velocity_rms and sharpness, each [P k]
 
     def values(self, name: str, category: str | None = None) -> np.ndarray:
-        """Mean score of each prompt [P], of one category or all; diversity under its own name."""
+        """Mean score of each prompt [P], of one category or all; signals and diversity under their own names."""
         if name == "diversity":
             values = np.asarray(self.diversity, dtype=np.float64)
         else:
-            values = per_prompt(self.scores[name], self.images_per_prompt)
+            values = per_prompt((self.scores | self.signals)[name], self.images_per_prompt)
         if category is None:
             return values
         return values[[own == category for own in self.categories]]
@@ -54,7 +55,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> list[str]:
-        """Names that `values` accepts."""
+        """Names of the scores, and diversity where it was measured."""
         return [*self.scores, *(["diversity"] if self.diversity is not None else [])]
 
     @property
@@ -82,10 +83,9 @@ class Evaluation:
     def read(path: Path) -> "Evaluation":
         """The evaluation in a file written from `to_json`."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        for name, scores in content["scores"].items():
-            content["scores"][name] = [float("nan") if score is None else score for score in scores]
-        if content["velocity_rms"] is None:
-            content["velocity_rms"] = float("nan")
+        for table in (content["scores"], content["signals"]):
+            for name, values in table.items():
+                table[name] = [float("nan") if value is None else value for value in values]
         return Evaluation(**content)
 
 
@@ -95,7 +95,7 @@ class Judged:
 
     scores: dict[str, Tensor]  # each [B]
     features: Tensor  # [B, D], or [B, 0]
-    velocity_rms: Tensor  # [B]
+    signals: dict[str, Tensor]  # each [B]
     pictures: Tensor  # [n, 3, H, W] uint8, the first image of every prompt that is shown
 
 
@@ -119,7 +119,8 @@ def judge_prompts(
     """
     scores: dict[str, list[Tensor]] = {}
     done = 0
-    embedded, speeds, pictures = [], [], []
+    signals: dict[str, list[Tensor]] = {"velocity_rms": [], "sharpness": []}
+    embedded, pictures = [], []
     options = {"steps": steps, "seed": seed, "images_per_prompt": images_per_prompt}
     for part in generate(policy, prompts, weights=weights, batch=batch, **options):
         watch(done)
@@ -127,17 +128,19 @@ def judge_prompts(
         owners = [prompt for prompt in part.prompts for _ in range(images_per_prompt)]
         for name, values in judge(part.images, owners).items():
             scores.setdefault(name, []).append(values.detach().cpu().double())
-        wanted = features is not None and images_per_prompt > 1
-        embedded.append(
-            unit_features(features, part.images).cpu() if wanted and features else torch.zeros(len(owners), 0)
-        )
-        speeds.append(part.velocity_rms.cpu())
+        if features is not None and images_per_prompt > 1:
+            with torch.no_grad():
+                embedded.append(features(part.images).float().cpu())
+        else:
+            embedded.append(torch.zeros(len(owners), 0))
+        signals["velocity_rms"].append(part.velocity_rms.cpu())
+        signals["sharpness"].append(sharpness(part.images).cpu())
         first = part.images[::images_per_prompt]
         pictures.append(first[[prompt.number in shown for prompt in part.prompts]])
     return Judged(
         scores={name: torch.cat(values) for name, values in scores.items()},
         features=torch.cat(embedded),
-        velocity_rms=torch.cat(speeds),
+        signals={name: torch.cat(values) for name, values in signals.items()},
         pictures=(torch.cat(pictures).cpu() * 255).round().to(torch.uint8),
     )
 
@@ -155,5 +158,5 @@ def evaluation_of(
         steps=steps,
         scores={name: values.tolist() for name, values in judged.scores.items()},
         diversity=diversity(judged.features, images_per_prompt).tolist() if has_features else None,
-        velocity_rms=float(judged.velocity_rms.double().mean()),
+        signals={name: values.double().tolist() for name, values in judged.signals.items()},
     )

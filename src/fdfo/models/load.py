@@ -1,7 +1,7 @@
 """Find a pipeline by name and make a policy of it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -88,14 +88,19 @@ def policy_problems(config: PolicyConfig) -> list[str]:
 
     Raises ModelError for a model that cannot be found.
     """
-    source = ModelSource.find(config.name, config.revision)
-    with quiet_loading():
-        family = find("models", source.pipeline_class)
-    return family.problems(source, config.resolution or family.native_resolution(source))
+    family, source, resolution = _planned(config)
+    return family.problems(source, resolution)
 
 
 def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:
     """Shape (C, h, w) of the configured model's latents, before any weight is read. Raises ModelError."""
+    family, source, resolution = _planned(config)
+    return family.latent_shape_of(source, resolution)
+
+
+def _planned(config: PolicyConfig) -> tuple[Any, ModelSource, tuple[int, int]]:
+    """The policy class, the source of its weights, and the height and width of its images."""
     source = ModelSource.find(config.name, config.revision)
-    family = find("models", source.pipeline_class)
-    return family.latent_shape_of(source, config.resolution or family.native_resolution(source))
+    with quiet_loading():
+        family = find("models", source.pipeline_class)
+    return family, source, config.resolution or family.native_resolution(source)

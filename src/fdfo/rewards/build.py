@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from inspect import isclass, signature
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fdfo.config.tree import RewardConfig
 
 _FUNCTION = "def score(images, prompts, metadata)"
+_PAIRWISE_FUNCTION = "def prefer(first, second, prompts, metadata)"
 
 
 def build_reward(entry: RewardConfig) -> Reward:
@@ -25,11 +26,13 @@ def build_reward(entry: RewardConfig) -> Reward:
 
     The name is a registered one or `path/to/file.py:name`, and stands for a class of the Reward protocol, an object of
     it, or a plain function score(images, prompts, metadata). A function gets the options as keyword arguments with
-    every call, and can be differentiated if it has an attribute `differentiable = True`.
+    every call, and can be differentiated if it has an attribute `differentiable = True`. With `pairwise = True`, any
+    of these takes (first, second, prompts, metadata) and returns preferences for the first images (pairwise.py).
     Raises PluginError for an unknown name, RewardError for everything else that cannot be used, with the fix.
     """
     found = find_in_file(entry.name) if is_file_name(entry.name) else find("rewards", entry.name)
     what = f"reward {entry.name!r}"
+    reward: Any
     if isclass(found):
         reward = _construct(found, entry.options, what)
     elif hasattr(found, "load"):
@@ -45,18 +48,19 @@ def build_reward(entry: RewardConfig) -> Reward:
 
 
 class FunctionReward:
-    """A plain function score(images, prompts, metadata, **options) as a reward."""
+    """A plain function score(images, prompts, metadata, **options), or one of pairs, as a reward."""
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]):
         self.function = function
         self.options = options
         self.differentiable = getattr(function, "differentiable", False)
+        self.pairwise = getattr(function, "pairwise", False)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Nothing to load."""
 
-    def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
-        return self.function(images, prompts, metadata, **self.options)
+    def __call__(self, *arguments: Any) -> Tensor:
+        return self.function(*arguments, **self.options)
 
 
 def _construct(cls: type, options: Mapping[str, Any], what: str) -> Any:
@@ -81,10 +85,13 @@ def _check_protocol(reward: Any, what: str) -> None:
     if not callable(getattr(reward, "load", None)):
         problems.append("no method load(device, dtype)")
     call, extra = (reward.function, reward.options) if isinstance(reward, FunctionReward) else (reward, {})
+    pairwise = getattr(reward, "pairwise", False)
+    needed = ["first", "second", "prompts", "metadata"] if pairwise else ["images", "prompts", "metadata"]
     try:
-        signature(call).bind(None, None, None, **extra)
+        signature(call).bind(*needed, **extra)
     except (TypeError, ValueError) as error:  # not callable, other arguments, or a built-in without a signature
-        arguments = ", ".join(["images, prompts, metadata", *(f"{key}=..." for key in extra)])
-        problems.append(f"cannot be called with ({arguments}): {error}; define it as {_FUNCTION}")
+        arguments = ", ".join([*needed, *(f"{key}=..." for key in extra)])
+        define = _PAIRWISE_FUNCTION if pairwise else _FUNCTION
+        problems.append(f"cannot be called with ({arguments}): {error}; define it as {define}")
     if problems:
         raise RewardError(f"{what}: " + "; ".join(problems))

@@ -3,7 +3,7 @@
 B images and as many prompts, U distinct prompts, L tokens, D width of the joint embedding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,18 +31,27 @@ class _Loaded:
 
 
 class ContrastiveScore:
-    """exp(logit scale) x cosine of image and text embedding, differentiable with respect to the images."""
+    """Scale x cosine of image and text embedding, differentiable with respect to the images."""
 
     differentiable = True
 
     def __init__(
-        self, reward: str, *, model: str, processor: str | None = None, revision: str | None = None, batch_size: int
+        self,
+        reward: str,
+        *,
+        model: str,
+        processor: str | None = None,
+        revision: str | None = None,
+        batch_size: int,
+        scale: float | None = None,
+        read_weights: Callable[[], Mapping[str, Tensor]] | None = None,
     ):
         """Nothing is read yet.
 
         `reward` is the name for messages. `model` is a folder or hub id; `processor`, the same for the tokenizer and
         the image processor, defaults to it. `revision` is that of `model`. `batch_size` images are embedded at a time.
-        Raises RewardError for unusable options.
+        `scale` multiplies the cosine; None: exp(logit scale) of the model. `read_weights` gives the weights where
+        `model` does not have them as safetensors. Raises RewardError for unusable options.
         """
         problems = [
             f"{key} must be a folder or hub id, got {value!r}"
@@ -55,6 +64,7 @@ class ContrastiveScore:
             raise RewardError(f"reward {reward!r}: " + "; ".join(problems))
         self._reward, self._model, self._revision, self._batch_size = reward, model, revision, batch_size
         self._processor, self._processor_revision = (processor, None) if processor else (model, revision)
+        self._scale, self._read_weights = scale, read_weights
         self._loaded: _Loaded | None = None
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
@@ -62,7 +72,7 @@ class ContrastiveScore:
 
         Raises RewardError when the model cannot be found, reached or read, is no CLIP model, or has another tokenizer.
         """
-        from transformers import AutoTokenizer, CLIPModel, ImageProcessingMixin
+        from transformers import AutoTokenizer, ImageProcessingMixin
 
         with explained(self._reward, self._model, self._revision):
             kind = read_config(self._model, self._revision).get("model_type")
@@ -74,14 +84,9 @@ class ContrastiveScore:
             image_config, _ = ImageProcessingMixin.get_image_processor_dict(self._processor, **options)
             preprocess = ClipPreprocess.from_config(image_config)
         with explained(self._reward, self._model, self._revision), quiet_loading():
-            # In float32 first: a logit scale rounded to bfloat16 would change every score by a per cent.
-            options = {"revision": self._revision, "dtype": torch.float32, "use_safetensors": True}
-            read: Any = CLIPModel.from_pretrained(self._model, output_loading_info=True, **options)
-            model, report = read
-            if report["missing_keys"]:
-                raise ValueError(f"its weights lack {sorted(report['missing_keys'])[0]} and perhaps more")
+            model = self._read_model()
             _check_fit(model.config, tokenizer, preprocess)
-        scale = model.logit_scale.detach().exp().to(device)
+        scale = torch.tensor(self._scale, device=device) if self._scale else model.logit_scale.detach().exp().to(device)
         model.requires_grad_(False).eval().to(device=device, dtype=dtype)
         self._loaded = _Loaded(
             model=model,
@@ -98,7 +103,7 @@ class ContrastiveScore:
         Prompts are cut at the length that the model knows.
         """
         distinct = list(dict.fromkeys(prompts))  # samples of one group share their prompt
-        texts = self._batched(self._embed_texts, distinct)  # [U, D]
+        texts = self.text_features(distinct)  # [U, D]
         row = {prompt: i for i, prompt in enumerate(distinct)}
         texts = texts[[row[prompt] for prompt in prompts]]  # [B, D]
         loaded = self._require_loaded()
@@ -107,6 +112,26 @@ class ContrastiveScore:
     def image_features(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] float32 of images [B, 3, H, W] in [0, 1]; their length has no meaning."""
         return self._batched(self._embed_images, images)
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings [B, D] float32 of texts, cut at the length that the model knows; their length has no meaning."""
+        return self._batched(self._embed_texts, list(texts))
+
+    def _read_model(self) -> Any:
+        """The network in float32: a logit scale rounded to bfloat16 would change every score by a per cent."""
+        from transformers import CLIPConfig, CLIPModel
+
+        where: dict[str, Any] = {"revision": self._revision}
+        how: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        if self._read_weights is None:
+            read: Any = CLIPModel.from_pretrained(self._model, **where, **how)
+        else:
+            config = CLIPConfig.from_pretrained(self._model, **where)
+            read = CLIPModel.from_pretrained(None, config=config, state_dict=dict(self._read_weights()), **how)
+        model, report = read
+        if report["missing_keys"]:
+            raise ValueError(f"its weights lack {sorted(report['missing_keys'])[0]} and perhaps more")
+        return model
 
     def _batched(self, embed: Any, inputs: Any) -> Tensor:
         """Embeddings of all inputs, float32, in which they are compared."""

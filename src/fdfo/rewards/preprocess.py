@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-_MODES = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # arXiv:2103.00020, the authors' code
-_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+MODES = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # arXiv:2103.00020, the authors' code
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,32 +52,43 @@ class ClipPreprocess:
                 f"its image processor resizes to {size} and crops to {final}; "
                 "accepted: a shortest edge and a centre crop, or a fixed height and width"
             )
-        if resample not in _MODES:
+        if resample not in MODES:
             raise ValueError(f"its image processor has resample={resample}; accepted: 2 (bilinear), 3 (bicubic)")
         normalises = config.get("do_normalize", True)
         return ClipPreprocess(
             resize=size["shortest_edge"] if "shortest_edge" in size else (size["height"], size["width"]),
             size=(final["height"], final["width"]),
-            mode=_MODES[resample],
-            mean=tuple(config.get("image_mean", _CLIP_MEAN)) if normalises else (0.0,) * 3,
-            std=tuple(config.get("image_std", _CLIP_STD)) if normalises else (1.0,) * 3,
+            mode=MODES[resample],
+            mean=tuple(config.get("image_mean", CLIP_MEAN)) if normalises else (0.0,) * 3,
+            std=tuple(config.get("image_std", CLIP_STD)) if normalises else (1.0,) * 3,
         )
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] float32 in [0, 1] to normalised ones [B, 3, h, w]."""
         height, width = self._resized(*images.shape[-2:])
-        # Along the width first and clipped in between, as Pillow does: overshoot at edges would differ by 30 levels.
-        for target in ((images.shape[-2], width), (height, width)):
-            images = interpolate(images, target, mode=self.mode, antialias=True).clamp(0, 1)
-        images = _center_crop(images, *self.size)
-        mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (self.mean, self.std))
-        return (images - mean) / std
+        return normalized(_center_crop(resized(images, height, width, self.mode), *self.size), self.mean, self.std)
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if isinstance(self.resize, tuple):
             return self.resize
         longest = int(self.resize * max(height, width) / min(height, width))
         return (longest, self.resize) if width <= height else (self.resize, longest)
+
+
+def resized(images: Tensor, height: int, width: int, mode: str) -> Tensor:
+    """Images [B, 3, H, W] in [0, 1] as [B, 3, height, width], by an anti-aliased filter (bicubic or bilinear).
+
+    Along the width first and clipped in between, as Pillow does: overshoot at edges would differ by 30 levels.
+    """
+    for target in ((images.shape[-2], width), (height, width)):
+        images = interpolate(images, target, mode=mode, antialias=True).clamp(0, 1)
+    return images
+
+
+def normalized(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Images [B, C, H, W] less the mean, over the standard deviation, of each channel."""
+    shift, scale = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (mean, std))
+    return (images - shift) / scale
 
 
 def _center_crop(images: Tensor, height: int, width: int) -> Tensor:

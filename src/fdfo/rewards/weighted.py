@@ -1,12 +1,12 @@
 """Several rewards as one: the weighted sum of checked components.
 
-B images with one prompt each.
+B images with one prompt each; the n images of a group, where there are groups, are adjacent and share their prompt.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from fdfo.errors import FdfoError, RewardError
 from fdfo.rewards.build import build_reward
+from fdfo.rewards.moments import RunningMoments
+from fdfo.rewards.pairwise import group_scores
 from fdfo.rewards.scores import as_scores
 from fdfo.rewards.user import raised_at
 
@@ -31,9 +33,10 @@ class WeightedSum:
 
         Raises RewardError with the problems of all entries.
         """
-        self.names = _unique([entry.name for entry in entries])
-        """Name of every component; the second of the same name is "name#2"."""
+        self.names = _unique([entry.title for entry in entries])
+        """Title of every component; the second of the same title is "title#2"."""
         self.weights = [entry.weight for entry in entries]
+        self._devices = [entry.device for entry in entries]
         self.rewards: list[Reward] = []
         problems = []
         for entry in entries:
@@ -44,18 +47,41 @@ class WeightedSum:
         if problems:
             raise RewardError("\n".join(problems))
         self.differentiable = all(reward.differentiable for reward in self.rewards)
+        named = zip(self.names, entries, strict=True)
+        self._moments = RunningMoments([name for name, entry in named if entry.standardize])
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Load all of them. Raises RewardError when one cannot be loaded."""
-        for name, reward in zip(self.names, self.rewards, strict=True):
+        """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
+        for name, reward, own in zip(self.names, self.rewards, self._devices, strict=True):
             with _blaming(name, "while loading"):
-                reward.load(device, dtype)
+                reward.load(torch.device(own or device), dtype)
+
+    @property
+    def pairwise(self) -> list[str]:
+        """Names of the components that compare the images of a group."""
+        return [name for name, reward in zip(self.names, self.rewards, strict=True) if _is_pairwise(reward)]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a component is computed elsewhere, so that this process only waits."""
+        return any(getattr(reward, "remote", False) for reward in self.rewards)
+
+    @property
+    def by_name(self) -> dict[str, Reward]:
+        """The rewards by the names of their components."""
+        return dict(zip(self.names, self.rewards, strict=True))
 
     def components(
-        self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
+        self,
+        images: Tensor,
+        prompts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]],
+        *,
+        group_size: int = 1,
     ) -> dict[str, Tensor]:
         """Scores [B] float32 of each reward, by name, on the device of images [B, 3, H, W] in [0, 1].
 
+        Pairwise rewards compare each group of `group_size` images, and are 0 for an image alone (pairwise.py).
         NaN marks a failed item: a score that is not finite, or an image that is not. Rewards that are not
         differentiable get a copy of the images, without gradient. Raises RewardError when a reward raises, or returns
         anything but one number per image.
@@ -66,10 +92,13 @@ class WeightedSum:
         for name, reward in zip(self.names, self.rewards, strict=True):
             tracked = torch.is_grad_enabled() and reward.differentiable
             given = images if reward.differentiable else images.detach().clone()
-            when = f"on {len(prompts)} images, the first for {prompts[0][:200]!r}"
-            with _blaming(name, when), torch.set_grad_enabled(tracked):
-                returned = reward(given, prompts, metadata)
-            scores[name] = as_scores(returned, name=name, images=given, gradient=tracked).where(valid, torch.nan)
+            with torch.set_grad_enabled(tracked):
+                judge = self._checked(name, reward, tracked)
+                if _is_pairwise(reward):
+                    returned = group_scores(judge, given, prompts, metadata, group_size)
+                else:
+                    returned = judge(given, prompts, metadata)
+            scores[name] = returned.where(valid, torch.nan)
         return scores
 
     def total(self, components: Mapping[str, Tensor]) -> Tensor:
@@ -77,9 +106,44 @@ class WeightedSum:
         assert self.names
         return torch.stack([w * components[name] for name, w in zip(self.names, self.weights, strict=True)]).sum(0)
 
+    def standardized_total(self, components: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum [B] to train on: components that ask for it are standardised by all that was observed.
+
+        Without such components, `total`.
+        """
+        return self.total({name: self._moments.standardized(name, components[name]) for name in self.names})
+
+    def observe(self, components: Mapping[str, Tensor]) -> None:
+        """Add scores [B], those of all processes, to what standardisation goes by; part of the training state."""
+        self._moments.observe(components)
+
+    def state(self) -> dict[str, Tensor]:
+        """What was observed, as tensors on the CPU; empty without standardised components."""
+        return self._moments.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to a state of the same components."""
+        self._moments.restore(state)
+
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
-        """The weighted sum [B] float32; see `components`."""
-        return self.total(self.components(images, prompts, metadata))
+        """The weighted sum [B] float32 to train on; see `components` and `standardized_total`."""
+        return self.standardized_total(self.components(images, prompts, metadata))
+
+    def _checked(self, name: str, reward: Reward, tracked: bool) -> Callable[..., Tensor]:
+        """The reward, with what it returns converted and what it raises explained."""
+
+        def judge(images: Tensor, *rest: Any) -> Tensor:
+            prompts = rest[-2]
+            when = f"on {len(prompts)} images, the first for {prompts[0][:200]!r}"
+            with _blaming(name, when):
+                returned = reward(images, *rest)
+            return as_scores(returned, name=name, images=images, gradient=tracked)
+
+        return judge
+
+
+def _is_pairwise(reward: Any) -> bool:
+    return getattr(reward, "pairwise", False)
 
 
 def _unique(names: Sequence[str]) -> list[str]:

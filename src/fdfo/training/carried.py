@@ -1,4 +1,5 @@
-"""What a method carries from epoch to epoch, as named tensors: averaged weights and its memory."""
+"""What is carried from epoch to epoch beside the weights, as named tensors: averaged weights, the method's memory, and
+what the standardisation of scores goes by."""
 
 from collections.abc import Mapping
 
@@ -6,24 +7,33 @@ from torch import Tensor
 
 from fdfo.interfaces import Method
 from fdfo.models.weights import TrainableWeights
+from fdfo.rewards.weighted import WeightedSum
 
 
-def carried(method: Method, weights: TrainableWeights) -> dict[str, Tensor]:
-    """All of it: `average/<name>/<parameter>` and `memory/<entry>`."""
+def carried(method: Method, weights: TrainableWeights, reward: WeightedSum) -> dict[str, Tensor]:
+    """All of it: `average/<name>/<parameter>`, `memory/<entry>` and `reward/<component>`."""
     averages = {
         f"average/{name}/{parameter}": value
         for name in method.averages
         for parameter, value in weights.snapshots[name].items()
     }
     memory = {} if method.memory is None else method.memory.state()
-    return {**averages, **{f"memory/{entry}": value for entry, value in memory.items()}}
+    parts = {"memory": memory, "reward": reward.state()}
+    others = {f"{part}/{entry}": value for part, entries in parts.items() for entry, value in entries.items()}
+    return {**averages, **others}
 
 
-def restore_carried(method: Method, weights: TrainableWeights, state: Mapping[str, Tensor]) -> None:
+def restore_carried(
+    method: Method, weights: TrainableWeights, reward: WeightedSum, state: Mapping[str, Tensor]
+) -> None:
     """Put tensors of `carried` back."""
     for name in method.averages:
         for parameter, value in weights.snapshots[name].items():
             value.copy_(state[f"average/{name}/{parameter}"])
     if method.memory is not None:
-        entries = {key.removeprefix("memory/"): value for key, value in state.items() if key.startswith("memory/")}
-        method.memory.restore(entries)
+        method.memory.restore(_part(state, "memory/"))
+    reward.restore(_part(state, "reward/"))
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

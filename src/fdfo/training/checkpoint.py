@@ -1,8 +1,8 @@
 """Checkpoints: folders that are complete or do not count.
 
-checkpoints/epoch-0000020/ holds the adapter, optimizer.safetensors, method.safetensors (where the method carries
-anything from epoch to epoch), state.json and, written last, complete.json with the digest of every other file. A
-checkpoint that is incomplete or was changed is passed over for the one before.
+checkpoints/epoch-0000020/ holds the adapter, optimizer.safetensors, carried.safetensors (where a method or score
+carries anything from epoch to epoch), state.json and, written last, complete.json with the digest of every other file.
+A checkpoint that is incomplete or was changed is passed over for the one before.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from fdfo.files import sync_tree, write_atomically, write_json
 from fdfo.models.weights import EMA_FILE, TrainableWeights
 
 COMPLETE = "complete.json"
-METHOD_FILE = "method.safetensors"
+CARRIED_FILE = "carried.safetensors"
 
 
 @dataclass
@@ -51,8 +51,8 @@ class State:
     weights: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     ema: dict[str, Tensor] | None
-    method: dict[str, Tensor]
-    """What the method carries from epoch to epoch."""
+    carried: dict[str, Tensor]
+    """What the method and the scores carry from epoch to epoch."""
 
 
 def checkpoint_name(epoch: int) -> str:
@@ -95,8 +95,8 @@ def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Pa
         save_file(state.optimizer, temporary / "optimizer.safetensors")
         if state.ema is not None:
             save_file(state.ema, temporary / EMA_FILE)
-        if state.method:
-            save_file(state.method, temporary / METHOD_FILE)
+        if state.carried:
+            save_file(state.carried, temporary / CARRIED_FILE)
         write_json(temporary / "state.json", asdict(state.progress))
         write_json(temporary / COMPLETE, {path.name: _digest(path) for path in sorted(temporary.iterdir())})
         sync_tree(temporary)
@@ -162,13 +162,13 @@ def prune(folder: Path, keep: int, keep_every: int | None, best_epoch: int | Non
 
 
 def _load(path: Path, weights: TrainableWeights) -> State:
-    ema, method = path / EMA_FILE, path / METHOD_FILE
+    ema, carried = path / EMA_FILE, path / CARRIED_FILE
     return State(
         progress=Progress(**_read_json(path / "state.json")),
         weights=weights.read(path),
         optimizer=load_file(path / "optimizer.safetensors"),
         ema=load_file(ema) if ema.is_file() else None,
-        method=load_file(method) if method.is_file() else {},
+        carried=load_file(carried) if carried.is_file() else {},
     )
 
 

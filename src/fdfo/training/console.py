@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a progress bar in a terminal, plain lines elsewhere."""
 
+import logging
 import time
 from typing import Any
 
@@ -8,6 +9,20 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 SILENCE_S = 30.0
 """Outside a terminal, longest time without a line while work goes on."""
+
+
+LOGGER = logging.getLogger("fdfo")
+
+
+class _Notices(logging.Handler):
+    """What the library logs while a run goes on, such as a server that does not answer."""
+
+    def __init__(self, console: "Console"):
+        super().__init__(logging.WARNING)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.say(record.getMessage(), style="yellow")
 
 
 class Console:
@@ -21,6 +36,7 @@ class Console:
         self.epoch = 0
         self.started: tuple[float, int] | None = None  # (time, epoch) of the first epoch seen
         self.spoke = time.monotonic()
+        self.notices = _Notices(self)
 
     def say(self, text: str, style: str = "") -> None:
         """One line for the person; never interpreted as markup."""
@@ -28,6 +44,8 @@ class Console:
         self.rich.print(text, style=style, markup=False)
 
     def __enter__(self) -> "Console":
+        if not self.rich.quiet:
+            LOGGER.addHandler(self.notices)
         if self.rich.is_terminal:
             columns: list[Any] = [
                 TextColumn("{task.description}"),
@@ -39,6 +57,7 @@ class Console:
         return self
 
     def __exit__(self, *_: object) -> None:
+        LOGGER.removeHandler(self.notices)
         if self.bar is not None:
             self.bar.stop()
 

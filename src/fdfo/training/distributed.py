@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -10,6 +11,11 @@ from torch.nn import Parameter
 
 from fdfo.errors import PeerError
 from fdfo.training.interrupt import Interrupted
+
+
+def this_team(**options: Any) -> "Team":
+    """The processes of this job, as accelerate launch or torchrun started them; options go to the Accelerator."""
+    return Team(Accelerator(cpu=not torch.cuda.is_available(), **options))
 
 
 class Team:

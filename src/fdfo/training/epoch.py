@@ -1,9 +1,9 @@
 """One epoch of any method: sample, score, credit, update."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,11 +15,14 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Method
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.background import Background
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
+
+T = TypeVar("T")
 
 MAX_SKIPPED_UPDATES = 3
 """Updates in a row whose gradient is not finite before the run stops."""
@@ -44,6 +47,8 @@ class Trainer:
     sample_batch: int
     micro_batch: int
     console: Console
+    overlap: bool
+    """Whether scores are computed in a thread of their own, while the next batch is sampled."""
     ema: dict[str, Tensor] | None = None
     skipped_updates: int = 0
 
@@ -56,6 +61,23 @@ class Trainer:
         except Exception as error:
             failure = error
         self.team.raise_together(failure)
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Begin to score, in the background where scoring overlaps; the result comes from what is returned.
+
+        The seconds of the phase "score" are those that are waited for.
+        """
+        if not self.overlap:
+            with self.phases("score"):
+                result = work()
+            return lambda: result
+        background = Background(work)
+
+        def finish() -> T:
+            with self.phases("score"):
+                return background.result(self.stop.check)
+
+        return finish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,29 +95,41 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
     prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
     with trainer.phases("encode"):
         trainer.policy.prepare([prompt.text for prompt in prompts])
-    rollouts, scores, pictures = [], [], []
+    rollouts: list[Rollout] = []
+    scores: list[Scores] = []
+    pictures: list[Tensor] = []
     with trainer.together():
+        finish = None  # of the batch before, whose scores may be under way
         for start in range(0, len(prompts), trainer.sample_batch):
             trainer.stop.check()
             trainer.console.phase("sample", start, len(prompts))
             with trainer.phases("sample"):
                 rollout = trainer.method.rollout(trainer.policy, prompts[start : start + trainer.sample_batch], noise)
-            images, scored = score(trainer, rollout)
+            if finish is not None:
+                scores.append(finish())
+            images, finish = score(trainer, rollout)
             groups = images.unflatten(0, (-1, rollout.group_size))
             pictures.append((groups[: max(0, shown - start)].cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
-            scores.append(scored)
-    table = _score_table(trainer, scores)
-    metrics = _score_metrics(table, list(scores[0].components), trainer.method.group_size)
+        assert finish is not None
+        scores.append(finish())
+    components = _of_all_processes(trainer, scores)
+    trainer.reward.observe(components)
+    scores = [replace(part, total=trainer.reward.standardized_total(part.components)) for part in scores]
+    batch = trainer.reward.standardized_total(components)
+    metrics = _score_metrics(batch, trainer.reward.total(components), components, trainer.method.group_size)
     _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
-    scores = [replace(part, batch=table[:, 0]) for part in scores]
     if trainer.method.memory is not None:
-        trainer.method.memory.observe(epoch_prompts, table[:, 0])
+        trainer.method.memory.observe(epoch_prompts, batch)
+    scores = [replace(part, batch=batch) for part in scores]
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
-def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Scores]:
-    """Decode and score the endpoints of a rollout: images [B, 3, H, W] and scores on the CPU."""
+def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Callable[[], Scores]]:
+    """Decode the endpoints of a rollout, and begin to score them: images [B, 3, H, W], and how to get the scores.
+
+    The scores are on the CPU. Where the method asks for their gradient, they are ready at once.
+    """
     owners = rollout.sample_prompts
     texts, metadata = [prompt.text for prompt in owners], [prompt.metadata for prompt in owners]
     wants_gradient = trainer.method.needs_score_gradient
@@ -103,28 +137,36 @@ def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Scores]:
         x0 = rollout.x0.detach().requires_grad_(wants_gradient)
         with trainer.phases("decode"):
             images = trainer.policy.decode(x0)
-        with trainer.phases("score"):
-            components = trainer.reward.components(images, texts, metadata)
-            total = trainer.reward.total(components)
+
+    def judge() -> Scores:
+        with torch.set_grad_enabled(wants_gradient):  # the setting belongs to a thread
+            components = trainer.reward.components(images, texts, metadata, group_size=rollout.group_size)
+            total = trainer.reward.standardized_total(components)
             gradient = torch.autograd.grad(total.nansum(), x0)[0].cpu() if wants_gradient else None
-    components = {name: values.detach().float().cpu() for name, values in components.items()}
-    total = total.detach().float().cpu()
-    return images.detach(), Scores(total=total, components=components, batch=total, gradient=gradient)
+        total = total.detach().float().cpu()
+        components = {name: values.detach().float().cpu() for name, values in components.items()}
+        return Scores(total=total, components=components, batch=total, gradient=gradient)
+
+    return images.detach(), trainer.begin(judge)
 
 
-def _score_table(trainer: Trainer, scores: Sequence[Scores]) -> Tensor:
-    """Totals and components of the samples of all processes: [N, 1 + components] float64.
+def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, Tensor]:
+    """Components of the samples of all processes: [N] float64 by name.
 
     Gathered in order of rank, which is the order of the prompts: the same for any process count.
     """
-    own = torch.cat([torch.stack([part.total, *part.components.values()], 1) for part in scores])
-    return trainer.team.gather_rows(own.double())
+    own = torch.cat([torch.stack([*part.components.values()], 1) for part in scores])
+    return dict(zip(scores[0].components, trainer.team.gather_rows(own.double()).unbind(1), strict=True))
 
 
-def _score_metrics(table: Tensor, names: Sequence[str], group_size: int) -> dict[str, float]:
-    """Means, spread within groups and failures of all samples, from the totals and named components in a table."""
-    total = table[:, 0]
-    groups = total.reshape(-1, group_size)
+def _score_metrics(
+    trained: Tensor, total: Tensor, components: Mapping[str, Tensor], group_size: int
+) -> dict[str, float]:
+    """Means, spread within groups and failures of all samples.
+
+    From what is trained on, the plain weighted sums (the same without standardisation) and their components, each [N].
+    """
+    groups = trained.reshape(-1, group_size)
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [P], NaN where a score failed
     finite = total[total.isfinite()]
     return {
@@ -134,7 +176,7 @@ def _score_metrics(table: Tensor, names: Sequence[str], group_size: int) -> dict
         "images": float(len(total)),
         "failed": float(len(total) - len(finite)),
         "dropped_groups": float((~groups.isfinite().all(1)).sum()),
-        **{f"score/{name}": float(table[:, i + 1].nanmean()) for i, name in enumerate(names)},
+        **{f"score/{name}": float(values.nanmean()) for name, values in components.items()},
     }
 
 

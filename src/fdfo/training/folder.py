@@ -20,10 +20,11 @@ from fdfo.files import finite, write_atomically, write_json
 
 MAY_CHANGE = {
     "policy": {"gradient_checkpointing"},
-    "train": {"epochs", "micro_batch", "sample_batch", "checkpoint_every", "keep", "keep_every"},
+    "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"},
+    "reward": {"url", "timeout_s", "patience_s", "key_variable", "concurrency", "batch_size", "device"},
     "log": None,
 }
-"""Fields in which a continued run may differ from its start (None: the whole section)."""
+"""Fields in which a continued run may differ from its start (None: the whole section; of a list: of each entry)."""
 
 LIBRARIES = ("fdfo", "torch", "diffusers", "transformers", "peft", "accelerate", "numpy")
 
@@ -137,5 +138,8 @@ def _differences(old: Any, new: Any, key: str = "", allowed: Any = MAY_CHANGE) -
             if inner is None or (isinstance(allowed, set) and name in allowed):
                 continue
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."), inner)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from _differences(*pair, f"{key}.{index}", allowed)
     elif old != new:
         yield key, old, new

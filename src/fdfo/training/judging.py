@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fdfo.evaluation.diversity import pixel_features
+from fdfo.evaluation.diversity import Features
+from fdfo.evaluation.features import diversity_features
 from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
 from fdfo.records import Prompt
-from fdfo.rewards.features import image_features
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
 from fdfo.training.epoch import Trainer
@@ -24,6 +24,7 @@ class Jury:
 
     prompts: Sequence[Prompt]
     unseen: WeightedSum
+    features: Features
 
     @property
     def shown(self) -> list[int]:
@@ -34,12 +35,18 @@ class Jury:
     def judge(self, trainer: Trainer, epoch: int) -> tuple[Evaluation, Tensor]:
         """The evaluation of the current (or averaged) weights, and the shown pictures [n, 3, H, W] uint8."""
         settings, team = trainer.config.eval, trainer.team
+        images_per_prompt = settings.images_per_prompt
 
         def scores(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
             texts, metadata = [prompt.text for prompt in prompts], [prompt.metadata for prompt in prompts]
-            components = trainer.reward.components(images, texts, metadata)
-            unseen = self.unseen.components(images, texts, metadata)
-            return {"reward": trainer.reward.total(components), **components, **unseen}
+
+            def judge() -> dict[str, Tensor]:
+                with torch.no_grad():
+                    components = trainer.reward.components(images, texts, metadata)
+                    unseen = self.unseen.components(images, texts, metadata)
+                return {"reward": trainer.reward.total(components), **components, **unseen}
+
+            return trainer.begin(judge)()
 
         own = self.prompts[share(len(self.prompts), team.rank, team.size)]
 
@@ -54,8 +61,8 @@ class Jury:
                 own,
                 scores,
                 steps=settings.steps,
-                images_per_prompt=settings.images_per_prompt,
-                features=image_features(self.unseen) or image_features(trainer.reward) or pixel_features,
+                images_per_prompt=images_per_prompt,
+                features=self.features,
                 shown=frozenset(self.shown),
                 weights="current" if trainer.ema is None else "ema",
                 batch=trainer.sample_batch,
@@ -66,11 +73,11 @@ class Jury:
         together = Judged(
             scores={name: team.gather_rows(values) for name, values in judged.scores.items()},
             features=team.gather_rows(judged.features),
-            velocity_rms=team.gather_rows(judged.velocity_rms),
+            signals={name: team.gather_rows(values) for name, values in judged.signals.items()},
             pictures=team.gather_rows(judged.pictures),
         )
         evaluation = evaluation_of(
-            epoch, self.prompts, together, steps=settings.steps, images_per_prompt=settings.images_per_prompt
+            epoch, self.prompts, together, steps=settings.steps, images_per_prompt=images_per_prompt
         )
         return evaluation, together.pictures
 
@@ -79,4 +86,5 @@ def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
     """Load the unseen scores. Raises RewardError."""
     unseen = WeightedSum(trainer.config.eval.rewards)
     unseen.load(trainer.team.device, torch.float32)
-    return Jury(prompts, unseen)
+    scores = {**unseen.by_name, **trainer.reward.by_name}
+    return Jury(prompts, unseen, diversity_features(trainer.config.eval.diversity, scores))

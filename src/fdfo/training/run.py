@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, FdfoError
@@ -19,6 +18,7 @@ from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
+from fdfo.rewards.endpoint import giving_up_when
 from fdfo.training.carried import carried, restore_carried
 from fdfo.training.checkpoint import (
     Progress,
@@ -31,7 +31,7 @@ from fdfo.training.checkpoint import (
     set_unsound_aside,
 )
 from fdfo.training.console import Console
-from fdfo.training.distributed import Team
+from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
@@ -52,9 +52,8 @@ def train(config: Config, run_dir: str | Path | None = None) -> Path:
     """
     check(config)
     trackers: list[Any] = list(config.log.trackers)
-    where = {"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}
-    team = Team(Accelerator(cpu=not torch.cuda.is_available(), **where))
-    with stop_on_signals() as stop:
+    team = this_team(**({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
+    with stop_on_signals() as stop, giving_up_when(lambda: stop.signal_number is not None):
         run = Run(config, run_dir, team, stop)
         with run.console:
             run.go()
@@ -126,7 +125,7 @@ class Run:
             yield
         except torch.OutOfMemoryError as error:
             self._leave(before, "stopped: out of memory")
-            fixes = "lower train.micro_batch and train.sample_batch, or set policy.gradient_checkpointing=true"
+            fixes = "lower train.micro_batch, train.sample_batch or the batch_size of a score"
             raise FdfoError(f"out of device memory; {fixes}, and continue with the same --run folder") from error
         except (Interrupted, FdfoError, OSError) as reason:
             self._leave(before, f"stopped by {reason if isinstance(reason, Interrupted) else 'an error'}")
@@ -213,7 +212,7 @@ class Run:
         values: dict[str, Any] = {
             "scores": {name: asdict(interval) for name, interval in intervals.items()},
             "failed": {name: count for name, count in evaluation.failed.items() if count},
-            "velocity_rms": evaluation.velocity_rms,
+            "signals": {name: asdict(evaluation.interval(name)) for name in evaluation.signals},
             "seconds": dict(seconds),
         }
         self.folder.log("evaluation", evaluation.epoch, values)
@@ -237,7 +236,7 @@ class Run:
             weights=on_cpu(self.weights.named()),
             optimizer=optimizer_tensors(self.trainer.optimizer, list(self.weights.named())),
             ema=None if ema is None else on_cpu(ema),
-            method=on_cpu(carried(self.trainer.method, self.weights)),
+            carried=on_cpu(carried(self.trainer.method, self.weights, self.trainer.reward)),
         )
 
     def _save(self, state: State) -> None:
@@ -260,7 +259,7 @@ class Run:
             for name, value in (state.ema or {}).items():
                 assert self.trainer.ema is not None
                 self.trainer.ema[name].copy_(value)
-            restore_carried(self.trainer.method, self.weights, state.method)
+            restore_carried(self.trainer.method, self.weights, self.trainer.reward, state.carried)
             self.console.say(f"continuing after epoch {self.progress.epoch}")
         self._check_same_epoch()
         if self.team.is_main and self.progress.epoch < self.config.train.epochs:

@@ -1,11 +1,10 @@
 """Which curves a report draws, from the events of one run or of several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fdfo.evaluation.alarms import DIVERSITY_FLOOR, VELOCITY_CEILING
-from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
 from fdfo.evaluation.report.chart import Chart, Point, Reference, Series, draw
 from fdfo.evaluation.report.record import RunRecord
 from fdfo.evaluation.report.text import number, with_bounds, with_deviation
@@ -78,7 +77,7 @@ def curves(records: Sequence[RunRecord], axis: AxisName = "epoch") -> Curves:
     primary = [_score_chart(records, label, place) for label in labels]
     primary.append(_training_reward(records, place))
     primary.append(_diversity(records, place))
-    secondary = [_velocity(records, place), _spread(records, place)]
+    secondary = [_velocity(records, place), _sharpness(records, place), _spread(records, place)]
     secondary += [_component(records, name, place) for name in _component_names(records)]
     secondary += [_update_chart(records, name, place) for name in _update_names(records)]
     return Curves(
@@ -132,20 +131,35 @@ def _diversity(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
 
 
 def _velocity(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
-    def value(past: Evaluation) -> float:
-        return float("nan") if past.velocity_rms is None else past.velocity_rms
+    note = "size of the predicted velocity along the samples"
+    return _signal(records, place, "velocity_rms", "Velocity RMS", note, {VELOCITY_CEILING: "alarm above"})
+
+
+def _sharpness(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+    low, high = SHARPNESS_RANGE
+    limits = {low: "alarm below", high: "alarm above"}
+    return _signal(records, place, "sharpness", "Sharpness", "contrast of the finest details of the images", limits)
+
+
+def _signal(
+    records: Sequence[RunRecord], place: _Axis, key: str, title: str, note: str, limits: Mapping[float, str]
+) -> Chart | None:
+    """A signal of every image, with the limits of its alarm as multiples of its start where there is one run."""
 
     def points(record: RunRecord) -> list[Point]:
-        return [_plain_point(place(record, past.epoch), past.epoch, value(past)) for past in record.evaluations]
+        return [
+            _interval_point(place(record, past.epoch), past.epoch, past.interval(key)) for past in record.evaluations
+        ]
 
-    starts = [value(record.evaluations[0]) for record in records if record.evaluations]
+    starts = [record.evaluations[0].interval(key).mean for record in records if record.evaluations]
+    shown = limits if len(records) == len(starts) == 1 else {}
     return draw(
-        "Velocity RMS",
+        title,
         _series(records, points, NEUTRAL),
         x_name=place.label,
         badge="held-out",
-        note="size of the predicted velocity along the samples",
-        references=[Reference(starts[0] * VELOCITY_CEILING, "alarm above")] if len(records) == len(starts) == 1 else [],
+        note=note,
+        references=[Reference(starts[0] * factor, label) for factor, label in shown.items()],
     )
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from fdfo import __version__
 from fdfo.errors import CheckpointError
-from fdfo.evaluation.alarms import DIVERSITY_FLOOR, VELOCITY_CEILING
+from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
 from fdfo.evaluation.report import costs, curves, gallery, results, setup, text
 from fdfo.evaluation.report.record import RunRecord, read_runs
 from fdfo.files import write_atomically
@@ -86,17 +86,17 @@ def render(records: Sequence[RunRecord]) -> str:
         "gallery": gallery.gallery(records),
         "diversity_floor": DIVERSITY_FLOOR,
         "velocity_ceiling": VELOCITY_CEILING,
-        "version": __version__,
+        "sharpness_range": SHARPNESS_RANGE,
     }
     if len(records) == 1:
         parts = {"curves": curves.curves(records), "group_epochs": gallery.groups(records[0])}
-        return _fill("run.html", {**common, **parts, "run": views[0]})
+        return fill("run.html", {**common, **parts, "run": views[0]})
     parts = {
         "axes": [curves.curves(records, axis) for axis in ("epoch", "images", "time")],
         "rows": _comparison(records),
         "differences": setup.differences(records),
     }
-    return _fill("comparison.html", {**common, **parts})
+    return fill("comparison.html", {**common, **parts})
 
 
 def _view(record: RunRecord, index: int) -> RunView:
@@ -139,7 +139,8 @@ def _comparison(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     return rows
 
 
-def _fill(template: str, values: dict[str, Any]) -> str:
+def fill(template: str, values: dict[str, Any]) -> str:
+    """A template as one page, with style and script inside."""
     environment = Environment(
         loader=PackageLoader("fdfo.evaluation.report"),
         autoescape=True,
@@ -151,7 +152,7 @@ def _fill(template: str, values: dict[str, Any]) -> str:
     style, script = (_source(environment, name) for name in ("report.css", "report.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
-        **values, style=Markup(style), script=Markup(script), script_digest=digest
+        **values, version=__version__, style=Markup(style), script=Markup(script), script_digest=digest
     )
 
 

@@ -11,7 +11,8 @@ from fdfo.evaluation.report.record import Role, RunRecord
 from fdfo.evaluation.report.text import fixed, places_of
 from fdfo.evaluation.statistics import Interval, paired_difference, win_rate
 
-Kind = Role | Literal["diversity"]
+Kind = Role | Literal["diversity", "score"]
+"""Role of a score in a run; `score` where there is no run."""
 
 Direction = Literal["rose", "fell", "unclear", "unknown"]
 """Side of zero of a paired 95 % interval; unclear where it includes zero, unknown below two prompts."""
@@ -66,17 +67,23 @@ class Table:
     rows: list[tuple[Change, Bar | None]]
 
 
-@dataclass(frozen=True)
-class Results:
-    """Everything said about the held-out prompts of one run."""
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything said about two evaluations of the same prompts and noise."""
 
-    before_epoch: int
-    after_epoch: int
     prompts: int
     images_per_prompt: int
     steps: int
     overall: list[Change]
     by_category: list[Table]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(Comparison):
+    """Before training against the latest epoch of one run."""
+
+    before_epoch: int
+    after_epoch: int
 
     def of_role(self, role: str) -> list[Change]:
         return [change for change in self.overall if change.role == role]
@@ -96,19 +103,26 @@ def results(record: RunRecord) -> Results | None:
     if len(record.evaluations) < 2:
         return None
     first, last = record.evaluations[0], record.evaluations[-1]
-    overall = [change_of(record, label) for label in metrics(record)]
+    kept = [score for score in record.scores if score.key in first.metrics]
+    scores: list[tuple[str, str, Kind]] = [(score.key, score.label, score.role) for score in kept]
+    return Results(before_epoch=first.epoch, after_epoch=last.epoch, **vars(compare(first, last, scores)))
+
+
+def compare(before: Evaluation, after: Evaluation, scores: Sequence[tuple[str, str, Kind]]) -> Comparison:
+    """Paired differences of the scores (key, label, role), and of diversity where both measured it."""
+    rows = [*scores]
+    if "diversity" in before.metrics and "diversity" in after.metrics:
+        rows.append(("diversity", "diversity", "diversity"))
+    categories = after.category_names
     tables = []
-    categories = last.category_names
-    for score in record.scores if len(categories) > 1 else []:
-        changes = [_change(first, last, score.key, name, score.role, name) for name in categories]
-        tables.append(Table(score.label, score.role, _with_bars(changes)))
-    return Results(
-        before_epoch=first.epoch,
-        after_epoch=last.epoch,
-        prompts=len(last.prompts),
-        images_per_prompt=last.images_per_prompt,
-        steps=last.steps,
-        overall=[change for change in overall if change is not None],
+    for key, label, role in scores if len(categories) > 1 else []:
+        changes = [_change(before, after, key, name, role, name) for name in categories]
+        tables.append(Table(label, role, _with_bars(changes)))
+    return Comparison(
+        prompts=len(after.prompts),
+        images_per_prompt=after.images_per_prompt,
+        steps=after.steps,
+        overall=[_change(before, after, key, label, role) for key, label, role in rows],
         by_category=tables,
     )
 

@@ -60,8 +60,9 @@ object forgotten or invented).
 
 - Autoencoder: squared error and {settings.kl_weight:g} KL, {vae.steps} steps of {vae.batch}, AdamW {vae.lr:g}.
 - Transformer (width 128, 4 layers, patch 2) with both CLIP text encoders: flow matching, {flow.steps} steps of
-  {flow.batch}, AdamW {flow.lr:g} with linear decay from {flow.decay_from:.0%} of the run, average of the weights
-  {flow.ema}, {settings.caption_dropout:.0%} of the captions dropped.
+  {flow.batch}; Muon {flow.muon_lr:g} for the matrices of the transformer blocks and AdamW {flow.lr:g} for the rest,
+  both with linear decay from {flow.decay_from:.0%} of the run; average of the weights {flow.ema};
+  {settings.caption_dropout:.0%} of the captions dropped.
 - {cost.describe()}
 
 ## Scores

@@ -11,6 +11,8 @@ class Training:
 
     steps: int
     lr: float
+    muon_lr: float | None = None
+    """Where given, Muon (torch.optim.Muon, torch >= 2.9) trains the matrices of the transformer blocks at this rate."""
     decay_from: float = 0.5
     batch: int = 64
     weight_decay: float = 0.01
@@ -34,8 +36,8 @@ class Settings:
     kl_weight: float = 1e-4
     """Of the autoencoder, per latent element, against the squared error of pictures in [-1, 1]."""
     vae: Training = Training(steps=3000, lr=1.5e-3, batch=8, decay_from=0.4, ema=0.995)
-    flow: Training = Training(steps=8000, lr=2e-3)
-    contrastive: Training = Training(steps=1400, lr=2e-3, weight_decay=0.1, ema=0.99)
+    flow: Training = Training(steps=8500, lr=2e-3, muon_lr=0.02)
+    contrastive: Training = Training(steps=2200, lr=2e-3, weight_decay=0.1, ema=0.99)
     card_pictures: int = 720
     """Pictures a setting of the model card is measured on."""
 

@@ -1,0 +1,36 @@
+"""The score that a command is about."""
+
+from collections.abc import Sequence
+
+import torch
+import yaml
+
+from fdfo.config.load import reward_entries
+from fdfo.config.tree import RewardConfig
+from fdfo.errors import ConfigError
+
+
+def named_score(name: str, options: Sequence[str]) -> tuple[RewardConfig, ...]:
+    """The entries of a score or preset with `option=value` texts. Raises ConfigError with all problems."""
+    problems = [f"{text!r}: options look like option=value" for text in options if "=" not in text]
+    if problems:
+        raise ConfigError("the command line", problems)
+    entry = {"name": name}
+    for text in options:
+        key, _, value = text.partition("=")
+        try:
+            entry[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            entry[key] = value
+    return reward_entries([entry], "the command line")
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """The named device, or a GPU if there is one. Raises ConfigError for one that cannot be used."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError("the command line", [f"--device {name}: {reason}"]) from error
+    return device

@@ -1,0 +1,36 @@
+"""`fdfo serve-reward`: a score for runs elsewhere."""
+
+import os
+
+import torch
+
+from fdfo.commands.score import chosen_device, named_score
+from fdfo.errors import ConfigError
+from fdfo.rewards.server import RewardServer
+from fdfo.rewards.weighted import WeightedSum
+
+
+def run_serve(
+    name: str, options: list[str], host: str, port: int, key_variable: str | None, device_name: str | None
+) -> None:
+    """Load the score and answer until interrupted. Raises FdfoError when it cannot be loaded or served."""
+    key = None if key_variable is None else os.environ.get(key_variable)
+    if key_variable is not None and not key:
+        raise ConfigError("the command line", [f"--key-variable: the environment has no {key_variable}; set it"])
+    reward, device = WeightedSum(named_score(name, options)), chosen_device(device_name)
+    if reward.pairwise:
+        raise ConfigError("the command line", [f"{name} compares two images; the protocol has scores of one only"])
+    reward.load(device, torch.float32)
+    try:
+        server = RewardServer(reward, name, device, host=host, port=port, key=key)
+    except OSError as error:
+        problem = f"cannot listen at {host}:{port}: {error.strerror or error}; give another --host or --port"
+        raise ConfigError("the command line", [problem]) from error
+    with server:
+        print(f"serving {name} on {device}; name it in a run as {{name: remote, url: {server.url}}}", flush=True)
+        if key is None and host not in ("127.0.0.1", "localhost"):
+            print("whoever reaches this address can use it; --key-variable NAME asks for a key", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("stopped")

@@ -1,0 +1,64 @@
+"""The features in which diversity is measured: those of a score, plain pixels, or DreamSim."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
+
+from fdfo.errors import ConfigError, nearest
+from fdfo.evaluation.diversity import Features
+
+PIXELS, DREAMSIM = "pixels", "dreamsim"
+
+
+def diversity_features(choice: str | None, scores: Mapping[str, Any]) -> Features:
+    """Features by name: `pixels`, `dreamsim`, or one of the scores that embed images; None takes the first of those.
+
+    Scores are by name, loaded or not. Raises ConfigError for a choice that there is not.
+    """
+    embedding = {name: score.image_features for name, score in scores.items() if hasattr(score, "image_features")}
+    if choice is None:
+        choice = next(iter(embedding), PIXELS)
+    if choice == PIXELS:
+        return pixel_features
+    if choice == DREAMSIM:
+        return DreamSim()
+    if choice not in embedding:
+        known = [PIXELS, DREAMSIM, *embedding]
+        raise ConfigError("the diversity", [f"eval.diversity={choice!r} has no features; {nearest(choice, known)}"])
+    features = embedding[choice]
+    return lambda images: normalize(features(images).float(), dim=1)
+
+
+def pixel_features(images: Tensor) -> Tensor:
+    """Colours on an 8 x 8 grid, scaled to length 1: [B, 192]. Needs no model; sees layout and colour only."""
+    return normalize(adaptive_avg_pool2d(images, 8).flatten(1), dim=1)
+
+
+class DreamSim:
+    """Embeddings of the ensemble of DreamSim (arXiv:2306.09344), as its package scales them.
+
+    Needs the [metrics] extra, which needs torchvision; weights are fetched by that package at the first call.
+    """
+
+    def __init__(self):
+        self.model: Any = None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if self.model is None:
+            self.model = _load_dreamsim(images.device)
+        resized = interpolate(images, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
+        with torch.no_grad():
+            return self.model.embed(resized).reshape(len(images), -1)
+
+
+def _load_dreamsim(device: torch.device) -> Any:
+    try:
+        from dreamsim import dreamsim  # type: ignore[import-not-found]
+    except ImportError as error:
+        fix = "install the extra: pip install 'fdfo[metrics]'"
+        raise ConfigError("the diversity", [f"eval.diversity='dreamsim' needs dreamsim ({error}); {fix}"]) from error
+    model, _ = dreamsim(pretrained=True, device=str(device), normalize_embeds=True)
+    return model

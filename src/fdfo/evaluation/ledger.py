@@ -1,0 +1,132 @@
+"""The scores of an evaluation on disk, prompt by prompt: after an interruption, what is done is not done again.
+
+A folder with manifest.json (what is evaluated), WEIGHTS.RANK.jsonl (a line for each prompt), shown/WEIGHTS (the first
+image of some prompts) and, where they are kept, images/WEIGHTS (all images).
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fdfo.errors import ConfigError
+from fdfo.evaluation.diversity import diversity
+from fdfo.evaluation.heldout import Evaluation, Judged
+from fdfo.evaluation.pictures import png, tile
+from fdfo.files import finite, write_atomically, write_json
+from fdfo.records import Prompt
+
+MANIFEST = "manifest.json"
+
+
+class Ledger:
+    """One evaluation folder. Every process of a job writes lines of its own and reads those of all."""
+
+    def __init__(self, folder: Path, rank: int = 0):
+        self.folder, self.rank = folder, rank
+
+    def open(self, manifest: Mapping[str, Any]) -> None:
+        """Start, or go on with, the evaluation that `manifest` describes, in a folder that exists; by one process.
+
+        Raises ConfigError where the folder holds another evaluation, or something else.
+        """
+        path = self.folder / MANIFEST
+        if path.is_file():
+            self._check(json.loads(path.read_text(encoding="utf-8")), manifest)
+        elif self.folder.is_dir() and any(self.folder.iterdir()):
+            raise ConfigError("the command line", [f"--output {self.folder}: not an evaluation folder; give a new one"])
+        write_json(path, manifest)
+
+    def _check(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        wanted = json.loads(json.dumps(wanted))
+        changed = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+        if changed:
+            what = f"--output {self.folder}: holds an evaluation with another {', '.join(sorted(changed))}"
+            raise ConfigError("the command line", [f"{what}; give a new folder, or the same options to go on"])
+
+    def rows(self, weights: str) -> dict[int, dict[str, Any]]:
+        """What is done, by prompt number; a line that was cut off by a kill does not count."""
+        found = {}
+        for path in sorted(self.folder.glob(f"{weights}.*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if line.endswith("\n"):
+                    row = json.loads(line)
+                    found[row["number"]] = row
+        return found
+
+    def add(self, weights: str, prompts: Sequence[Prompt], judged: Judged, images_per_prompt: int) -> None:
+        """Append the judged images of some prompts."""
+        k = images_per_prompt
+        spread = diversity(judged.features, k).tolist() if judged.features.shape[1] else [None] * len(prompts)
+        tables = {"scores": judged.scores, "signals": judged.signals}
+        lines = []
+        for i, prompt in enumerate(prompts):
+            own = {
+                key: {name: values[i * k : (i + 1) * k].tolist() for name, values in table.items()}
+                for key, table in tables.items()
+            }
+            row = {"number": prompt.number, "prompt": prompt.text, **own, "diversity": spread[i]}
+            lines.append(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+        path = self.folder / f"{weights}.{self.rank}.jsonl"
+        self._cut_torn_line(path)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+
+    def _cut_torn_line(self, path: Path) -> None:
+        if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+            write_atomically(path, content[: content.rfind(b"\n") + 1])
+
+    def save_images(self, kind: str, weights: str, prompts: Sequence[Prompt], images: Tensor) -> None:
+        """Write images uint8 [B, 3, H, W] of prompts, the same number of each side by side, as NUMBER-IMAGE.png."""
+        folder = self.folder / kind / weights
+        folder.mkdir(parents=True, exist_ok=True)
+        for prompt, group in zip(prompts, images.chunk(max(1, len(prompts))), strict=False):
+            for index, image in enumerate(group):
+                write_atomically(folder / f"{prompt.number:05d}-{index}.png", png(tile(image[None], 1)))
+
+    def shown(self, weights: str) -> dict[int, Path]:
+        """The first image of the prompts that are shown, by number."""
+        files = sorted((self.folder / "shown" / weights).glob("*-0.png"))
+        return {int(path.name.partition("-")[0]): path for path in files}
+
+    def evaluation(self, weights: str, prompts: Sequence[Prompt], *, steps: int, images_per_prompt: int) -> Evaluation:
+        """The record of all prompts, which are all done."""
+        found = self.rows(weights)
+        rows = [found[prompt.number] for prompt in prompts]
+        spread = [row["diversity"] for row in rows]
+        return Evaluation(
+            epoch=0,
+            prompts=[prompt.text for prompt in prompts],
+            categories=[prompt.metadata.get("category") for prompt in prompts],
+            images_per_prompt=images_per_prompt,
+            steps=steps,
+            scores=_joined(row["scores"] for row in rows),
+            diversity=None if None in spread else spread,
+            signals=_joined(row["signals"] for row in rows),
+        )
+
+    def scores_csv(self, results: Mapping[str, Evaluation]) -> str:
+        """A line for each image: weights, number of the prompt and of the image, prompt, scores; empty where failed."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        names = list(next(iter(results.values())).scores)
+        writer.writerow(["weights", "number", "image", "prompt", *names])
+        for weights, result in results.items():
+            k = result.images_per_prompt
+            for row, values in enumerate(zip(*(result.scores[name] for name in names), strict=True)):
+                cells = ["" if value != value else repr(value) for value in values]
+                writer.writerow([weights, row // k, row % k, result.prompts[row // k], *cells])
+        return text.getvalue()
+
+
+def _joined(tables: Iterable[Mapping[str, Sequence[float | None]]]) -> dict[str, list[float]]:
+    """Values of all prompts in order, by name; null as NaN."""
+    joined: dict[str, list[float]] = {}
+    for table in tables:
+        for name, values in table.items():
+            joined.setdefault(name, []).extend(float("nan") if value is None else value for value in values)
+    return joined

@@ -1,0 +1,43 @@
+"""From preferences between two images of a prompt to a score of each.
+
+B = P n images, n to a group, the images of a group adjacent and for one prompt. Preferences p(a, b) > 0 favour a.
+
+A scorer is asked in both orders, p = (f(a, b) - f(b, a)) / 2: a liking for the first place cancels. Scores are the
+least squares fit of score(a) - score(b) = p(a, b) over all pairs of a group with scores that sum to zero, which is the
+mean of p(a, b) over all b of the group, a itself with p = 0 (HodgeRank on complete graphs, arXiv:0811.1067). For pairs,
+these are p/2 and -p/2: a method that reads differences of scores reads the preference itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Judge = Callable[[Tensor, Tensor, Sequence[str], Sequence[Mapping[str, Any]]], Tensor]
+"""First and second images [Q, 3, H, W], the prompts and metadata of the pairs -> preferences [Q] for the first."""
+
+
+def group_scores(
+    judge: Judge, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]], group_size: int
+) -> Tensor:
+    """Scores [B] of images [B, 3, H, W]; zeros for groups of one, where there is nothing to prefer."""
+    if group_size == 1:
+        return torch.zeros(len(images), device=images.device)
+    first, second = _pairs(len(images), group_size)
+    described = [prompts[i] for i in first], [metadata[i] for i in first]
+    forth = judge(images[first], images[second], *described)
+    back = judge(images[second], images[first], *described)
+    preference = (forth - back) / 2  # [Q]
+    share = preference.new_zeros(len(images))
+    share = share.index_add(0, torch.tensor(first, device=share.device), preference)
+    return share.index_add(0, torch.tensor(second, device=share.device), -preference) / group_size
+
+
+def _pairs(count: int, group_size: int) -> tuple[list[int], list[int]]:
+    """Numbers of the first and of the second image of every pair within a group, each pair once."""
+    assert count % group_size == 0
+    pairs = [
+        (start + i, start + j) for start in range(0, count, group_size) for i in range(group_size) for j in range(i)
+    ]
+    return [j for _, j in pairs], [i for i, _ in pairs]

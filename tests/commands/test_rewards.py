@@ -1,0 +1,141 @@
+"""`fdfo rewards` and `fdfo serve-reward`."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fdfo.commands.rewards import SCENES, drawn_pictures, run_check, run_list, verdict
+from fdfo.commands.score import chosen_device, named_score
+from fdfo.commands.serve import run_serve
+from fdfo.config.presets import PRESETS
+from fdfo.errors import ConfigError, RewardError
+from fdfo.plugins import names
+from fdfo.rewards.clip import ShapesContrastive
+from fdfo.rewards.remote import Remote
+from fdfo.shapes.verifier import judge
+from tests.rewards.tiny_clip import make_clip
+
+CPU = torch.device("cpu")
+
+
+def test_list_names_every_score_and_preset(capsys):
+    run_list()
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert listed == {*names("rewards"), *PRESETS}
+
+
+def test_the_pictures_match_their_captions():
+    for picture, caption in zip(drawn_pictures(32).numpy(), SCENES, strict=True):
+        assert judge(picture, caption).passed
+
+
+def test_check_shows_that_right_outranks_wrong(capsys):
+    run_check("shapes-contrastive", ["batch_size=3"], "cpu")
+    shown = capsys.readouterr().out
+    for part in (
+        "no model to fetch",
+        "outranks 12 of 12 wrong ones",
+        "images/s at 32 x 32",
+        "GiB of host memory",
+    ):
+        assert part in shown
+
+
+def test_check_shows_model_and_licence(capsys, tmp_path):
+    folder = make_clip(tmp_path)
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\ntags: [x]\n---\n# A model\n")
+    run_check("clip", [f"model={folder}"], "cpu")
+    assert f"clip\n  model {folder}, licence apache-2.0\n" in capsys.readouterr().out
+
+
+def test_check_of_a_preset_takes_every_score(capsys, monkeypatch):
+    monkeypatch.setitem(PRESETS, "both", ({"name": "jpeg"}, {"name": "shapes-verifier"}))
+    run_check("both", [], "cpu")
+    shown = capsys.readouterr().out
+    assert shown.count("loaded in") == 2
+    assert "it does not read the caption" in shown and "outranks 12 of 12" in shown
+
+
+def test_check_of_a_score_that_reads_has_words(capsys, tmp_path):
+    (tmp_path / "reader.py").write_text(
+        "WORDS = ['OPEN', 'BAKERY', 'Route 66', 'hello']\n"
+        "seen = []\n"
+        "def read(picture):\n"
+        "    assert 0 < picture.convert('L').histogram()[0] < 30000  # black on white\n"
+        "    seen.append(picture.tobytes())\n"
+        "    return [WORDS[list(dict.fromkeys(seen)).index(picture.tobytes())]]\n"
+    )
+    run_check("ocr", [f"reader={tmp_path / 'reader.py'}:read"], "cpu")
+    assert "outranks 12 of 12" in capsys.readouterr().out
+
+
+def test_verdicts():
+    nan = float("nan")
+    assert "outranks 1 of 2" in verdict(torch.tensor([[1.0, 0.0], [3.0, 2.0]]))
+    assert "does not read the caption" in verdict(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    assert "1 of 4 could not be judged" in verdict(torch.tensor([[1.0, nan], [1.0, 0.0]]))
+
+
+def test_options_have_yaml_values():
+    (entry,) = named_score("jpeg", ["quality=80", "sign=incompressible", "weight=2"])
+    assert (entry.options, entry.weight) == ({"quality": 80, "sign": "incompressible"}, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fragment"),
+    [
+        ("jpge", [], "did you mean 'jpeg'?"),
+        ("jpeg", ["quality"], "options look like option=value"),
+        ("jpeg", ["qualty=3"], "did you mean 'quality'?"),
+        ("gone.py:f", [], "no file"),
+    ],
+)
+def test_mistakes_are_explained(name, options, fragment):
+    with pytest.raises(ConfigError) as caught:
+        named_score(name, options)
+    assert fragment in str(caught.value)
+
+
+def test_unknown_devices_are_explained():
+    with pytest.raises(ConfigError, match="--device nowhere"):
+        chosen_device("nowhere")
+
+
+def test_a_model_that_cannot_be_loaded_is_explained():
+    with pytest.raises(RewardError, match=r"'clip', model '/no/such'"):
+        run_check("clip", ["model=/no/such"], "cpu")
+
+
+def test_a_served_score_survives_being_killed():
+    """As two processes: killed, started again at the same port, and never missed."""
+    pictures = drawn_pictures(32)
+    expected = ShapesContrastive()
+    expected.load(CPU, torch.float32)
+    with serve(0) as server:
+        url = re.search(r"url: (\S+)}", server.stdout.readline()).group(1)
+        remote = Remote(url=url, timeout_s=20, patience_s=60)
+        remote.load(CPU, torch.float32)
+        before = remote(pictures, list(SCENES), [{}] * 4)
+        server.kill()
+        server.wait()
+        with serve(int(url.rpartition(":")[2])) as again:
+            after = remote(pictures, list(SCENES), [{}] * 4)
+            again.kill()
+    assert torch.equal(before, after)
+    torch.testing.assert_close(before, expected(pictures, list(SCENES), [{}] * 4), rtol=0, atol=0.1)  # levels of 1/255
+
+
+def serve(port):
+    arguments = ["serve-reward", "shapes-contrastive", "--device", "cpu", "--port", str(port)]
+    return subprocess.Popen([sys.executable, "-m", "fdfo", *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def test_serving_checks_key_and_address(monkeypatch):
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with pytest.raises(ConfigError, match="the environment has no MY_KEY"):
+        run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
+    with pytest.raises(ConfigError, match=r"cannot listen at no\.such\.host\.invalid:0"):
+        run_serve("jpeg", [], "no.such.host.invalid", 0, None, "cpu")

@@ -1,0 +1,138 @@
+"""Preferences between two images, as scores of each."""
+
+import pytest
+import torch
+
+from fdfo.config.load import load_config
+from fdfo.config.tree import RewardConfig
+from fdfo.errors import ConfigError, RewardError
+from fdfo.rewards import WeightedSum, build
+from fdfo.rewards.pairwise import group_scores
+
+NAN = float("nan")
+
+
+def pictures(values):
+    """Images [B, 3, 2, 2] of one grey each."""
+    return torch.tensor(values).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2).clone()
+
+
+def brighter(first, second, prompts, metadata, *, bias=0.0):
+    """How much brighter the first is, with a liking for the first place."""
+    return (first - second).mean((1, 2, 3)) + bias
+
+
+brighter.pairwise = True
+
+
+@pytest.fixture
+def make(monkeypatch):
+    def make(function, **options):
+        monkeypatch.setattr(build, "find", lambda kind, name: function)
+        return WeightedSum([RewardConfig(name="better", **options)])
+
+    return make
+
+
+@pytest.mark.parametrize("group_size", [2, 3, 5])
+def test_consistent_preferences_give_scores_with_these_differences(group_size):
+    values = torch.rand(4, group_size, generator=torch.Generator().manual_seed(1))
+    scores = group_scores(brighter, pictures(values.flatten().tolist()), ["p"] * values.numel(), [{}] * 99, group_size)
+    torch.testing.assert_close(scores.view_as(values), values - values.mean(1, keepdim=True))
+
+
+def test_scores_are_the_least_squares_fit_of_cyclic_preferences():
+    table = torch.tensor([[0.0, 2.0, -1.0], [-2.0, 0.0, 3.0], [1.0, -3.0, 0.0]])  # rock, paper, scissors and a bit
+
+    def judge(first, second, prompts, metadata):
+        return table[first[:, 0, 0, 0].long(), second[:, 0, 0, 0].long()]
+
+    scores = group_scores(judge, pictures([0.0, 1.0, 2.0]), ["p"] * 3, [{}] * 3, 3)
+    rows = [(i, j) for i in range(3) for j in range(3) if i < j]
+    design = torch.zeros(4, 3)
+    for row, (i, j) in enumerate(rows):
+        design[row, i], design[row, j] = 1, -1
+    design[3] = 1  # scores sum to zero
+    wanted = torch.tensor([*(table[i, j] for i, j in rows), 0.0])
+    torch.testing.assert_close(scores, torch.linalg.lstsq(design, wanted.unsqueeze(1)).solution.squeeze(1))
+
+
+def test_a_liking_for_the_first_place_cancels(make):
+    images = pictures([0.2, 0.6, 0.9, 0.4])
+    for bias in (0.0, 100.0):
+        scores = make(brighter, bias=bias).components(images, ["p", "p", "q", "q"], [{}] * 4, group_size=2)["better"]
+        torch.testing.assert_close(scores, torch.tensor([-0.2, 0.2, 0.25, -0.25]), rtol=1e-4, atol=1e-5)
+
+
+def test_every_pair_comes_with_its_prompt_and_metadata(make):
+    seen = []
+
+    def judge(first, second, prompts, metadata):
+        seen.append((first[:, 0, 0, 0].tolist(), second[:, 0, 0, 0].tolist(), prompts, metadata))
+        return torch.zeros(len(first))
+
+    judge.pairwise = True
+    metadata = [{"n": 0}] * 3 + [{"n": 1}] * 3
+    make(judge).components(pictures([0.0, 1, 2, 3, 4, 5]), ["p"] * 3 + ["q"] * 3, metadata, group_size=3)
+    first, second, prompts, described = seen[0]
+    assert list(zip(first, second, prompts, [entry["n"] for entry in described], strict=True)) == [
+        (0, 1, "p", 0), (0, 2, "p", 0), (1, 2, "p", 0), (3, 4, "q", 1), (3, 5, "q", 1), (4, 5, "q", 1)
+    ]  # fmt: skip
+    assert seen[1][:2] == (second, first)
+
+
+def test_an_image_alone_has_nothing_to_be_compared_with(make):
+    rewards = make(brighter)
+    assert rewards.pairwise == ["better"]
+    assert rewards(pictures([0.1, 0.9]), ["p", "q"], [{}] * 2).tolist() == [0, 0]
+
+
+def test_a_pair_that_cannot_be_judged_has_no_scores(make):
+    def judge(first, second, prompts, metadata):
+        return [NAN if prompt == "odd" else 1.0 for prompt in prompts]
+
+    judge.pairwise = True
+    scores = make(judge).components(pictures([0.0] * 4), ["odd", "odd", "q", "q"], [{}] * 4, group_size=2)["better"]
+    assert scores.isnan().tolist() == [True, True, False, False]
+
+
+def test_what_it_returns_and_raises_is_explained(make):
+    def short(first, second, prompts, metadata):
+        return [1.0]
+
+    short.pairwise = True
+    with pytest.raises(RewardError, match=r"'better' returned list \[1.0\] for 2 images"):
+        make(short).components(pictures([0.0] * 4), ["p"] * 4, [{}] * 4, group_size=2)
+
+    def broken(first, second, prompts, metadata):
+        raise KeyError("colour")
+
+    broken.pairwise = True
+    with pytest.raises(RewardError, match=r"'better' failed on 1 images, the first for 'p': KeyError"):
+        make(broken).components(pictures([0.0] * 2), ["p"] * 2, [{}] * 2, group_size=2)
+
+
+def test_a_preference_may_carry_a_gradient(make):
+    def smooth(first, second, prompts, metadata):
+        return first.mean((1, 2, 3)) - second.mean((1, 2, 3))
+
+    smooth.pairwise = smooth.differentiable = True
+    images = pictures([0.2, 0.6]).requires_grad_()
+    scores = make(smooth).components(images, ["p"] * 2, [{}] * 2, group_size=2)["better"]
+    (gradient,) = torch.autograd.grad(scores[0] - scores[1], images)
+    torch.testing.assert_close(gradient, torch.tensor([1.0, -1.0]).view(2, 1, 1, 1).expand_as(images) / 12)
+
+
+def test_other_arguments_are_refused(make):
+    def plain(images, prompts, metadata):
+        return [0.0]
+
+    plain.pairwise = True
+    with pytest.raises(RewardError, match=r"define it as def prefer\(first, second, prompts, metadata\)"):
+        make(plain)
+
+
+def test_it_can_be_trained_on_and_not_watched():
+    assert load_config("shapes", ["reward=[vlm-pair]"]).reward[0].name == "vlm-pair"
+    with pytest.raises(ConfigError, match=r"eval\.rewards\.0: 'vlm-pair' compares two images"):
+        load_config("shapes", ["eval.rewards=[vlm-pair]"])

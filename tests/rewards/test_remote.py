@@ -1,0 +1,245 @@
+"""A reward in another process: protocol, server and client together."""
+
+import json
+import struct
+import time
+import zlib
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
+from urllib.request import Request, urlopen
+
+import pytest
+import torch
+
+from fdfo.config.tree import RewardConfig
+from fdfo.errors import RewardError
+from fdfo.rewards import WeightedSum, build, endpoint, protocol, server
+from fdfo.rewards.png import from_png, to_png
+from fdfo.rewards.remote import Remote
+from fdfo.rewards.server import RewardServer
+from tests.rewards.local_server import Scripted, serving
+from tests.rewards.tiny_clip import pictures
+
+CPU = torch.device("cpu")
+
+
+def score(images, prompts, metadata):
+    """Depends on everything that is sent; cannot judge what is called nan."""
+    values = images.mean((1, 2, 3)) * 10 + torch.tensor(
+        [len(prompt) + entry["n"] for prompt, entry in zip(prompts, metadata, strict=True)]
+    )
+    return [float("nan") if prompt == "nan" else value for prompt, value in zip(prompts, values, strict=True)]
+
+
+@pytest.fixture
+def local(monkeypatch):
+    """A served function, by name."""
+
+    def local(function=score, key=None):
+        monkeypatch.setattr(build, "find", lambda kind, name: function)
+        reward = WeightedSum([RewardConfig(name="plain")])
+        return serving(RewardServer(reward, "plain", CPU, host="127.0.0.1", port=0, key=key))
+
+    return local
+
+
+def loaded(url, **options):
+    reward = Remote(url=url, **{"timeout_s": 5, "patience_s": 1} | options)
+    reward.load(CPU, torch.float32)
+    return reward
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_scores_are_those_of_the_served_reward(local, batch_size):
+    images, prompts = pictures(5, 9, 7), ["", 'a\n"{x}" \u2028', "nan", "é🐈", "b" * 10_000]
+    metadata = [{"n": i, "nested": {"list": [1, None]}} for i in range(5)]
+    with local() as running:
+        actual = loaded(running.url, batch_size=batch_size)(images, prompts, metadata)
+    assert actual.dtype == torch.float32
+    expected = torch.tensor([float(value) for value in score(images, prompts, metadata)])
+    torch.testing.assert_close(actual, expected, equal_nan=True)
+
+
+def test_whole_levels_survive_the_journey():
+    images = pictures(2, 5, 4)
+    assert torch.equal(torch.stack([from_png(text) for text in to_png(images)]), images)
+    between = torch.rand(1, 3, 8, 8)
+    assert (from_png(to_png(between)[0]) - between[0]).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_what_the_served_reward_raises_reaches_the_client(local):
+    def broken(images, prompts, metadata):
+        raise KeyError("colour")
+
+    with (
+        local(broken) as running,
+        pytest.raises(RewardError, match=r"status 422: .*'plain' failed .*KeyError: 'colour'"),
+    ):
+        loaded(running.url)(pictures(1, 4, 4), ["a"], [{}])
+
+
+def test_requests_are_scored_one_at_a_time(local):
+    inside, most = [], []
+
+    def watched(images, prompts, metadata):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+        return [0.0] * len(images)
+
+    with local(watched) as running, ThreadPoolExecutor(4) as threads:
+        reward = loaded(running.url)
+        list(threads.map(lambda _: reward(pictures(1, 4, 4), ["a"], [{}]), range(8)))
+    assert most == [1] * 8
+
+
+def test_running_out_of_memory_names_the_number_of_images(local):
+    def hungry(images, prompts, metadata):
+        raise torch.OutOfMemoryError("full")
+
+    with local(hungry) as running, pytest.raises(RewardError, match="out of memory with 2 images; lower"):
+        loaded(running.url)(pictures(2, 4, 4), ["a", "b"], [{}, {}])
+
+
+def test_a_key_opens_the_server(local, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "right")
+    with local(key="right") as running:
+        assert loaded(running.url, key_variable="MY_KEY")(pictures(1, 4, 4), ["a"], [{"n": 0}]).isfinite().all()
+        monkeypatch.setenv("MY_KEY", "left")
+        with pytest.raises(RewardError, match=r"status 401: .*key is missing or wrong"):
+            loaded(running.url, key_variable="MY_KEY")
+
+
+def test_a_restarted_server_is_found_again(local, monkeypatch, caplog):
+    monkeypatch.setattr(endpoint, "FIRST_WAIT_S", 0.02)
+    with local() as running:
+        reward, port = loaded(running.url, patience_s=20), running.server_port
+        before = reward(pictures(1, 4, 4), ["a"], [{"n": 0}])
+        weighted = running.reward
+    done = Event()
+
+    def restart():
+        done.wait(0.3)
+        with serving(RewardServer(weighted, "plain", CPU, host="127.0.0.1", port=port, key=None)):
+            done.wait(10)
+
+    thread = Thread(target=restart)
+    thread.start()
+    after = reward(pictures(1, 4, 4), ["a"], [{"n": 0}])
+    done.set()
+    thread.join()
+    assert torch.equal(before, after)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2 and "waiting, up to 20 s" in lines[0] and "answers again" in lines[1]
+
+
+# ---- replies are data ----
+
+
+@pytest.mark.parametrize(
+    ("reply", "fragment"),
+    [
+        ({"protocol": 1, "scores": [1.0]}, "1 scores for 2 images"),
+        ({"protocol": 1, "scores": [1.0, "2"]}, "scores that are not all numbers or null"),
+        ({"protocol": 1, "scores": [1.0, True]}, "scores that are not all numbers or null"),
+        ({"protocol": 1, "scores": "many"}, "scores of type str"),
+        ({"protocol": 2, "scores": [1.0, 2.0]}, "protocol '2'; this side speaks 1"),
+        ([1.0, 2.0], "a list where an object was expected"),
+    ],
+)
+def test_malformed_replies_are_explained(reply, fragment):
+    answers = [(200, {"protocol": 1, "reward": "x"}), (200, reply)]
+    with serving(Scripted(answers)) as running, pytest.raises(RewardError) as caught:
+        loaded(running.url)(pictures(2, 4, 4), ["a", "b"], [{}, {}])
+    assert f"reward 'remote' at {running.url} answers with {fragment}" in str(caught.value)
+
+
+def test_a_score_beyond_all_numbers_is_a_failed_item(monkeypatch):
+    with serving(Scripted([(200, {"protocol": 1}), (200, b'{"protocol": 1, "scores": [1e999, null]}')])) as running:
+        rewards = WeightedSum([RewardConfig(name="remote", url=running.url)])
+        rewards.load(CPU, torch.float32)
+        assert rewards(pictures(2, 4, 4), ["a", "b"], [{}, {}]).isnan().all()
+
+
+def test_something_else_at_the_address():
+    fix = r"protocol 'None'.*start a server with `fdfo serve-reward NAME`"
+    with serving(Scripted([(200, {"hello": "world"})])) as running, pytest.raises(RewardError, match=fix):
+        loaded(running.url)
+
+
+# ---- requests are data ----
+
+
+def post(url, body, **headers):
+    try:
+        with urlopen(Request(url + protocol.SCORE_PATH, data=body, headers=headers)) as answer:
+            return answer.status, json.load(answer)
+    except OSError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+GOOD = {"protocol": 1, "images": to_png(torch.zeros(1, 3, 2, 2)), "prompts": ["a"], "metadata": [{"n": 0}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "fragment"),
+    [
+        ({}, 200, ""),
+        ({"protocol": 3}, 400, "protocol '3'"),
+        ({"images": ["AAAA"]}, 400, "no PNG file"),
+        ({"images": ["not base64!"]}, 400, "the request holds"),
+        ({"images": []}, 400, "lists of the same length"),
+        ({"prompts": ["a", "b"]}, 400, "lists of the same length"),
+        ({"prompts": [3]}, 400, "prompts must be a list of str"),
+        ({"metadata": "x"}, 400, "lists of the same length"),
+        (None, 400, "not JSON"),
+    ],
+    ids=str,
+)
+def test_malformed_requests_are_refused(local, change, status, fragment):
+    body = b"{" if change is None else json.dumps(GOOD | change).encode()
+    with local() as running:
+        found, answer = post(running.url, body)
+    assert found == status
+    assert fragment in answer.get("error", "")
+
+
+def test_a_mistake_of_the_server_is_answered(local, monkeypatch):
+    monkeypatch.setattr(server, "read_request", lambda payload: 1 / 0)
+    with local() as running:
+        status, answer = post(running.url, json.dumps(GOOD).encode())
+    assert status == 500 and "ZeroDivisionError" in answer["error"]
+
+
+def test_pictures_that_would_fill_the_memory_are_refused():
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with pytest.raises(ValueError, match="no PNG file"):
+        from_png(b64encode(bomb).decode())
+
+
+def test_large_requests_and_images_are_refused(local, monkeypatch):
+    monkeypatch.setattr(server, "LARGEST_REQUEST_BYTES", 100)
+    with local() as running:
+        assert post(running.url, json.dumps(GOOD).encode())[0] == 413
+    monkeypatch.setattr("fdfo.rewards.png.LARGEST_SIDE", 4)
+    with pytest.raises(ValueError, match="the largest side is 4"):
+        from_png(to_png(torch.zeros(1, 3, 5, 2))[0])
+
+
+def test_images_of_different_sizes_are_refused():
+    images = [*to_png(torch.zeros(1, 3, 2, 2)), *to_png(torch.zeros(1, 3, 3, 2))]
+    with pytest.raises(ValueError, match="one size"):
+        protocol.read_request(GOOD | {"images": images, "prompts": ["a", "b"], "metadata": [{}, {}]})
+
+
+def test_batch_size_is_checked():
+    with pytest.raises(RewardError, match="batch_size must be"):
+        Remote(batch_size=0)

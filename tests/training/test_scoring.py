@@ -1,0 +1,127 @@
+"""Scores in the loop: in a thread, in another process that comes and goes, standardised, and of pairs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fdfo.errors import RewardError
+from fdfo.evaluation.runs import read_events
+from fdfo.training.background import Background
+from fdfo.training.interrupt import Interrupted, StopRequest
+from tests.training.runs import largest_difference, run
+
+MIX = "reward=[{{name: shapes-contrastive}}, {{name: remote, url: '{url}', weight: 0.5}}, {{name: {own}, weight: 0.1}}]"
+OWN = """
+import pathlib, time
+CALLS = pathlib.Path(__file__).with_name("calls")
+
+def redness(images, prompts, metadata):
+    with CALLS.open("a") as file:
+        file.write("x")
+    return images[:, 0].mean((1, 2))
+"""
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs") / "reference", "train.sample_batch=2")
+
+
+def test_overlapped_scoring_changes_nothing(reference, tmp_path):
+    overlapped = run(tmp_path / "overlapped", "train.sample_batch=2", "train.overlap_scoring=true")
+    assert largest_difference(reference, overlapped) == 0
+    scores = [
+        [event["reward"] for event in read_events(f) if event["event"] == "rollout"] for f in (reference, overlapped)
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_what_a_thread_raises_arrives():
+    def fail():
+        raise RewardError("no")
+
+    with pytest.raises(RewardError, match="no"):
+        Background(fail).result(lambda: None)
+    assert Background(lambda: 3).result(lambda: None) == 3
+
+
+def test_a_stop_is_noticed_while_waiting():
+    stop = StopRequest()
+    stop.signal_number = signal.SIGTERM
+    with pytest.raises(Interrupted):
+        Background(lambda: time.sleep(5)).result(stop.check)
+
+
+def test_standardised_scores_are_resumed_exactly(tmp_path):
+    mix = "reward=[{name: shapes-contrastive, standardize: true}, {name: shapes-verifier, weight: 0.1}]"
+    whole = run(tmp_path / "whole", mix, "eval.rewards=[jpeg]")
+    run(tmp_path / "parts", mix, "eval.rewards=[jpeg]", "train.epochs=2")
+    parts = run(tmp_path / "parts", mix, "eval.rewards=[jpeg]")
+    assert largest_difference(whole, parts) == 0
+    plain = run(tmp_path / "plain", mix.replace("true", "false"), "eval.rewards=[jpeg]")
+    assert largest_difference(whole, plain) > 0
+
+
+def test_a_pairwise_score_trains(tmp_path):
+    (tmp_path / "brighter.py").write_text(
+        "def brighter(first, second, prompts, metadata):\n    return (first - second).mean((1, 2, 3))\n"
+        "brighter.pairwise = True\n"
+    )
+    folder = run(tmp_path / "run", f"reward=[{{name: {tmp_path}/brighter.py:brighter}}]", "eval.rewards=[jpeg]")
+    rollouts = [event for event in read_events(folder) if event["event"] == "rollout"]
+    assert all(event["group_spread"] > 0 for event in rollouts)
+    assert all(abs(event["reward"]) < 1e-6 for event in rollouts)  # scores of a pair sum to zero
+
+
+@pytest.fixture
+def serve():
+    """Start `fdfo serve-reward` in a process of its own, at a given port (0: a free one); returns it with its URL."""
+    processes = []
+
+    def start(port=0):
+        arguments = [sys.executable, "-m", "fdfo", "serve-reward", "shapes-verifier", "--port", str(port)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+        processes.append(process)
+        assert process.stdout is not None
+        url = process.stdout.readline().rpartition("url: ")[2].strip().rstrip("}")
+        return process, url
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_server_that_is_killed_and_restarted_loses_nothing(serve, tmp_path, capfd):
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    first, url = serve()
+    mix = MIX.format(url=url, own=f"{own}:redness")
+    evaluated = "eval.rewards=[shapes-verifier, jpeg]"
+    undisturbed = run(tmp_path / "undisturbed", mix, evaluated)
+    (tmp_path / "calls").unlink()
+
+    def disturb():
+        while not (tmp_path / "calls").is_file() or (tmp_path / "calls").stat().st_size < 3:
+            time.sleep(0.01)
+        first.kill()
+        first.communicate()
+        time.sleep(1.0)
+        return serve(int(url.rpartition(":")[2]))
+
+    disturbance = Background(disturb)
+    disturbed = run(tmp_path / "disturbed", mix, evaluated)
+    disturbance.result(lambda: None)
+    assert largest_difference(undisturbed, disturbed) == 0
+    said = capfd.readouterr().out
+    assert "does not answer" in said
+    assert "answers again" in said
+    rollout = next(event for event in read_events(disturbed) if event["event"] == "rollout")
+    assert {"score/shapes-contrastive", "score/remote", f"score/{own}:redness"} <= rollout.keys()
+    evaluation = next(event for event in read_events(disturbed) if event["event"] == "evaluation")
+    assert {"shapes-verifier", "jpeg", "diversity"} <= evaluation["scores"].keys()
