@@ -183,3 +183,13 @@ def test_hash_follows_the_content():
     config = load_config("shapes")
     assert config_hash(config) == config_hash(load_config("shapes"))
     assert config_hash(config) != config_hash(load_config("shapes", ["train.seed=1"]))
+
+
+@pytest.mark.parametrize("name", ["flow-grpo", "ddpo", "refl", "draft", "nft", "awm"])
+def test_rivals_start_from_the_same_model_and_prompts(name):
+    for base, recipe in (("sd35-medium-paper", f"sd35-{name}"), ("shapes", f"shapes-{name}")):
+        ours, theirs = load_config(base), load_config(recipe)
+        assert theirs.policy.model_copy(update={"guidance": ours.policy.guidance}) == ours.policy
+        sources = [(config.prompts.name, config.prompts.eval_name) for config in (ours, theirs)]
+        assert sources[0] == sources[1]
+        assert theirs.method.name == name.replace("-", "_")
