@@ -38,6 +38,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "prompts": {
         "drawbench": "fdfo.prompts.published:drawbench",
         "geneval": "fdfo.prompts.published:geneval",
+        "hpdv2": "fdfo.prompts.published:hpdv2",
+        "parti": "fdfo.prompts.published:parti",
         "ocr-test": "fdfo.prompts.published:ocr_test",
         "pickscore-test": "fdfo.prompts.published:pickscore_test",
         "pickscore-train": "fdfo.prompts.published:pickscore_train",
