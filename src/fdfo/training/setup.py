@@ -112,8 +112,13 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
     reward.load(team.device, torch.float32)
+    optim = config.optim
     optimizer = torch.optim.AdamW(
-        policy.trainable(), lr=config.optim.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay
+        policy.trainable(),
+        lr=optim.lr,
+        betas=optim.betas,
+        weight_decay=optim.weight_decay,
+        fused=True,
     )
     ema = None
     if config.optim.ema is not None:
