@@ -138,6 +138,18 @@ def test_a_failed_score_drops_its_group_and_nothing_else(variant):
 
 
 @every_variant
+def test_a_rollout_whose_scores_all_failed_has_no_rows(variant):
+    method, _, rollout = rollout_of(variant)
+    scores = scored(method, rollout)
+    whole = method.credit(rollout, scores)
+    scores.total[:] = torch.nan
+    items = method.credit(rollout, scores)
+    assert items.num_samples == 0
+    joined = type(items).cat([items, whole])
+    assert torch.equal(joined.sample_number, whole.sample_number)
+
+
+@every_variant
 def test_the_reward_rises_beyond_noise(variant):
     """Held-out images from the same starts before and after; 1.96 would be perfect, and random scores give 0 +- 0.5."""
     policy = GaussianPolicy()

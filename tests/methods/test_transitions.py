@@ -158,6 +158,15 @@ def test_ddpo_compares_with_the_prompts_own_past_or_else_with_the_batch():
     assert_close(method.credit(second, scores).advantage[0, 0], expected)
 
 
+def test_ddpo_with_several_images_compares_them_with_each_other_and_the_past():
+    method = make("ddpo", images_per_prompt=3, needed_scores=3)
+    rollout = method.rollout(GaussianPolicy(), prompts(2), NOISE)
+    scores = scored(method, rollout)
+    groups = scores.total.reshape(2, 3)
+    expected = (groups - groups.mean(1, keepdim=True)) / (groups.std(1, correction=0, keepdim=True) + 1e-4)
+    assert_close(method.credit(rollout, scores).advantage[:, 0], expected.flatten())
+
+
 @pytest.mark.parametrize(
     ("config", "wrong"),
     [

@@ -29,9 +29,12 @@ SETTINGS = {
 
 VARIANTS = {
     **{name: (name, {}) for name in SETTINGS},
+    "fdfo-four": ("fdfo", {"branches": 4, "trained_times": 2, "kl_weight": 0.1}),
+    "fdfo-gradient": ("fdfo", {"direction": "score_gradient"}),
     "flow_grpo-window": ("flow_grpo", {"window": 2, "kl_weight": 0.1, "spread": "group"}),
     "flow_grpo-cps": ("flow_grpo", {"sampler": "cps", "window": 2, "window_place": "sliding", "window_epochs": 1}),
     "flow_grpo-some": ("flow_grpo", {"trained_times": 2, "window": 3}),
+    "ddpo-four": ("ddpo", {"images_per_prompt": 4, "needed_scores": 4}),
     "ddpo-score": ("ddpo", {"form": "score_function", "trained_times": 3}),
     "refl-margin": ("refl", {"margin": 0.5, "kl_weight": 1e-4, "late_share": 0.5, "solver": "multistep"}),
     "draft-3": ("draft", {"last_steps": 3}),

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from fdfo.config.load import load_config
 from fdfo.errors import ConfigError
+from fdfo.training.checkpoint import CARRIED_FILE
 from fdfo.training.setup import check
 from tests.training.runs import adapter, command, finish, largest_difference, run
 
@@ -60,10 +61,10 @@ def test_two_processes_with_an_odd_number_of_prompts(tmp_path, overrides, method
     alone = run(tmp_path / "one", *settings)
     finish(command(tmp_path / "two", *settings, processes=2))
     assert largest_difference(tmp_path / "two", alone) < 1e-6
-    states = [load_file(tmp_path / name / "checkpoints/epoch-0000002/method.safetensors") for name in ("one", "two")]
+    states = [load_file(tmp_path / name / "checkpoints/epoch-0000002" / CARRIED_FILE) for name in ("one", "two")]
     assert states[0].keys() == states[1].keys()
     for name, values in states[0].items():
-        torch.testing.assert_close(states[1][name], values, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(states[1][name], values, rtol=0, atol=1e-4)  # scores of about 10, of such weights
 
 
 @pytest.mark.parametrize("method", ["method.name=refl", "method.name=draft", "method.direction=score_gradient"])

@@ -43,6 +43,8 @@ class DdpoConfig(TransitionConfig):
     form: Literal["importance", "score_function"] = "importance"
     """importance: clipped ratio, for several updates an epoch (DDPO-IS, the paper's better one); score_function:
     REINFORCE, right for one update an epoch only (DDPO-SF)."""
+    images_per_prompt: Annotated[int, Field(ge=1)] = 1
+    """Images of a prompt in an epoch. The paper trains on few prompts, each of which comes several times in a batch."""
     buffer_size: Annotated[int, Field(ge=2)] = 32
     """Last scores of each prompt that make its mean and deviation (DDPO: 32)."""
     needed_scores: Annotated[int, Field(ge=2)] = 32
@@ -65,7 +67,7 @@ class DDPO:
     def __init__(self, config: DdpoConfig):
         self.config = config
         self.needs_score_gradient = self.differentiates_reward = False
-        self.group_size = 1
+        self.group_size = config.images_per_prompt
         self.trained_times = config.num_trained
         self.row_evaluations, self.row_latents = 1, 3
         self.averages = {}
@@ -73,20 +75,20 @@ class DDPO:
         self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
 
     def sampling_evaluations(self, num_prompts: int) -> int:
-        """One for each step."""
-        return num_prompts * self.config.steps
+        """One for each step of each image."""
+        return num_prompts * self.group_size * self.config.steps
 
     def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> TransitionRollout:
-        """Sample one trajectory per prompt and keep its trained steps."""
+        """Sample `images_per_prompt` trajectories per prompt and keep their trained steps."""
         first = torch.zeros(len(prompts), dtype=torch.int64)
         return sample_transitions(policy, prompts, noise, self.config, first, self.group_size)
 
     def credit(self, rollout: Rollout, scores: Scores) -> TransitionItems:
-        """One row per trained step of every sample with a valid score, after `memory` has observed the epoch."""
+        """One row per trained step of the prompts whose scores are all valid, after `memory` has observed the epoch."""
         assert isinstance(rollout, TransitionRollout)
         batch = scores.batch_mean, scores.batch_std
         known = [self.memory.of(prompt.text) or batch for prompt in rollout.prompts]
-        mean, std = torch.tensor(known, dtype=scores.total.dtype).unbind(1)
+        mean, std = torch.tensor(known, dtype=scores.total.dtype).repeat_interleave(self.group_size, 0).unbind(1)
         limit = self.config.advantage_clip
         advantages = standardized(scores.total, mean, std).clamp(-limit, limit)
         valid = valid_samples(scores, self.group_size)

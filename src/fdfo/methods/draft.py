@@ -6,8 +6,7 @@ ablation of FDFO in which the score's gradient is propagated and not copied; `co
 1. The steps are those of the flow's ODE.
 2. The trajectory is sampled to its end and scored once without gradient: the reported score is that of real samples,
    and images whose score fails are dropped. It costs K more forward evaluations of T.
-3. DRaFT-LV averages over its re-noised copies, where the paper adds them up, so that `copies` leaves the scale alone;
-   the sampled image is trained on through its copies only.
+3. With `copies` the sampled image is trained on through its re-noised copies only, whose losses are averaged.
 """
 
 from collections.abc import Sequence

@@ -26,11 +26,11 @@ class MatchingConfig(Section):
     """How images are sampled, re-noised and compared; defaults are DiffusionNFT's and Flow-GRPO's."""
 
     steps: Annotated[int, Field(ge=2)] = 10
-    """Sampling steps T of training; evaluation has its own number."""
+    """Sampling steps T of training, at least 2; evaluation has its own number."""
     solver: Solver = "euler"
     """Solver of the steps; of the trajectory, only its end is used."""
     group_size: Annotated[int, Field(ge=2)] = 24
-    """Images G of a prompt, compared with each other (24)."""
+    """Images G of a prompt, compared with each other (DiffusionNFT: 24)."""
     trained_times: Annotated[int, Field(ge=1)] = 10
     """Fresh times of each image, one in each of as many equal parts of the density (as many as steps)."""
     time_density: Literal["sampler", "uniform"] = "sampler"
@@ -38,7 +38,7 @@ class MatchingConfig(Section):
     spread: Literal["group", "batch"] = "batch"
     """Whose standard deviation divides the advantages (Flow-GRPO: batch)."""
     advantage_clip: Annotated[float, Field(gt=0)] = 5.0
-    """Largest absolute advantage (5)."""
+    """Largest absolute advantage (DiffusionNFT, Flow-GRPO: 5)."""
 
     def sampling_evaluations(self, num_prompts: int) -> int:
         """Velocity evaluations of the trajectories, and of the behaviour policy at the fresh times."""

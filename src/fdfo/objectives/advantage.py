@@ -15,5 +15,6 @@ def group_advantages(scores: Tensor, group_size: int, std: float | None = None) 
     sum to 0.
     """
     groups = scores.reshape(-1, group_size)
-    spread = groups.std(1, correction=0, keepdim=True) if std is None else std
-    return standardized(groups, groups.mean(1, keepdim=True), spread).flatten()
+    mean = groups.mean(1, keepdim=True)
+    spread = (groups - mean).square().mean(1, keepdim=True).sqrt() if std is None else std
+    return standardized(groups, mean, spread).flatten()
