@@ -32,6 +32,7 @@ def test_the_paper_recipe_is_the_reference_setting_value_by_value():
     assert (optim.lr, optim.betas, optim.weight_decay, optim.max_grad_norm) == (3e-5, (0.9, 0.999), 1e-4, 1.0)
     assert (optim.updates_per_epoch, optim.ema) == (4, None)
     assert (config.prompts.pairs_per_epoch, config.train.epochs, config.eval.steps) == (432, 100, 40)
+    assert [(entry.title, entry.weight) for entry in config.reward] == [("pickscore", 1.0), ("vlm-alignment", 0.1)]
 
 
 def test_overrides_use_dotted_names_and_yaml_values():
