@@ -60,7 +60,7 @@ def test_two_processes_with_an_odd_number_of_prompts(tmp_path, overrides, method
     settings = overrides(method, "optim.lr=1e-5", "train.epochs=2")
     alone = run(tmp_path / "one", *settings)
     finish(command(tmp_path / "two", *settings, processes=2))
-    assert largest_difference(tmp_path / "two", alone) < 1e-6
+    assert largest_difference(tmp_path / "two", alone) < 3e-6  # six updates of at most 1e-5
     states = [load_file(tmp_path / name / "checkpoints/epoch-0000002" / CARRIED_FILE) for name in ("one", "two")]
     assert states[0].keys() == states[1].keys()
     for name, values in states[0].items():
