@@ -106,7 +106,7 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         "the base.",
         "",
         f"Training (evaluations not counted) took {np.mean(seconds):.0f} s on average "
-        f"({min(seconds):.0f} to {max(seconds):.0f}), "
+        f"({min(seconds):.0f} to {max(seconds):.0f}{facts['note']}), "
         f"{results[0]['cost']['images']} images, {results[0]['cost']['forwards']} forward evaluations and "
         f"{results[0]['cost']['trained']} with gradient.",
         "",
@@ -147,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--root", type=Path, default=Path("runs/demo-seeds"))
+    parser.add_argument("--note", default="", help="about the seconds, such as what else ran on the machine")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.table:
@@ -163,6 +164,7 @@ def main() -> None:
         "fdfo": version("fdfo"),
         "torch": version("torch"),
         "machine": f"{platform.machine()}, 2 CPU cores",
+        "note": f"; {options.note}" if options.note else "",
     }
     write_atomically(DATA, json.dumps({"facts": facts, "bases": bases, "results": results}) + "\n")
     rewrite_page()
