@@ -23,7 +23,7 @@ QUIET = Progress(quiet=True)
 TINY = Settings(
     pictures=12,
     vae=Training(steps=2, lr=1e-3, batch=2),
-    flow=Training(steps=3, lr=1e-3, batch=2),
+    flow=Training(steps=3, lr=1e-3, batch=2, muon_lr=0.01),
     contrastive=Training(steps=2, lr=1e-3, batch=2),
     card_pictures=6,
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fdfo.shapes.pretrain.components import T5_TOKENS
 from fdfo.shapes.pretrain.measure import Score
-from fdfo.shapes.pretrain.settings import Settings
+from fdfo.shapes.pretrain.settings import Settings, Training
 from fdfo.shapes.scene import CATEGORIES
 
 _HEADER = """---
@@ -60,8 +60,8 @@ object forgotten or invented).
 
 - Autoencoder: squared error and {settings.kl_weight:g} KL, {vae.steps} steps of {vae.batch}, AdamW {vae.lr:g}.
 - Transformer (width 128, 4 layers, patch 2) with both CLIP text encoders: flow matching, {flow.steps} steps of
-  {flow.batch}; Muon {flow.muon_lr:g} for the matrices of the transformer blocks and AdamW {flow.lr:g} for the rest,
-  both with linear decay from {flow.decay_from:.0%} of the run; average of the weights {flow.ema};
+  {flow.batch}; {_optimizers(flow)};
+  linear decay from {flow.decay_from:.0%} of the run; average of the weights {flow.ema};
   {settings.caption_dropout:.0%} of the captions dropped.
 - {cost.describe()}
 
@@ -94,6 +94,12 @@ Share of {settings.card_pictures} true pictures of validation captions whose own
 |{"---|" * (len(CATEGORIES) + 1)}
 | {row} |
 """
+
+
+def _optimizers(stage: Training) -> str:
+    if stage.muon_lr is None:
+        return f"AdamW {stage.lr:g}"
+    return f"Muon {stage.muon_lr:g} for the matrices of the transformer blocks and AdamW {stage.lr:g} for the rest"
 
 
 def _table(scores: dict[str, Score]) -> str:
