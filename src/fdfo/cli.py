@@ -181,6 +181,31 @@ def compare(
 
 
 @app.command()
+def probe(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
+    ] = None,
+    batches: Annotated[int, typer.Option("--batches", help="Estimates of each cell, one epoch each.", min=4)] = 8,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="Checkpoint folder with the weights; default: the base's.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of NAME-probe.md and data/NAME-probe.jsonl.")
+    ] = Path("results"),
+    page_only: Annotated[
+        bool, typer.Option("--page-only", help="Write the page from the measurements that are there.")
+    ] = False,
+) -> None:
+    """Measure signal and noise of the gradients of a plan's cells.
+
+    Nothing is trained: every cell estimates its gradient at the same weights, again and again.
+    """
+    from fdfo.commands.probe import run_probe
+
+    run_probe(arguments or [], batches, checkpoint, output, page_only)
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     to: Annotated[
