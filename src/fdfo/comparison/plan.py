@@ -149,11 +149,10 @@ class Plan(Section):
         return self.reference or next(iter(self.cells))
 
     def metrics(self, score: str) -> list[str]:
-        """Names of what is measured where this is trained on, the training score first."""
-        trained = self.scores[score]
-        unseen = [name for name in titles(trained.unseen) if name not in titles(trained.reward)]
-        measures_diversity = min(self.validation.images, self.test.images) > 1
-        return [TRAINING_SCORE, *unseen, *(["diversity"] if measures_diversity else [])]
+        """Names of what is measured where this is trained on: the training score, its parts, unseen scores, diversity."""
+        trained, unseen = titles(self.scores[score].reward), titles(self.scores[score].unseen)
+        parts = trained if len(trained) > 1 else []
+        return [TRAINING_SCORE, *parts, *unseen, *(["diversity"] if self.test.images > 1 else [])]
 
     def scores_of(self, cell: str) -> list[str]:
         """Names of the scores that a cell is trained on."""
