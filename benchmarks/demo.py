@@ -59,7 +59,11 @@ def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
         result["steps"][str(steps)] = {
             name: compact(Ledger(output).evaluation(name, prompts, **judged).to_dict()) for name in ("base", "adapter")
         }
-    epochs = [event for event in read_events(folder) if event["event"] == "rollout"]
+    events = read_events(folder)
+    epochs = [event for event in events if event["event"] == "rollout"]
+    result["alarms"] = [
+        event["name"] for event in events if event["event"] == "alarm" and event["epoch"] == len(epochs)
+    ]
     result["training_seconds"] = sum(sum(event["seconds"].values()) for event in epochs)
     result["cost"] = epochs[-1]["total"]
     return result
@@ -107,6 +111,9 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         f"{results[0]['cost']['trained']} with gradient.",
         "",
     ]
+    raised = [f"seed {result['seed']}: {', '.join(result['alarms'])}" for result in results if result["alarms"]]
+    alarms = "; ".join(raised) or "none"
+    lines += [f"Alarms of the last evaluation inside the run ([their rules](../design.md#alarms)): {alarms}.", ""]
     for steps in STEPS:
         lines += [f"## {steps} sampling steps", "", *_table(results, steps), ""]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import pytest
@@ -14,8 +15,10 @@ from PIL import Image
 
 from fdfo.cli import main
 from fdfo.commands.doctor import _hub
+from fdfo.commands.protocol import PRESETS
 from fdfo.errors import PeerError
 from fdfo.evaluation.generate import BATCH
+from fdfo.evaluation.protocol import PAPER
 from tests.training.runs import TINY, run
 
 
@@ -250,6 +253,21 @@ def test_eval_of_two_adapters(command, trained, tmp_path):
     tables = out.split("score")
     assert "epoch-0000001" in tables[1]
     assert "copy" in tables[2]
+
+
+def test_a_preset_prints_published_values_beside_ours(command, trained, tmp_path, monkeypatch):
+    part = replace(PAPER[0], prompts="shapes-test", count=3, rewards="jpeg", published={"jpeg": -1.5})
+    monkeypatch.setitem(PRESETS, "paper", (part,))
+    code, out, err = command("eval", "--preset", "paper", "--run", trained, "--output", "judged")
+    assert code == 0, err
+    line = next(line for line in out.splitlines() if line.startswith("  jpeg"))
+    assert line.split()[:2] == ["jpeg", "-1.5"]
+    assert {"base", "adapter"} <= set(line.split())
+    assert (tmp_path / "judged" / "pickscore" / "report.html").is_file()
+    code, _, err = command("eval", "--preset", "papre", "--run", trained)
+    assert code == 2
+    assert "did you mean 'paper'?" in err
+    assert "--output" in err
 
 
 @pytest.mark.parametrize(

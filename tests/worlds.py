@@ -4,10 +4,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
+from fdfo.config.tree import AdapterConfig
 from fdfo.flow.grid import shifted_grid
+from fdfo.models.weights import TrainableWeights
 from fdfo.records import Conditioning
+
+
+class Offset(Module):
+    """A velocity that is the same everywhere; the base value is zero."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.offset = Parameter(torch.zeros(shape))
 
 
 class GaussianPolicy:
@@ -20,7 +30,10 @@ class GaussianPolicy:
         self.latent_shape = shape
         self.device = torch.device("cpu")
         self.mean, self.std = mean, std
-        self.offset = Parameter(torch.zeros(shape))
+        network = Offset(shape)
+        self.weights = TrainableWeights(network, ())
+        self.weights.attach(AdapterConfig(kind="full"), seed=0)
+        self.offset = network.offset
         self.calls: list[tuple[int, float]] = []
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
@@ -36,7 +49,8 @@ class GaussianPolicy:
         variance = (1 - times) ** 2 * self.std**2 + times**2
         deviation = (x - (1 - times) * self.mean) / variance
         v = times * deviation - (self.mean + (1 - times) * self.std**2 * deviation)
-        return v if weights == "base" else v + self.offset
+        with self.weights.use(weights) as network:
+            return v + network.offset
 
     def decode(self, x0: Tensor) -> Tensor:
         return x0

@@ -113,6 +113,10 @@ def evaluate(
         typer.Option("--output", "-o", help="Folder for all scores and tables; repeating the command goes on in it."),
     ] = None,
     keep_images: Annotated[bool, typer.Option("--keep-images", help="Also write every image there, as PNG.")] = False,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="paper: the published prompts, scores and steps, beside the published values."),
+    ] = None,
 ) -> None:
     """Score images before and after training, with intervals.
 
@@ -120,9 +124,13 @@ def evaluate(
     launch or torchrun the processes share the prompts, with the same numbers.
     """
     from fdfo.commands.evaluate import Task, run_evaluate
+    from fdfo.commands.protocol import run_protocol
     from fdfo.commands.subject import Subject
 
     subjects = [Subject(run, model, adapter, guidance) for adapter in adapters or [None]]
+    if preset is not None:
+        run_protocol(preset, subjects, seed, output, keep_images)
+        return
     task = Task(
         prompts=prompts,
         rewards=rewards,

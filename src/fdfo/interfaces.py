@@ -118,7 +118,7 @@ class Method(Protocol):
     """Latents kept in host memory for one row, for planning."""
 
     averages: Mapping[str, Callable[[int], float]]
-    """Averaged weights that `rollout` may evaluate, by name: their decay at the end of an epoch (counted from 0).
+    """Averaged weights that the method evaluates, by name: their decay at the end of an epoch (counted from 0).
 
     They start as the weights before training, follow old <- decay old + (1 - decay) current, and are saved and restored
     by the loop.

@@ -9,7 +9,15 @@ from fdfo.errors import PluginError, nearest
 Kind = Literal["methods", "models", "rewards", "prompts"]
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
-    "methods": {"fdfo": "fdfo.methods.fdfo:FDFO"},
+    "methods": {
+        "fdfo": "fdfo.methods.fdfo:FDFO",
+        "flow_grpo": "fdfo.methods.flow_grpo:FlowGRPO",
+        "ddpo": "fdfo.methods.ddpo:DDPO",
+        "refl": "fdfo.methods.refl:ReFL",
+        "draft": "fdfo.methods.draft:DRaFT",
+        "nft": "fdfo.methods.nft:NFT",
+        "awm": "fdfo.methods.awm:AWM",
+    },
     "models": {"StableDiffusion3Pipeline": "fdfo.models.sd3:SD3Policy"},
     "rewards": {
         "aesthetic": "fdfo.rewards.aesthetic:Aesthetic",
@@ -30,6 +38,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
     "prompts": {
         "drawbench": "fdfo.prompts.published:drawbench",
         "geneval": "fdfo.prompts.published:geneval",
+        "hpdv2": "fdfo.prompts.published:hpdv2",
+        "parti": "fdfo.prompts.published:parti",
         "ocr-test": "fdfo.prompts.published:ocr_test",
         "pickscore-test": "fdfo.prompts.published:pickscore_test",
         "pickscore-train": "fdfo.prompts.published:pickscore_train",

@@ -32,6 +32,7 @@ def test_the_paper_recipe_is_the_reference_setting_value_by_value():
     assert (optim.lr, optim.betas, optim.weight_decay, optim.max_grad_norm) == (3e-5, (0.9, 0.999), 1e-4, 1.0)
     assert (optim.updates_per_epoch, optim.ema) == (4, None)
     assert (config.prompts.pairs_per_epoch, config.train.epochs, config.eval.steps) == (432, 100, 40)
+    assert [(entry.title, entry.weight) for entry in config.reward] == [("pickscore", 1.0), ("vlm-alignment", 0.1)]
 
 
 def test_overrides_use_dotted_names_and_yaml_values():
@@ -183,3 +184,26 @@ def test_hash_follows_the_content():
     config = load_config("shapes")
     assert config_hash(config) == config_hash(load_config("shapes"))
     assert config_hash(config) != config_hash(load_config("shapes", ["train.seed=1"]))
+
+
+@pytest.mark.parametrize("name", ["flow-grpo", "ddpo", "refl", "draft", "nft", "awm"])
+def test_rivals_start_from_the_same_model_and_prompts(name):
+    for base, recipe in (("sd35-medium-paper", f"sd35-{name}"), ("shapes", f"shapes-{name}")):
+        ours, theirs = load_config(base), load_config(recipe)
+        assert theirs.policy.model_copy(update={"guidance": ours.policy.guidance}) == ours.policy
+        sources = [(config.prompts.name, config.prompts.eval_name) for config in (ours, theirs)]
+        assert sources[0] == sources[1]
+        assert theirs.method.name == name.replace("-", "_")
+
+
+def test_published_settings_of_the_rivals_value_by_value():
+    grpo, nft, ddpo, refl, draft = (load_config(f"sd35-{n}") for n in ("flow-grpo", "nft", "ddpo", "refl", "draft"))
+    expected = {"group_size": 24, "steps": 10, "noise_level": 0.7, "kl_weight": 0.01, "clip_range": 1e-4}
+    assert {"spread": "batch", "advantage_clip": 5, "window": "all", **expected}.items() <= dict(grpo.method).items()
+    assert (grpo.policy.guidance, grpo.optim.lr, grpo.optim.updates_per_epoch, grpo.eval.steps) == (4.5, 3e-4, 2, 40)
+    expected = {"group_size": 24, "beta": 1, "kl_weight": 1e-4, "old_decay_rate": 0.001, "old_decay_limit": 0.5}
+    assert {"advantage_clip": 5, **expected}.items() <= dict(nft.method).items()
+    assert (nft.policy.guidance, nft.optim.updates_per_epoch) == (1, 2)
+    assert {"form": "importance", "buffer_size": 32, "clip_range": 1e-4}.items() <= dict(ddpo.method).items()
+    assert {"steps": 40, "late_share": 0.25, "weight": 1e-3}.items() <= dict(refl.method).items()
+    assert {"last_steps": 1, "copies": None}.items() <= dict(draft.method).items()

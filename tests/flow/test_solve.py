@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fdfo.flow.grid import shifted_grid
-from fdfo.flow.solve import MeanVelocity, integrate
+from fdfo.flow.solve import MeanVelocity, evaluations, integrate
 
 MEANS = torch.tensor([-1.0, 1.5], dtype=torch.float64)
 STD = 0.5
@@ -64,3 +64,17 @@ def test_split_repeats_the_remembered_step():
     y = x.repeat_interleave(3, 0)
     repeated = whole(y, velocity(y, 0.7), 0.7, 0.5)
     assert torch.equal(repeated[0], repeated[2])
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "multistep"])
+def test_evaluations_are_counted_as_made_and_every_step_is_visited(solver):
+    calls, visited = [], []
+
+    def velocity(x, t):
+        calls.append(t)
+        return -x
+
+    x = torch.ones(1, 1)
+    integrate(velocity, x, [1.0, 0.6, 0.3, 0.0], solver, lambda i, t, x: visited.append((i, t)))
+    assert len(calls) == evaluations(3, solver)
+    assert visited == [(0, 1.0), (1, 0.6), (2, 0.3)]

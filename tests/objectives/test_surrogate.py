@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from fdfo.objectives.difference import mean_square
 from fdfo.objectives.penalty import velocity_distance
-from fdfo.objectives.surrogate import spo, velocity_log_ratio
+from fdfo.objectives.surrogate import clipped, spo, velocity_log_ratio
 
 SHAPE = (4, 2, 3, 3)
 
@@ -71,3 +71,20 @@ def test_optimal_displacement_is_one_and_a_half_percent_of_the_gap():
 def test_velocity_distance_is_the_mean_square():
     v, v_base = torch.zeros(SHAPE), torch.full(SHAPE, 0.5)
     assert_close(velocity_distance(v, v_base), torch.full((4,), 0.25))
+
+
+def test_clipping_stops_the_gain_and_never_the_correction():
+    """Slope of the loss in the ratio: -A inside the range and where the ratio went the wrong way, 0 beyond it."""
+    clip = 0.1
+    log_ratio = torch.tensor([0.0, 0.05, 0.3, -0.3], dtype=torch.float64, requires_grad=True)
+    for advantage, slopes in ((2.0, [-2, -2, 0, -2]), (-2.0, [2, 2, 2, 0])):
+        losses = clipped(log_ratio, torch.full((4,), advantage).double(), clip)
+        (gradient,) = torch.autograd.grad(losses.sum(), log_ratio)
+        assert_close(gradient / log_ratio.detach().exp(), torch.tensor(slopes).double())
+    assert_close(clipped(log_ratio, torch.full((4,), 2.0).double(), clip)[2].item(), -2.2)
+
+
+def test_clipping_resolves_a_range_of_one_in_ten_thousand_in_float32():
+    log_ratio = torch.tensor([0.99e-4, 1.01e-4], requires_grad=True)
+    (gradient,) = torch.autograd.grad(clipped(log_ratio, torch.ones(2), 1e-4).sum(), log_ratio)
+    assert (gradient != 0).tolist() == [True, False]

@@ -52,3 +52,33 @@ def test_an_unreachable_publisher_names_the_way_out(publisher, tmp_path):
     (tmp_path / "web" / "list.txt").unlink()
     with pytest.raises(PromptError, match=r"cannot fetch .*404.*prompts.path"):
         load_prompts(None, "drawbench")
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """Put a file of a list into the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "fdfo" / "prompts"
+    folder.mkdir(parents=True)
+    return lambda name, text: (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_tables_and_lists_of_other_forms(cached):
+    cached("parti.tsv", 'Prompt\tCategory\tChallenge\tNote\na "quoted" cat\tAnimals\tBasic\t\n"half\tArts\tBasic\t\n')
+    assert [(p.text, p.metadata["category"]) for p in load_prompts(None, "parti")] == [
+        ('a "quoted" cat', "Animals"),
+        ('"half', "Arts"),
+    ]
+    for style in published.HPD_STYLES:
+        cached(f"hpdv2-{style}.json", f'["one {style}", "two"]')
+    prompts = load_prompts(None, "hpdv2")
+    assert len(prompts) == 8
+    assert prompts[2].text == "one concept-art"
+    assert prompts[2].metadata["category"] == "concept-art"
+
+
+@pytest.mark.parametrize(("file", "name"), [("parti.tsv", "parti"), ("hpdv2-anime.json", "hpdv2")])
+def test_a_spoilt_cache_is_explained(cached, file, name):
+    cached(file, "<html>\nsign in\n")
+    with pytest.raises(PromptError, match="delete it"):
+        load_prompts(None, name)

@@ -94,7 +94,8 @@ def serve():
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 def test_a_server_that_is_killed_and_restarted_loses_nothing(serve, tmp_path, capfd):
@@ -110,7 +111,7 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing(serve, tmp_path, ca
         while not (tmp_path / "calls").is_file() or (tmp_path / "calls").stat().st_size < 3:
             time.sleep(0.01)
         first.kill()
-        first.communicate()
+        first.wait()
         time.sleep(1.0)
         return serve(int(url.rpartition(":")[2]))
 

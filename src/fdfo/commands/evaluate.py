@@ -57,8 +57,8 @@ class Task:
     diversity: str | None
 
 
-def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, keep_images: bool) -> None:
-    """Print tables of means with intervals and paired differences to the base.
+def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, keep_images: bool) -> list[Row]:
+    """Print tables of means with intervals and paired differences to the base, and return them, in the main process.
 
     With `output`, a folder, everything measured is kept there, and the same command goes on after an interruption.
     `subjects` differ in their adapter only.
@@ -88,13 +88,15 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         team.wait()
         options = {"steps": steps, "images_per_prompt": task.images}
         results = {label: ledger.evaluation(label, prompts, **options) for label in variants}
-        if team.is_main:
-            subjects[0].announce()
-            rows = summary(results)
-            _print(rows, list(adapters), len(prompts), task.images)
-            if output is not None:
-                _write(ledger, results, rows, _facts(task, subjects[0], config))
-                print(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
+        if not team.is_main:
+            return []
+        subjects[0].announce()
+        rows = summary(results)
+        _print(rows, list(adapters), len(prompts), task.images)
+        if output is not None:
+            _write(ledger, results, rows, _facts(task, subjects[0], config))
+            print(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
+        return rows
 
 
 def _labelled(subjects: Sequence[Subject], config: Config | None) -> dict[str, Subject]:

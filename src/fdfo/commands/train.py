@@ -42,15 +42,16 @@ def plan(config: Config) -> dict[str, str]:
     prompts, group = config.prompts.pairs_per_epoch, method.group_size
     images = prompts * group
     rows = images * method.trained_times
-    evaluations = rows * method.row_evaluations
     guided = 1 if config.policy.guidance == 1 else 2
+    evaluations = rows * method.row_evaluations * guided
+    each = f" x {method.row_evaluations} evaluations" if method.row_evaluations > 1 else ""
     latent = latent_shape(config.policy)
     elements = latent[0] * latent[1] * latent[2]
     trajectories = images * (method.row_latents * method.trained_times + 2) * elements * 4 / 2**30
     return {
         "images an epoch": f"{prompts} prompts x {group} = {images}",
         "sampling": f"{method.sampling_evaluations(prompts) * guided} network evaluations (forward)",
-        "training": f"{images} x {method.trained_times} trained times = {evaluations * guided} (forward and backward)",
+        "training": f"{images} x {method.trained_times} trained times{each} = {evaluations} (forward and backward)",
         "updates": f"{config.optim.updates_per_epoch} of {rows // config.optim.updates_per_epoch} rows an epoch, "
         f"{config.optim.updates_per_epoch * config.train.epochs} in all",
         "latent": f"{latent[0]} x {latent[1]} x {latent[2]}, float32",

@@ -9,6 +9,17 @@ def time_shift(t: Tensor, shift: float) -> Tensor:
     return shift * t / (1 + (shift - 1) * t)
 
 
+def times_at(grid: Tensor, position: Tensor) -> Tensor:
+    """Times [...] at fractional positions in [0, 1] along a grid [T + 1]: linear between its times, 0 is its first.
+
+    Evaluated in float64, returned in the grid's dtype.
+    """
+    where = position.double() * (len(grid) - 1)
+    before = where.long().clamp(max=len(grid) - 2)
+    t, s = grid.double()[before], grid.double()[before + 1]
+    return (t + (where - before) * (s - t)).to(grid.dtype)
+
+
 def shifted_grid(steps: int, shift: float = 3.0, train_timesteps: int = 1000) -> Tensor:
     """Sampling times [steps + 1], float32, from 1 down to 0.
 

@@ -61,10 +61,26 @@ class MeanVelocity:
         return clean_to_velocity(x, extrapolated, t)
 
 
-def integrate(velocity: Velocity, x: Tensor, grid: list[float], solver: Solver = "euler") -> Tensor:
-    """Integrate from grid[0] to grid[-1]; x is [B, ...], the grid decreases. Returns the last state [B, ...]."""
+def evaluations(steps: int, solver: Solver) -> int:
+    """Velocity evaluations of one trajectory; Heun's last step, to t = 0, is an Euler step."""
+    return 2 * steps - 1 if solver == "heun" else steps
+
+
+def integrate(
+    velocity: Velocity,
+    x: Tensor,
+    grid: list[float],
+    solver: Solver = "euler",
+    visit: Callable[[int, float, Tensor], None] | None = None,
+) -> Tensor:
+    """Integrate from grid[0] to grid[-1]; x is [B, ...], the grid decreases. Returns the last state [B, ...].
+
+    visit, if given, is called with the number, time and state of every step before it is made.
+    """
     mean_velocity = MeanVelocity(velocity, solver)
-    for t, s in pairwise(grid):
+    for i, (t, s) in enumerate(pairwise(grid)):
+        if visit is not None:
+            visit(i, t, x)
         v = velocity(x, t)
         x = x + (s - t) * mean_velocity(x, v, t, s)
     return x

@@ -24,6 +24,9 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, renoise_start
 from fdfo.flow.solve import MeanVelocity, Solver
 from fdfo.interfaces import Policy, Reward
+from fdfo.methods.recorder import Recorder, spread_slots
+from fdfo.methods.rows import numbers_of, shared_fields, valid_samples
+from fdfo.methods.terms import distance_to
 from fdfo.objectives.difference import (
     gradient_differences,
     group_differences,
@@ -31,7 +34,6 @@ from fdfo.objectives.difference import (
     normalized_direction,
     pair_differences,
 )
-from fdfo.objectives.penalty import velocity_distance
 from fdfo.objectives.surrogate import spo, velocity_log_ratio
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
@@ -136,13 +138,13 @@ class FDFO:
         """Sample `branches` trajectories per prompt and keep the trained states."""
         config, branches = self.config, self.config.branches
         numbers = [prompt.number for prompt in prompts]
-        samples = [number * branches + i for number in numbers for i in range(branches)]
+        samples = numbers_of(prompts, branches)
         grid = policy.grid(config.steps)
         g = self._strengths(grid, numbers, noise).to(policy.device)  # [B, T + 1]
         conditioning = policy.encode([prompt.text for prompt in prompts])
         cond = conditioning  # one row per state: a prompt while the branches are one, then a sample
         names = ("t", "x", "v", "added") if config.credit == "step" else ("t", "x", "v")
-        record = _Recorder(self._trained_slots(numbers, noise), names)
+        record = Recorder(self._trained_slots(numbers, noise), names)
 
         def noise_at(j: int) -> Tensor:
             return noise.normal(policy.latent_shape, "perturb", samples, j).to(policy.device)
@@ -196,13 +198,8 @@ class FDFO:
         return g.repeat_interleave(config.branches, 0)
 
     def _trained_slots(self, numbers: Sequence[int], noise: NoiseStreams) -> Tensor:
-        """Steps of every sample that are trained on, [B, K]: evenly spaced from a random offset, one per group.
-
-        Systematic sampling: every step is included with probability K / T, and the K steps are spread over the time.
-        """
-        steps, times = self.config.steps, self.trained_times
-        offset = noise.uniform("trained times", numbers)  # [P]
-        slots = ((torch.arange(times)[None] + offset[:, None]) * steps / times).long()
+        """Steps of every sample that are trained on, [B, K]: evenly spaced from a random offset, one per group."""
+        slots = spread_slots(self.config.steps, self.trained_times, noise.uniform("trained times", numbers))
         return slots.repeat_interleave(self.config.branches, 0)
 
     # ---- credit ----
@@ -210,8 +207,7 @@ class FDFO:
     def credit(self, rollout: Rollout, scores: Scores) -> FdfoItems:
         """One row per (sample, trained time) of the groups in which every score is valid."""
         assert isinstance(rollout, FdfoRollout)
-        size = rollout.group_size
-        valid = scores.total.isfinite().reshape(-1, size).all(1).repeat_interleave(size)  # [B]
+        valid = valid_samples(scores, rollout.group_size)
         keep = slice(None) if bool(valid.all()) else valid.to(rollout.x0.device)
         total = scores.total[valid].to(rollout.x0)
         if self.config.credit == "step":
@@ -225,13 +221,8 @@ class FDFO:
             direction, slope = self._direction(ends[keep], total, scores, gradient)
             direction = direction[:, None].expand_as(rollout.x[keep])
         times = rollout.t.shape[1]
-        rows = rollout.prompt_rows[valid]
-        numbers = torch.tensor(rollout.sample_numbers)[valid]
         return FdfoItems(
-            prompts=rollout.prompts,
-            conditioning=rollout.conditioning,
-            prompt_row=rows[:, None].expand(-1, times),
-            sample_number=numbers[:, None].expand(-1, times),
+            **shared_fields(rollout, valid, times),
             t=rollout.t[keep],
             x=rollout.x[keep],
             v_ref=rollout.v[keep],
@@ -271,31 +262,7 @@ class FDFO:
             "velocity_rms": mean_square(v.detach()).sqrt(),
         }
         if self.config.kl_weight > 0:
-            with torch.no_grad():
-                v_base = policy.velocity(items.x, items.t, cond, weights="base")
-            distance = velocity_distance(v, v_base)
+            distance = distance_to("base", policy, v, items.x, items.t, cond)
             losses = losses + self.config.kl_weight * distance
             metrics["velocity_distance"] = distance.detach()
         return LossOutput(losses=losses, metrics=metrics)
-
-
-class _Recorder:
-    """Keeps the states of the trained steps, and nothing else; what a step never adds stays zero."""
-
-    def __init__(self, slots: Tensor, names: Sequence[str]):
-        self.slots = slots  # [B, K] steps that each sample is trained on
-        self.names = set(names)
-        self.stores: dict[str, Tensor] = {}
-
-    def visit(self, step: int, **values: Tensor | float) -> None:
-        """Store what the samples that train on this step need; values have B rows, or one per prompt while shared."""
-        samples, times = (self.slots == step).nonzero(as_tuple=True)
-        for name in self.names & values.keys():
-            value = torch.as_tensor(values[name]).reshape(1) if name == "t" else torch.as_tensor(values[name])
-            if name not in self.stores:
-                self.stores[name] = value.new_zeros((*self.slots.shape, *value.shape[1:]))
-            self.stores[name][samples, times] = value[samples * len(value) // len(self.slots)]
-
-    def store(self, name: str) -> Tensor:
-        """The kept values of one field: [B, K, ...]."""
-        return self.stores[name]

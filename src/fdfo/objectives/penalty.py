@@ -8,3 +8,11 @@ from fdfo.objectives.difference import mean_square
 def velocity_distance(v: Tensor, v_base: Tensor) -> Tensor:
     """mean((v - v_base)^2) per item: [B, ...], [B, ...] -> [B]; proportional to the KL divergence of the two flows."""
     return mean_square(v - v_base)
+
+
+def gaussian_divergence(shift: Tensor, std: Tensor) -> Tensor:
+    """KL divergence [B], averaged over the elements, of two Gaussians whose means [B, ...] differ by `shift`.
+
+    mean(shift^2) / (2 std^2); std is positive, 0-d or [B, 1, ...].
+    """
+    return mean_square(shift / std) / 2

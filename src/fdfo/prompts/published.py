@@ -3,7 +3,10 @@
 The cache is `fdfo/prompts` below $XDG_CACHE_HOME or ~/.cache. Nothing is shipped with this package.
 """
 
+import csv
 import hashlib
+import io
+import json
 import os
 import urllib.error
 import urllib.request
@@ -20,14 +23,18 @@ LARGEST_BYTES = 32 * 2**20
 
 _FLOW_GRPO = "https://raw.githubusercontent.com/yifan123/flow_grpo/main/dataset"
 _DIFFUSION_NFT = "https://raw.githubusercontent.com/NVlabs/DiffusionNFT/main/dataset"
+_PARTI = "https://raw.githubusercontent.com/google-research/parti/2c99f6652cbc7f0d0441aa91f4c7e7055bcb0071"
+_HPD = "https://huggingface.co/datasets/zhwang/HPDv2/resolve/260dbde75ab1c68e86d32a8e7739f1b49b100578/benchmark"
+HPD_STYLES = ("anime", "concept-art", "paintings", "photo")
 
 
 @dataclass(frozen=True)
 class Published:
-    """One file of a publisher, and the digest of the version that was looked at."""
+    """One file of a publisher."""
 
     url: str
-    sha256: str
+    sha256: str | None = None
+    """Digest of the version that was looked at; None where the address names a commit, whose content stays the same."""
 
 
 LISTS = {
@@ -46,8 +53,10 @@ LISTS = {
     "pickscore-train": Published(
         f"{_FLOW_GRPO}/pickscore/train.txt", "2f425adcbb9a6d0feee7c6c448e1cb83a1f71deca9434b803907e2578eca837f"
     ),
+    "parti": Published(f"{_PARTI}/PartiPrompts.tsv"),
+    **{f"hpdv2-{style}": Published(f"{_HPD}/{style}.json") for style in HPD_STYLES},
 }
-"""Published with Flow-GRPO (MIT) and DiffusionNFT (Apache-2.0)."""
+"""Published with Flow-GRPO (MIT), DiffusionNFT (Apache-2.0), Parti (Apache-2.0) and HPSv2 (Apache-2.0)."""
 
 
 def drawbench() -> list[Prompt]:
@@ -75,14 +84,48 @@ def pickscore_test() -> list[Prompt]:
     return _load("pickscore-test")
 
 
+def parti() -> list[Prompt]:
+    """PartiPrompts P2 (arXiv:2206.10789), with their category."""
+    path = _file("parti")
+    try:
+        rows = list(
+            csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t", quoting=csv.QUOTE_NONE)
+        )
+        return [Prompt(text=row["Prompt"], metadata={"category": row["Category"]}) for row in rows]
+    except (KeyError, ValueError) as error:
+        raise PromptError(f"prompt list 'parti': {path} is not the table of PartiPrompts; delete it") from error
+
+
+def hpdv2() -> list[Prompt]:
+    """The 3200 benchmark prompts of HPSv2 (arXiv:2306.09341), 800 of each style, with the style as category."""
+    return [Prompt(text=text, metadata={"category": style}) for style in HPD_STYLES for text in _hpdv2(style)]
+
+
+def _hpdv2(style: str) -> list[str]:
+    path = _file(f"hpdv2-{style}")
+    try:
+        texts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        texts = None
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise PromptError(f"prompt list 'hpdv2': {path} is not a JSON list of texts; delete it")
+    return texts
+
+
 def _load(name: str) -> list[Prompt]:
     """Raises PromptError when the list can neither be found in the cache nor fetched."""
-    path = _cache() / f"{name}{Path(LISTS[name].url).suffix}"
-    if not path.is_file() or _digest(path.read_bytes()) != LISTS[name].sha256:
+    return list(read_prompts(_file(name)).prompts)
+
+
+def _file(name: str) -> Path:
+    """A published file in the cache, fetched where it is not there or not what was looked at. Raises PromptError."""
+    source = LISTS[name]
+    path = _cache() / f"{name}{Path(source.url).suffix}"
+    if not path.is_file() or source.sha256 not in (None, _digest(path.read_bytes())):
         content = _fetch(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
-    return list(read_prompts(path).prompts)
+    return path
 
 
 def _cache() -> Path:
@@ -97,7 +140,7 @@ def _fetch(name: str) -> bytes:
             content = answer.read(LARGEST_BYTES)
     except (OSError, urllib.error.URLError) as error:
         raise PromptError(f"prompt list {name!r}: cannot fetch {source.url} ({error}); {instead}") from error
-    if _digest(content) != source.sha256:
+    if source.sha256 not in (None, _digest(content)):
         raise PromptError(
             f"prompt list {name!r}: {source.url} is not the file that was checked; look at it, then {instead}"
         )

@@ -73,7 +73,7 @@ def check(config: Config) -> None:
     for path in dict.fromkeys((prompts.path, prompts.eval_path)):
         problems += _problem(lambda path=path: read_prompts(path) if path is not None else None)
     problems += _problem(lambda: WeightedSum(config.eval.rewards))
-    problems += _problem(lambda: _check_gradient(config, WeightedSum(config.reward)))
+    problems += _problem(lambda: _check_reward_fits(config, WeightedSum(config.reward)))
     if not problems:
         scores = {**WeightedSum(config.eval.rewards).by_name, **WeightedSum(config.reward).by_name}
         problems += _problem(lambda: diversity_features(config.eval.diversity, scores))
@@ -90,7 +90,7 @@ def _problem(attempt: Callable[[], object]) -> list[str]:
     return []
 
 
-def _check_gradient(config: Config, reward: WeightedSum) -> None:
+def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     smooth = [name for name, part in zip(reward.names, reward.rewards, strict=True) if part.differentiable]
     rough = [name for name in reward.names if name not in smooth]
@@ -98,6 +98,11 @@ def _check_gradient(config: Config, reward: WeightedSum) -> None:
         raise RewardError(
             f"method.name={config.method.name}: these settings follow the gradient of the score, and "  # type: ignore[attr-defined]
             f"{', '.join(rough)} has none; train on differentiable scores alone, or use another method"
+        )
+    if reward.pairwise and method.group_size == 1:
+        raise RewardError(
+            f"method.name={config.method.name}: these settings draw one image of a prompt, and "  # type: ignore[attr-defined]
+            f"{', '.join(reward.pairwise)} compares several; train on scores of single images, or use groups"
         )
 
 
@@ -107,8 +112,13 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
     reward.load(team.device, torch.float32)
+    optim = config.optim
     optimizer = torch.optim.AdamW(
-        policy.trainable(), lr=config.optim.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay
+        policy.trainable(),
+        lr=optim.lr,
+        betas=optim.betas,
+        weight_decay=optim.weight_decay,
+        fused=True,
     )
     ema = None
     if config.optim.ema is not None:

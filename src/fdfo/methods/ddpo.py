@@ -1,0 +1,106 @@
+"""DDPO: denoising diffusion policy optimization (arXiv:2305.13301), on flows.
+
+Every step of a stochastic sampler is a Gaussian action; an image is compared with earlier images of its prompt, and its
+steps made more or less likely. Departures from the paper:
+
+1. The sampler is a flow's (the transitions of Flow-GRPO) instead of DDIM with eta = 1.
+2. Log-probabilities are means over the elements, as in Flow-GRPO: with `form: importance` the ratio is clipped per
+   element, with `form: score_function` this is a constant factor. With `sampler: cps` a step's log ratio is also
+   multiplied by 2 std^2 (methods/transitions.py, step_weight).
+3. The statistics of the batch stand in until a prompt has `buffer_size` scores (or `needed_scores`); advantages are
+   clipped.
+4. The items of an epoch are dealt to its updates per trajectory and stratified over time, not by trajectory, so that
+   the partition does not depend on the number of processes (training/batching.py).
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from fdfo.flow.noise import NoiseStreams
+from fdfo.interfaces import Policy, Reward
+from fdfo.methods.rows import valid_samples
+from fdfo.methods.statistics import PromptStatistics
+from fdfo.methods.transitions import (
+    TransitionConfig,
+    TransitionItems,
+    TransitionRollout,
+    sample_transitions,
+    step_log_ratio,
+    transition_items,
+)
+from fdfo.objectives.advantage import standardized
+from fdfo.objectives.surrogate import clipped
+from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
+
+
+class DdpoConfig(TransitionConfig):
+    """Defaults are the published setting, on Flow-GRPO's sampler."""
+
+    name: Literal["ddpo"] = "ddpo"
+    form: Literal["importance", "score_function"] = "importance"
+    """importance: clipped ratio, for several updates an epoch (DDPO-IS, the paper's better one); score_function:
+    REINFORCE, right for one update an epoch only (DDPO-SF)."""
+    images_per_prompt: Annotated[int, Field(ge=1)] = 1
+    """Images of a prompt in an epoch. The paper trains on few prompts, each of which comes several times in a batch."""
+    buffer_size: Annotated[int, Field(ge=2)] = 32
+    """Last scores of each prompt that make its mean and deviation (DDPO: 32)."""
+    needed_scores: Annotated[int, Field(ge=2)] = 32
+    """Scores that a prompt needs before its own statistics replace those of the batch."""
+
+    @model_validator(mode="after")
+    def _buffer_can_fill(self) -> "DdpoConfig":
+        if self.needed_scores > self.buffer_size:
+            raise ValueError(
+                f"needed_scores={self.needed_scores} exceeds buffer_size={self.buffer_size}; use at most that"
+            )
+        return self
+
+
+class DDPO:
+    """Both forms of the method."""
+
+    Config: ClassVar[type[DdpoConfig]] = DdpoConfig
+
+    def __init__(self, config: DdpoConfig):
+        self.config = config
+        self.needs_score_gradient = self.differentiates_reward = False
+        self.group_size = config.images_per_prompt
+        self.trained_times = config.num_trained
+        self.row_evaluations, self.row_latents = 1, 3
+        self.averages = {}
+        self.memory = PromptStatistics(config.buffer_size, config.needed_scores)
+        self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
+
+    def sampling_evaluations(self, num_prompts: int) -> int:
+        """One for each step of each image."""
+        return num_prompts * self.group_size * self.config.steps
+
+    def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> TransitionRollout:
+        """Sample `images_per_prompt` trajectories per prompt and keep their trained steps."""
+        first = torch.zeros(len(prompts), dtype=torch.int64)
+        return sample_transitions(policy, prompts, noise, self.config, first, self.group_size)
+
+    def credit(self, rollout: Rollout, scores: Scores) -> TransitionItems:
+        """One row per trained step of the prompts whose scores are all valid, after `memory` has observed the epoch."""
+        assert isinstance(rollout, TransitionRollout)
+        batch = scores.batch_mean, scores.batch_std
+        known = [self.memory.of(prompt.text) or batch for prompt in rollout.prompts]
+        mean, std = torch.tensor(known, dtype=scores.total.dtype).repeat_interleave(self.group_size, 0).unbind(1)
+        limit = self.config.advantage_clip
+        advantages = standardized(scores.total, mean, std).clamp(-limit, limit)
+        valid = valid_samples(scores, self.group_size)
+        return transition_items(rollout, valid, advantages[valid])
+
+    def loss(self, policy: Policy, items: Items, reward: Reward) -> LossOutput:
+        """Clipped surrogate, or minus advantage times log-probability up to a constant."""
+        assert isinstance(items, TransitionItems)
+        v = policy.velocity(items.x, items.t, items.cond)
+        log_ratio, metrics = step_log_ratio(policy, items, v, self.config)
+        if self.config.form == "score_function":
+            losses = -items.advantage * log_ratio
+        else:
+            losses = clipped(log_ratio, items.advantage, self.config.clip_range)
+        return LossOutput(losses=losses, metrics=metrics)

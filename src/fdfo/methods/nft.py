@@ -1,0 +1,97 @@
+"""DiffusionNFT: negative-aware fine-tuning on the forward process (arXiv:2509.16117).
+
+Images of the old policy are re-noised at fresh times; the velocity is matched to the good ones, and its mirror image in
+the old policy to the bad ones. No likelihood, any solver. Departures from the paper and its published settings:
+
+1. All of the `trained_times` are trained, one in each part of the time density; the authors take the sampler's own
+   times and leave out the last one.
+2. The items of an epoch are dealt to its updates per image and stratified over time, so that the partition does not
+   depend on the number of processes (training/batching.py).
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from fdfo.flow.noise import NoiseStreams
+from fdfo.flow.path import velocity_to_clean
+from fdfo.interfaces import Policy, Reward
+from fdfo.methods.matching import (
+    MatchingConfig,
+    MatchingItems,
+    MatchingRollout,
+    matching_items,
+    sample_and_renoise,
+)
+from fdfo.methods.terms import distance_to
+from fdfo.objectives.contrast import negative_aware
+from fdfo.objectives.difference import mean_square
+from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
+
+OLD = "old"
+"""Name of the averaged weights that sample."""
+
+
+class NftConfig(MatchingConfig):
+    """Defaults are the published setting for SD3.5-Medium with PickScore."""
+
+    name: Literal["nft"] = "nft"
+    beta: Annotated[float, Field(gt=0)] = 1.0
+    """Strength of the implicit better and worse policies (NFT: 1, and 0.1 for text rendering)."""
+    kl_weight: Annotated[float, Field(ge=0)] = 1.0e-4
+    """Weight of the squared velocity distance to the base (NFT: 1e-4)."""
+    old_decay_rate: Annotated[float, Field(ge=0)] = 0.001
+    """Growth per epoch of the decay d in old <- d old + (1 - d) current (NFT: 0.001); 0: always the current policy."""
+    old_decay_limit: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Largest decay d (NFT: 0.5)."""
+
+
+class NFT:
+    """The method of the paper."""
+
+    Config: ClassVar[type[NftConfig]] = NftConfig
+
+    def __init__(self, config: NftConfig):
+        self.config = config
+        self.needs_score_gradient = self.differentiates_reward = False
+        self.group_size, self.trained_times = config.group_size, config.trained_times
+        self.row_evaluations, self.row_latents = 1, 2
+        self.averages, self.memory = {OLD: self._decay}, None
+        self.metrics = ("velocity_change", "velocity_rms")
+        if config.kl_weight > 0:
+            self.metrics += ("velocity_distance",)
+
+    def _decay(self, epoch: int) -> float:
+        return min(self.config.old_decay_rate * epoch, self.config.old_decay_limit)
+
+    def sampling_evaluations(self, num_prompts: int) -> int:
+        """All steps of each image, and the old policy at its fresh times."""
+        return self.config.sampling_evaluations(num_prompts)
+
+    def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> MatchingRollout:
+        """Sample a group per prompt from the old policy, and re-noise it."""
+        return sample_and_renoise(policy, prompts, noise, self.config, OLD)
+
+    def credit(self, rollout: Rollout, scores: Scores) -> MatchingItems:
+        """One row per fresh time of the groups in which every score is valid."""
+        assert isinstance(rollout, MatchingRollout)
+        return matching_items(rollout, scores, self.config)
+
+    def loss(self, policy: Policy, items: Items, reward: Reward) -> LossOutput:
+        """Contrast of the implicit policies, at the scale of the advantages, plus the distance to the base."""
+        assert isinstance(items, MatchingItems)
+        config, cond, x = self.config, items.cond, items.x
+        v = policy.velocity(x, items.t, cond)
+        clean, clean_old = velocity_to_clean(x, v, items.t), velocity_to_clean(x, items.v_old, items.t)
+        optimality = items.advantage / (2 * config.advantage_clip) + 0.5
+        losses = config.advantage_clip * negative_aware(clean, clean_old, items.x0, optimality, config.beta)
+        metrics = {
+            "velocity_change": mean_square(v.detach() - items.v_old).sqrt(),
+            "velocity_rms": mean_square(v.detach()).sqrt(),
+        }
+        if config.kl_weight > 0:
+            distance = distance_to("base", policy, v, x, items.t, cond)
+            losses = losses + config.kl_weight * distance
+            metrics["velocity_distance"] = distance.detach()
+        return LossOutput(losses=losses, metrics=metrics)

@@ -1,0 +1,37 @@
+"""Keeping of a trajectory only what is trained on. B samples, K trained times."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def spread_slots(steps: int, times: int, offset: Tensor) -> Tensor:
+    """`times` of `steps` steps, evenly spaced from an offset in [0, 1), one for each row: [P, times] int64.
+
+    Systematic sampling: every step is included with probability times / steps, and they are spread over the time.
+    """
+    return ((torch.arange(times)[None] + offset[:, None]) * steps / times).long()
+
+
+class Recorder:
+    """Keeps the states of the trained steps, and nothing else; what a step never adds stays zero."""
+
+    def __init__(self, slots: Tensor, names: Sequence[str]):
+        self.slots = slots  # [B, K] steps that each sample is trained on
+        self.names = set(names)
+        self.stores: dict[str, Tensor] = {}
+
+    def visit(self, step: int, **values: Tensor | float) -> None:
+        """Store what the samples that train on this step need; values have B rows, or one per prompt while shared."""
+        samples, times = (self.slots == step).nonzero(as_tuple=True)
+        for name in self.names & values.keys():
+            value = torch.as_tensor(values[name])
+            value = value[None] if value.ndim == 0 else value  # one number for all samples
+            if name not in self.stores:
+                self.stores[name] = value.new_zeros((*self.slots.shape, *value.shape[1:]))
+            self.stores[name][samples, times] = value[samples * len(value) // len(self.slots)]
+
+    def store(self, name: str) -> Tensor:
+        """The kept values of one field: [B, K, ...]."""
+        return self.stores[name]

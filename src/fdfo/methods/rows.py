@@ -1,0 +1,30 @@
+"""From the samples of a rollout to trainable rows. B samples, K rows of each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fdfo.records import Prompt, Rollout, Scores
+
+
+def numbers_of(prompts: Sequence[Prompt], group_size: int) -> list[int]:
+    """Global number of every sample of a rollout that is still to be made; keys its noise."""
+    return [prompt.number * group_size + i for prompt in prompts for i in range(group_size)]
+
+
+def valid_samples(scores: Scores, group_size: int) -> Tensor:
+    """Samples [B] bool, on the CPU, of the groups in which every score is valid."""
+    return scores.total.isfinite().reshape(-1, group_size).all(1).repeat_interleave(group_size)
+
+
+def shared_fields(rollout: Rollout, valid: Tensor, times: int) -> dict[str, Any]:
+    """The fields that every Items has, for `times` rows of each valid sample."""
+    numbers = torch.tensor(rollout.sample_numbers)
+    return {
+        "prompts": rollout.prompts,
+        "conditioning": rollout.conditioning,
+        "prompt_row": rollout.prompt_rows[valid][:, None].expand(-1, times),
+        "sample_number": numbers[valid][:, None].expand(-1, times),
+    }

@@ -1,0 +1,186 @@
+"""Sampling by Gaussian transitions, and the rows of its steps: what Flow-GRPO and DDPO share.
+
+B samples of P prompts, T steps, K of them trained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from fdfo.config.section import Section
+from fdfo.flow.noise import NoiseStreams
+from fdfo.flow.transition import Sampler, transition
+from fdfo.interfaces import Policy
+from fdfo.methods.recorder import Recorder, spread_slots
+from fdfo.methods.rows import numbers_of, shared_fields
+from fdfo.objectives.difference import mean_square
+from fdfo.objectives.surrogate import gaussian_log_ratio
+from fdfo.records import Items, Prompt, Rollout
+
+Metrics = dict[str, Tensor]
+
+
+class TransitionConfig(Section):
+    """How a trajectory is sampled and clipped; defaults are Flow-GRPO's."""
+
+    steps: Annotated[int, Field(ge=1)] = 10
+    """Sampling steps T of training; evaluation has its own number (Flow-GRPO: 10)."""
+    sampler: Sampler = "sde"
+    """sde: the flow SDE (arXiv:2505.05470); cps: coefficient-preserving (arXiv:2509.05952), whose last step is an ODE
+    step and not trained, and whose log ratios are weighted by 2 std^2."""
+    noise_level: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Noise a of the stochastic steps (Flow-GRPO: 0.7)."""
+    trained_times: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """Stochastic steps of each trajectory that are trained on, evenly spread from a random offset; unbiased."""
+    clip_range: Annotated[float, Field(gt=0, lt=1)] = 1.0e-4
+    """Trusted change c of the ratio, which is a mean over elements (Flow-GRPO, DDPO: 1e-4)."""
+    advantage_clip: Annotated[float, Field(gt=0)] = 5.0
+    """Largest absolute advantage (Flow-GRPO: 5)."""
+
+    @property
+    def noisy_steps(self) -> int:
+        """Steps that the sampler can make stochastic: all, or all but the last."""
+        return self.steps - 1 if self.sampler == "cps" else self.steps
+
+    @property
+    def stochastic_steps(self) -> int:
+        """Steps of each trajectory that are stochastic."""
+        return self.noisy_steps
+
+    @property
+    def num_trained(self) -> int:
+        """Steps K of each trajectory that are trained on."""
+        return self.stochastic_steps if self.trained_times == "all" else self.trained_times
+
+    @model_validator(mode="after")
+    def _has_enough_stochastic_steps(self) -> "TransitionConfig":
+        if self.noisy_steps < 1:
+            raise ValueError("sampler=cps adds no noise in its last step; use steps=2 or more")
+        if self.trained_times != "all" and self.trained_times > self.stochastic_steps:
+            raise ValueError(
+                f"trained_times={self.trained_times} exceeds the {self.stochastic_steps} stochastic steps; "
+                "use 'all' or fewer"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionRollout(Rollout):
+    """The trained steps of every trajectory; all float32."""
+
+    t: Tensor  # [B, K] time of each step
+    s: Tensor  # [B, K] time it leads to
+    x: Tensor  # [B, K, C, H, W] state at t
+    v: Tensor  # [B, K, C, H, W] velocity there
+    noise: Tensor  # [B, K, C, H, W] standard normal noise that the step added
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionItems(Items):
+    """Rows (sample, trained step): [B, K, ...] or [n, ...]."""
+
+    t: Tensor  # [n]
+    s: Tensor  # [n]
+    x: Tensor  # [n, C, H, W]
+    v_ref: Tensor  # [n, C, H, W]
+    noise: Tensor  # [n, C, H, W]
+    advantage: Tensor  # [n]
+
+
+@torch.no_grad()
+def sample_transitions(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    noise: NoiseStreams,
+    config: TransitionConfig,
+    first: Tensor,
+    group_size: int,
+) -> TransitionRollout:
+    """Sample `group_size` trajectories a prompt, each from its own start, and keep the trained steps.
+
+    The `stochastic_steps` from first [P] int64 on are stochastic, the others Euler steps of the ODE.
+    """
+    samples = numbers_of(prompts, group_size)
+    grid = policy.grid(config.steps)
+    offset = noise.uniform("trained times", [prompt.number for prompt in prompts])
+    slots = first[:, None] + spread_slots(config.stochastic_steps, config.num_trained, offset)  # [P, K]
+    record = Recorder(slots.repeat_interleave(group_size, 0), ("t", "s", "x", "v", "noise"))
+    first_of_sample = first.repeat_interleave(group_size)
+    conditioning = policy.encode([prompt.text for prompt in prompts])
+    cond = conditioning.repeat(group_size)
+    x = noise.normal(policy.latent_shape, "start", samples).to(policy.device)
+    for i, (t, s) in enumerate(pairwise(grid.tolist())):
+        v = policy.velocity(x, t, cond)
+        is_stochastic = (first_of_sample <= i) & (i < first_of_sample + config.stochastic_steps)  # [B]
+        level = config.noise_level * is_stochastic.to(x)
+        mean, std = transition(config.sampler, x, v, t, s, float(grid[1]), level)
+        n = noise.normal(policy.latent_shape, "transition", samples, i).to(x)
+        record.visit(i, t=t, s=s, x=x, v=v, noise=n)
+        x = mean + std * n
+    return TransitionRollout(
+        prompts=prompts,
+        conditioning=conditioning,
+        group_size=group_size,
+        x0=x,
+        t=record.store("t"),
+        s=record.store("s"),
+        x=record.store("x"),
+        v=record.store("v"),
+        noise=record.store("noise"),
+    )
+
+
+def transition_items(rollout: TransitionRollout, valid: Tensor, advantages: Tensor) -> TransitionItems:
+    """Rows of the valid samples [B] bool, whose advantages [number of valid] are those of all their steps."""
+    keep = slice(None) if bool(valid.all()) else valid.to(rollout.x0.device)
+    times = rollout.t.shape[1]
+    return TransitionItems(
+        **shared_fields(rollout, valid, times),
+        t=rollout.t[keep],
+        s=rollout.s[keep],
+        x=rollout.x[keep],
+        v_ref=rollout.v[keep],
+        noise=rollout.noise[keep],
+        advantage=advantages.to(rollout.x0)[:, None].expand(-1, times),
+    )
+
+
+def mean_shift(
+    policy: Policy, items: TransitionItems, change: Tensor, config: TransitionConfig
+) -> tuple[Tensor, Tensor]:
+    """How far a change [n, ...] of the velocity moves the mean of each row's transition, and its deviation.
+
+    The mean is linear in the velocity, so no two large numbers are subtracted.
+    """
+    second = float(policy.grid(config.steps)[1])
+    nothing = torch.zeros_like(change)
+    return transition(config.sampler, nothing, change, items.t, items.s, second, config.noise_level)
+
+
+def step_weight(config: TransitionConfig, std: Tensor) -> Tensor | float:
+    """Factor [n] of a row's log ratio and divergence: 1, but 2 std^2 for coefficient-preserving steps.
+
+    Their noise vanishes toward the image while their means still move, so the ratios of the last steps would drown all
+    others; the factor leaves the squared distances without their division.
+    """
+    return 2 * std.square().flatten() if config.sampler == "cps" else 1.0
+
+
+def step_log_ratio(
+    policy: Policy, items: TransitionItems, v: Tensor, config: TransitionConfig
+) -> tuple[Tensor, Metrics]:
+    """Log ratio [n] of velocities v to the recorded ones, averaged over elements, with the metrics of both methods."""
+    shift, std = mean_shift(policy, items, v - items.v_ref, config)
+    log_ratio = step_weight(config, std) * gaussian_log_ratio(shift, std, items.noise)
+    change = log_ratio.detach().expm1().abs()
+    metrics = {
+        "ratio_change": change,
+        "clip_fraction": (change >= config.clip_range).float(),
+        "velocity_rms": mean_square(v.detach()).sqrt(),
+    }
+    return log_ratio, metrics
