@@ -9,7 +9,14 @@ from fdfo.comparison.plan import load_plan
 from fdfo.comparison.refusals import refuse_unsound
 from fdfo.config.load import load_config
 from fdfo.errors import ConfigError
+from fdfo.flow.noise import NoiseStreams
 from fdfo.plugins import BUILT_IN
+from fdfo.records import Prompt
+from fdfo.training.console import Console
+from fdfo.training.distributed import this_team
+from fdfo.training.epoch import sample, update
+from fdfo.training.interrupt import StopRequest
+from fdfo.training.setup import build_trainer
 from tests.comparison.plans import SCORE, plan, write
 
 
@@ -38,11 +45,29 @@ def test_the_cost_of_an_epoch_is_counted(overrides, forwards, trained):
     assert epoch_cost(load_config("shapes", overrides)) == EpochCost(96 * 2, forwards, trained)
 
 
+COUNTED = {
+    "fdfo": ["method.kl_weight=1"],
+    "flow_grpo": ["method.group_size=2", "method.window=2"],
+    "ddpo": [],
+    "refl": ["method.kl_weight=1"],
+    "draft": ["method.last_steps=2", "method.checkpointing=true"],
+    "nft": ["method.group_size=2", "method.trained_times=2"],
+    "awm": ["method.group_size=2", "method.trained_times=2", "method.kl_weight=1", "method.kl_reference=average"],
+}
+
+
 @pytest.mark.parametrize("method", BUILT_IN["methods"])
-def test_every_method_can_be_counted(method):
-    config = load_config("shapes", [f"method.name={method}", "prompts.pairs_per_epoch=2", "optim.updates_per_epoch=1"])
+def test_what_is_counted_is_what_an_epoch_takes(method):
+    """In the real loop, on the embedded model."""
+    small = ["method.steps=3", "prompts.pairs_per_epoch=2", "optim.updates_per_epoch=1", "optim.ema=null"]
+    config = load_config("shapes-smoke", [f"method.name={method}", *COUNTED[method], *small])
     cost = epoch_cost(config)
-    assert cost.images > 0 and cost.forwards > 0 and cost.trained > 0
+    trainer = build_trainer(config, this_team(), StopRequest(), Console(False, 1))
+    noise = NoiseStreams(config.train.seed, 0)
+    sampled = sample(trainer, [Prompt(text="a red circle", number=number) for number in range(2)], noise)
+    update(trainer, sampled, noise)
+    use = trainer.policy.take_use()
+    assert cost == EpochCost(int(sampled.metrics["images"]), use.forward, use.trained)
 
 
 def test_the_budget_decides_the_epochs(tmp_path):

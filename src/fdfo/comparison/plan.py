@@ -149,7 +149,7 @@ class Plan(Section):
         return self.reference or next(iter(self.cells))
 
     def metrics(self, score: str) -> list[str]:
-        """Names of what is measured where this is trained on: the training score, its parts, unseen scores, diversity."""
+        """What is measured where this is trained on: the training score, its parts, unseen scores, diversity."""
         trained, unseen = titles(self.scores[score].reward), titles(self.scores[score].unseen)
         parts = trained if len(trained) > 1 else []
         return [TRAINING_SCORE, *parts, *unseen, *(["diversity"] if self.test.images > 1 else [])]
