@@ -1,16 +1,27 @@
 # make demo   set up and post-train the embedded model; leaves runs/demo/report.html
 # make test   set up and run the test suite
+# make results-quick   set up and compare four methods at equal cost in 20 minutes; leaves results/quick.html
+# make results         all plans, the evidence in docs/results: about 7 hours on 2 CPU cores; repeat it to go on
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean setup
+PLANS := main ablations ablations-gradient ablations-score efficiency
+
+.PHONY: demo test lint clean setup results results-quick
 
 demo: setup
 	$(BIN)/fdfo train shapes --run runs/demo
 
 test: setup
 	$(BIN)/python -m pytest
+
+results-quick: setup
+	$(BIN)/fdfo compare plans/quick.yaml
+
+results: setup
+	for plan in $(PLANS); do $(BIN)/fdfo compare plans/$$plan.yaml --output docs/results || exit 1; done
+	$(BIN)/fdfo probe plans/gradient.yaml --batches 16 --output docs/results
 
 lint: setup
 	$(BIN)/ruff format --check .

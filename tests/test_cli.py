@@ -54,7 +54,18 @@ def test_help_names_every_command(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     code, out, _ = command("--help")
     assert code == 0
-    for name in ("train", "generate", "eval", "report", "export", "doctor", "serve-reward", "rewards"):
+    for name in (
+        "train",
+        "generate",
+        "eval",
+        "report",
+        "compare",
+        "probe",
+        "export",
+        "doctor",
+        "serve-reward",
+        "rewards",
+    ):
         assert name in out
     assert "..." not in out.partition("Commands:")[2]
 

@@ -26,6 +26,8 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files"},
+    "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
+    | {"evaluation"},
 }
 ONLY_IN = {"diffusers": {"models", "shapes", "hub"}, "peft": {"models"}, "accelerate": {"training"}}
 PURE = {"flow": {"torch", "numpy"}, "objectives": {"torch"}}

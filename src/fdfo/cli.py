@@ -102,7 +102,8 @@ def evaluate(
     steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the run's, or 40.", min=1)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
     seed: Annotated[
-        int, typer.Option(help="Of the start noises; 0 is what evaluation during training uses.", min=0)
+        int,
+        typer.Option(help="Of the start noises; evaluation during training uses eval.noise_seed, by default 0.", min=0),
     ] = 0,
     diversity: Annotated[
         str | None, typer.Option("--diversity", help="Its features: pixels, dreamsim, or a score that embeds images.")
@@ -154,6 +155,62 @@ def report(
     if output is not None:
         prepare_output(output)
     typer.echo(f"wrote {write_report(runs, output)}")
+
+
+@app.command()
+def compare(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of NAME.html, NAME.md and data/NAME.jsonl.")
+    ] = Path("results"),
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Folder of the training runs; default: runs/NAME.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Runs at a time; default: one for each GPU, or core.", min=1)
+    ] = None,
+    page_only: Annotated[
+        bool, typer.Option("--page-only", help="Write the page from the results that are there.")
+    ] = False,
+) -> None:
+    """Compare methods at equal cost.
+
+    Repeating the command does what is not done yet.
+
+    \b
+    fdfo compare plans/quick.yaml
+    fdfo compare methods=fdfo,flow_grpo seeds=3 budget=20000
+    """
+    from fdfo.commands.compare import run_compare
+
+    run_compare(arguments or [], output, runs, jobs, page_only)
+
+
+@app.command()
+def probe(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
+    ] = None,
+    batches: Annotated[int, typer.Option("--batches", help="Estimates of each cell, one epoch each.", min=4)] = 8,
+    checkpoint: Annotated[
+        Path | None, typer.Option("--checkpoint", help="Checkpoint folder with the weights; default: the base's.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of NAME-probe.md and data/NAME-probe.jsonl.")
+    ] = Path("results"),
+    page_only: Annotated[
+        bool, typer.Option("--page-only", help="Write the page from the measurements that are there.")
+    ] = False,
+) -> None:
+    """Measure signal and noise of the gradients of a plan's cells.
+
+    Nothing is trained: every cell estimates its gradient at the same weights, again and again.
+    """
+    from fdfo.commands.probe import run_probe
+
+    run_probe(arguments or [], batches, checkpoint, output, page_only)
 
 
 @app.command()

@@ -105,8 +105,10 @@ def log_epoch(folder, epoch, risen, rng, group_size):
 def log_evaluation(folder, evaluation):
     """The event of one evaluation, as the training loop logs it."""
     intervals = {name: evaluation.interval(name) for name in evaluation.metrics}
+    intervals |= {name: evaluation.interval(name) for name in evaluation.signals}
     values = {name: {"mean": i.mean, "low": i.low, "high": i.high} for name, i in intervals.items()}
-    event = {"scores": values, "seconds": {"evaluate": 4.2}}
+    scores, signals = ({name: values[name] for name in found} for found in (evaluation.metrics, evaluation.signals))
+    event = {"scores": scores, "signals": signals, "seconds": {"evaluate": 4.2}}
     folder.log("evaluation", evaluation.epoch, event)
 
 

@@ -1,6 +1,6 @@
 """What pydantic found, as one line for every problem, with the dotted key of the command line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -37,7 +37,7 @@ def _keys(location: tuple[int | str, ...], schema: Any) -> tuple[list[int | str]
     """The parts of a location that are keys, and the section of the last one that names a field.
 
     Pydantic also names the alternative of a union there, such as 'constrained-int' or "literal['auto']". A name is a
-    key where a section is, and nowhere else: it may look like such a label.
+    key where a section or a mapping is, and nowhere else: it may look like such a label.
     """
     parts: list[int | str] = []
     section = None
@@ -45,6 +45,9 @@ def _keys(location: tuple[int | str, ...], schema: Any) -> tuple[list[int | str]
         inside = _section_in(schema)
         if isinstance(part, int):
             parts.append(part)
+        elif get_origin(schema) is Mapping and part != "[key]":
+            parts.append(part)
+            schema = get_args(schema)[1]
         elif inside is not None:
             parts.append(part)
             section = inside

@@ -162,6 +162,8 @@ class EvalConfig(Section):
     """Number of prompts, spread evenly over the list."""
     images_per_prompt: Count = 1
     """Images of every prompt; diversity needs at least 2."""
+    noise_seed: Annotated[int, Field(ge=0)] = 0
+    """Of the start noises: not `train.seed`, so that runs with different seeds are compared on the same noise."""
     rewards: RewardList = ()
     """Scores that are not trained on; the training score is always evaluated."""
     diversity: str | None = None

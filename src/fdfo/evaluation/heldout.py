@@ -21,9 +21,6 @@ from fdfo.records import Prompt
 Judge = Callable[[Tensor, Sequence[Prompt]], Mapping[str, Tensor]]
 """Images [B, 3, H, W] and their prompts -> named scores, each [B]."""
 
-EVALUATION_SEED = 0
-"""The same for every run, so that runs with different seeds are compared on the same noise."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -105,12 +102,12 @@ def judge_prompts(
     judge: Judge,
     *,
     steps: int,
+    seed: int,
     images_per_prompt: int = 1,
     features: Features | None = None,
     shown: frozenset[int] = frozenset(),
     weights: Weights = "current",
     batch: int | None = None,
-    seed: int = EVALUATION_SEED,
     watch: Callable[[int], None] = lambda done: None,
 ) -> Judged:
     """Generate and score the images of `prompts`, `batch` images at a time.

@@ -11,7 +11,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % percentile bootstrap interval (Efron 1979) over n independent units."""
+    """A mean with its 95 % interval over n independent units; of the percentile bootstrap (Efron 1979) if not said."""
 
     mean: float
     low: float

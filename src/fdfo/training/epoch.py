@@ -203,11 +203,7 @@ def _stop_if_too_many_failed(
 
 def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
     """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step."""
-    parts = []
-    while sampled.rollouts:  # each is let go as soon as it is credited
-        parts.append(trainer.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))
-    items = Items.cat(parts)
-    del parts
+    items = credited(trainer, sampled)
     updates = trainer.config.optim.updates_per_epoch
     dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
     metrics = [_one_update(trainer, items, rows) for rows in dealt]
@@ -217,9 +213,16 @@ def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict
     return metrics
 
 
-def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """Gradients of all micro-batches and processes, then one optimizer step if they are finite."""
-    parameters = trainer.policy.trainable()
+def credited(trainer: Trainer, sampled: Sampled) -> Items:
+    """The trainable rows of all samples of this process; the rollouts are let go."""
+    parts = []
+    while sampled.rollouts:  # each as soon as it is credited
+        parts.append(trainer.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))
+    return Items.cat(parts)
+
+
+def accumulate(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Put the gradient of the mean loss over the rows of all processes into the parameters; the mean metrics."""
     (count,) = trainer.team.sum([len(rows[0])])
     sums: dict[str, Tensor | int] = {}
     trainer.optimizer.zero_grad(set_to_none=True)
@@ -232,7 +235,16 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
             (output.losses.sum() / count).backward()
             for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
                 sums[name] = sums.get(name, 0) + values.double().sum()
-    trainer.team.sum_gradients(parameters)
+    trainer.team.sum_gradients(trainer.policy.trainable())
+    names = ("loss", *trainer.method.metrics)
+    totals = trainer.team.sum([float(sums.get(name, 0.0)) for name in names])
+    return {name: total / count for name, total in zip(names, totals, strict=True)}
+
+
+def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Gradients of all micro-batches and processes, then one optimizer step if they are finite."""
+    means = accumulate(trainer, items, rows)
+    parameters = trainer.policy.trainable()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = float(get_total_norm(gradients))
     stepped = norm == norm and norm != float("inf")
@@ -244,9 +256,6 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
             assert trainer.config.optim.ema is not None
             trainer.policy.weights.average("ema", trainer.config.optim.ema)
     _count_skipped(trainer, stepped)
-    names = ("loss", *trainer.method.metrics)
-    totals = trainer.team.sum([float(sums.get(name, 0.0)) for name in names])
-    means = {name: total / count for name, total in zip(names, totals, strict=True)}
     return {**means, "gradient_norm": norm, "skipped": float(not stepped)}
 
 

@@ -62,6 +62,7 @@ class Jury:
                 scores,
                 steps=settings.steps,
                 images_per_prompt=images_per_prompt,
+                seed=settings.noise_seed,
                 features=self.features,
                 shown=frozenset(self.shown),
                 weights="current" if trainer.ema is None else "ema",

@@ -61,6 +61,11 @@ class RunRecord:
         return int(self.config["train"]["epochs"])
 
     @property
+    def noise_seed(self) -> int:
+        """Of the start noises of its evaluations."""
+        return int(self.config["eval"].get("noise_seed", 0))  # older runs do not name it
+
+    @property
     def rewards(self) -> list[tuple[str, float]]:
         """Name and weight of every component of the trained reward; as in the evaluations."""
         seen: dict[str, int] = {}

@@ -180,6 +180,8 @@ def against(record: RunRecord, base: RunRecord, label: str) -> Interval | None:
     ours, theirs = record.evaluations[-1], base.evaluations[-1]
     if (ours.prompts, ours.images_per_prompt, ours.steps) != (theirs.prompts, theirs.images_per_prompt, theirs.steps):
         return None
+    if record.noise_seed != base.noise_seed:
+        return None
     keys = metrics(record).get(label), metrics(base).get(label)
     if keys[0] is None or keys[1] is None:
         return None

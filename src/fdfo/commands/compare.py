@@ -1,0 +1,46 @@
+"""`fdfo compare`."""
+
+import sys
+from pathlib import Path
+
+from fdfo.commands.output import prepare_folder
+from fdfo.comparison.conduct import Conduct
+from fdfo.comparison.page import html, markdown
+from fdfo.comparison.plan import Plan, load_plan
+from fdfo.comparison.results import Results
+from fdfo.errors import ConfigError
+from fdfo.files import write_atomically
+from fdfo.training.interrupt import Interrupted, stop_on_signals
+
+
+def run_compare(arguments: list[str], output: Path, runs: Path | None, jobs: int | None, page_only: bool) -> None:
+    """Do what is not done of a plan, then write its pages; or write them from the results that are there.
+
+    Exits with 128 + signal number after an interruption.
+    """
+    plan = load_plan(arguments)
+    if jobs is not None:
+        plan = plan.model_copy(update={"jobs": jobs})
+    results = Results(output / "data" / f"{plan.name}.jsonl")
+    if page_only and not results.found:
+        raise ConfigError("the command line", [f"--page-only: {results.path} has no results; leave the option out"])
+    if not page_only:
+        conduct = Conduct(plan, results, runs or Path("runs") / plan.name, lambda line: print(line, flush=True))
+        conduct.prepare()
+        prepare_folder(output / "data")
+        try:
+            with stop_on_signals() as stop:
+                conduct.go(stop)
+        except Interrupted as interrupted:
+            print("stopped; repeat the command to continue")
+            sys.exit(128 + interrupted.signal_number)
+    _write(plan, results, output, arguments)
+
+
+def _write(plan: Plan, results: Results, output: Path, arguments: list[str]) -> None:
+    """NAME.md and NAME.html in the output folder."""
+    found = results.ordered
+    paths = [output / f"{plan.name}.{suffix}" for suffix in ("md", "html")]
+    write_atomically(paths[0], markdown(plan, found, f"fdfo compare {' '.join(arguments)}"))
+    write_atomically(paths[1], html(plan, found))
+    print(f"wrote {paths[0]} and {paths[1]}")

@@ -1,0 +1,116 @@
+"""What an epoch of a method costs, counted with a policy that does nothing else.
+
+The method itself is run, so that every evaluation counts: those with the base weights of a penalty, those of an old
+policy, those that checkpointing repeats.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import Module, Parameter
+
+from fdfo.config.tree import AdapterConfig, Config
+from fdfo.flow.grid import shifted_grid
+from fdfo.flow.noise import NoiseStreams
+from fdfo.flow.path import Scalar
+from fdfo.interfaces import Method
+from fdfo.models.weights import TrainableWeights
+from fdfo.plugins import find
+from fdfo.records import Conditioning, Prompt, Scores
+
+
+@dataclass(frozen=True)
+class EpochCost:
+    """Images scored for training, and network evaluations in rows without and with gradient, of one epoch."""
+
+    images: int
+    forwards: int
+    trained: int
+
+    def evaluations(self, trained_cost: float) -> float:
+        """Network evaluations, where a row forward and backward counts `trained_cost`."""
+        return self.forwards + trained_cost * self.trained
+
+
+def method_of(config: Config) -> Method:
+    """The configured method."""
+    return find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+
+
+def epoch_cost(config: Config) -> EpochCost:
+    """Cost of an epoch of this configuration, evaluation not counted."""
+    method, policy, noise = method_of(config), CountingPolicy(), NoiseStreams(config.train.seed, 0)
+    for name in method.averages:
+        policy.weights.snapshots[name] = policy.weights.copy()
+    prompts = [Prompt(text="", number=number) for number in range(config.prompts.pairs_per_epoch)]
+    rollout = method.rollout(policy, prompts, noise)
+    total = noise.normal((), "scores", rollout.sample_numbers)
+    if method.memory is not None:
+        method.memory.observe(prompts, total)
+    gradient = torch.ones_like(rollout.x0) if method.needs_score_gradient else None
+    items = method.credit(rollout, Scores(total=total, components={}, batch=total, gradient=gradient))
+    rows = torch.cartesian_prod(torch.arange(items.num_samples), torch.arange(items.num_times)).unbind(1)
+    method.loss(policy, items.rows(*rows), Brightness()).losses.sum().backward()
+    guided = 1 if config.policy.guidance == 1 else 2
+    return EpochCost(images=len(rollout.x0), forwards=policy.forwards * guided, trained=policy.trained * guided)
+
+
+class CountingPolicy:
+    """A velocity with one trainable number, in a world of one pixel; a Policy."""
+
+    latent_shape: tuple[int, int, int] = (1, 1, 1)
+    device: torch.device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.weights = TrainableWeights(_Scale(), ())
+        self.weights.attach(AdapterConfig(kind="full"), seed=0)
+        self.forwards = 0
+        self.trained = 0
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        return Conditioning(tokens=torch.zeros(len(prompts), 1, 1), pooled=torch.zeros(len(prompts), 1))
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        pass
+
+    def velocity(self, x: Tensor, t: Scalar, cond: Conditioning, *, weights: str = "current") -> Tensor:
+        if torch.is_grad_enabled():
+            self.trained += len(x)
+        else:
+            self.forwards += len(x)
+        with self.weights.use(weights) as network:
+            return network(x)
+
+    def decode(self, x0: Tensor) -> Tensor:
+        return x0.expand(-1, 3, -1, -1)
+
+    def grid(self, steps: int) -> Tensor:
+        return shifted_grid(steps, 1.0)
+
+    def trainable(self) -> list[Parameter]:
+        return list(self.weights.named().values())
+
+
+class _Scale(Module):
+    """x -> x / 2, with a number to train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x
+
+
+class Brightness:
+    """Mean of an image; a differentiable Reward."""
+
+    differentiable = True
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        pass
+
+    def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[object]) -> Tensor:
+        return images.mean((1, 2, 3))

@@ -1,0 +1,167 @@
+"""Gradient estimates at fixed weights, by the training loop's own sampling, credit and loss; and the exact gradient."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fdfo.comparison.cells import Configurations, Run
+from fdfo.comparison.counting import EpochCost
+from fdfo.comparison.signal import Products
+from fdfo.config.tree import Config
+from fdfo.flow.noise import NoiseStreams
+from fdfo.flow.solve import integrate
+from fdfo.prompts.source import ListSource
+from fdfo.records import Prompt
+from fdfo.training.batching import deal
+from fdfo.training.console import Console
+from fdfo.training.distributed import Team
+from fdfo.training.epoch import Trainer, accumulate, credited, sample
+from fdfo.training.folder import environment
+from fdfo.training.interrupt import StopRequest
+from fdfo.training.setup import build_trainer, training_prompts
+
+EXACT = "exact"
+"""Name of the exact gradient among the cells."""
+
+PIECE = 2**20
+"""Elements of a gradient that are multiplied at a time."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The estimates of one cell, trained on one score."""
+
+    score: str
+    cell: str
+    cost: EpochCost
+    """Of one estimate."""
+    trained_cost: float
+    products: Products
+    environment: Mapping[str, Any]
+    """Versions, devices and time."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-like content, inner products to eight digits."""
+        products = {
+            name: [[float(f"{value:.7e}") for value in row] for row in values]
+            for name, values in vars(self.products).items()
+        }
+        return {**vars(self), "cost": asdict(self.cost), "products": products}
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> "Probed":
+        """Back from `to_dict`."""
+        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in content["products"].items()}
+        arrays["cross"] = arrays["cross"].reshape(len(arrays["own"]), len(arrays["exact"]))
+        arrays["exact"] = arrays["exact"].reshape(len(arrays["exact"]), len(arrays["exact"]))
+        return Probed(**{**content, "cost": EpochCost(**content["cost"]), "products": Products(**arrays)})
+
+
+class Prober:
+    """Probes the cells of a plan, each with `batches` estimates, at the base weights or those of a checkpoint."""
+
+    def __init__(
+        self, configurations: Configurations, batches: int, checkpoint: Path | None, team: Team, stop: StopRequest
+    ):
+        self.configurations, self.batches, self.checkpoint = configurations, batches, checkpoint
+        self.team, self.stop = team, stop
+        self._exact: dict[str, list[Tensor]] = {}
+
+    def go(self, keep: Callable[[Probed], None]) -> None:
+        """Probe every cell on every score; hand over each as it is done, the exact gradient itself first.
+
+        Its own estimates are one half of the exact gradients, compared with the other half. Raises Interrupted.
+        """
+        plan = self.configurations.plan
+        for score in plan.scores:
+            for cell in plan.cells:
+                if score in plan.scores_of(cell):
+                    config = self.configurations.load(Run("final", score, cell, 0, plan.seeds[0]))
+                    self._probe(score, cell, config, keep)
+
+    def _probe(self, score: str, cell: str, config: Config, keep: Callable[[Probed], None]) -> None:
+        trainer = build_trainer(config, self.team, self.stop, Console(False, 1))
+        weights = trainer.policy.weights
+        if self.checkpoint is not None:
+            weights.set(weights.read(self.checkpoint))
+        source = training_prompts(config, self.team)
+        price = self.configurations.trained_cost(config)
+        exact: list[Tensor] = []
+        if trainer.reward.differentiable:
+            key = repr((score, config.policy, config.prompts, config.eval.steps))
+            if key not in self._exact:
+                self._exact[key], cost = self._exact_gradients(trainer, source)
+                halves = products(self._exact[key][::2], self._exact[key][1::2])
+                keep(Probed(score, EXACT, cost, price, halves, environment()))
+            exact = self._exact[key]
+        own, cost = self._estimates(trainer, source)
+        keep(Probed(score, cell, cost, price, products(own, exact), environment()))
+
+    def _estimates(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost]:
+        """Gradients of independent batches, and the mean cost of one."""
+        count, seed = trainer.config.prompts.pairs_per_epoch, trainer.config.train.seed
+        trainer.policy.take_use()
+        gradients, images = [], 0
+        for batch in range(self.batches):
+            noise = NoiseStreams(seed, batch)
+            sampled = sample(trainer, source.take(batch, count), noise)
+            images += int(sampled.metrics["images"])
+            items = credited(trainer, sampled)
+            (rows,) = deal(items.sample_number[:, 0], items.num_times, 1, noise)
+            accumulate(trainer, items, rows)
+            gradients.append(_flat_gradient(trainer))
+        return gradients, _mean_cost(trainer, images, self.batches)
+
+    def _exact_gradients(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost]:
+        """As `_estimates`, of minus the mean score, through every step of the evaluation's sampler."""
+        count, seed = trainer.config.prompts.pairs_per_epoch, trainer.config.train.seed
+        trainer.policy.take_use()
+        gradients = []
+        for batch in range(self.batches):
+            prompts = source.take(self.batches + batch, count)  # not those of the estimates
+            exact_gradient(trainer, prompts, NoiseStreams(seed, batch))
+            gradients.append(_flat_gradient(trainer))
+        return gradients, _mean_cost(trainer, count * self.batches, self.batches)
+
+
+def exact_gradient(trainer: Trainer, prompts: list[Prompt], noise: NoiseStreams) -> None:
+    """Put the gradient of minus the mean score of one image for each prompt into the parameters."""
+    policy, steps = trainer.policy, trainer.config.eval.steps
+    grid, size = policy.grid(steps).tolist(), max(1, trainer.micro_batch // steps)
+    trainer.optimizer.zero_grad(set_to_none=True)
+    for start in range(0, len(prompts), size):
+        trainer.stop.check()
+        part = prompts[start : start + size]
+        texts, metadata = [prompt.text for prompt in part], [prompt.metadata for prompt in part]
+        cond = policy.encode(texts)
+        z = noise.normal(policy.latent_shape, "exact", [prompt.number for prompt in part]).to(policy.device)
+        x0 = integrate(lambda x, t, cond=cond: policy.velocity(x, t, cond), z, grid)
+        scores = trainer.reward(policy.decode(x0), texts, metadata)
+        (-scores.sum() / len(prompts)).backward()
+
+
+def products(own: list[Tensor], exact: list[Tensor]) -> Products:
+    """Inner products of gradients [N] each, evaluated in float64 in pieces."""
+    both, count = [*own, *exact], len(own)
+    gram = np.zeros((len(both), len(both)))
+    for start in range(0, len(both[0]), PIECE):
+        piece = torch.stack([gradient[start : start + PIECE] for gradient in both]).double()
+        gram += (piece @ piece.T).numpy()
+    return Products(own=gram[:count, :count], cross=gram[:count, count:], exact=gram[count:, count:])
+
+
+def _flat_gradient(trainer: Trainer) -> Tensor:
+    """All gradients as one vector [N] on the CPU; zero where there is none."""
+    parameters = trainer.policy.trainable()
+    parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
+    return torch.cat([part.detach().flatten().cpu() for part in parts])
+
+
+def _mean_cost(trainer: Trainer, images: int, batches: int) -> EpochCost:
+    use = trainer.policy.take_use()
+    return EpochCost(images // batches, use.forward // batches, use.trained // batches)

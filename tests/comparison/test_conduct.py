@@ -1,0 +1,211 @@
+"""A plan is conducted: tuned, chosen, run, interrupted and continued, to the same results and page."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from fdfo.comparison.cells import Run
+from fdfo.comparison.conduct import Conduct
+from fdfo.comparison.page import html, markdown
+from fdfo.comparison.results import Results
+from fdfo.comparison.workers import Job, run_all
+from fdfo.errors import ConfigError
+from fdfo.training.interrupt import Interrupted, StopRequest
+from tests.comparison.plans import SCORE, TINY, plan, write
+from tests.evaluation.fabricated import make_run
+from tests.test_cli import fdfo
+
+SWEEP = {"optim.lr": [1e-4, 2e-4]}
+
+
+class MadeUp:
+    """In the place of `run_all`: run folders with made-up curves; the higher learning rate is better."""
+
+    def __init__(self, stop_after, fails):
+        self.started, self.stop_after, self.fails = [], stop_after, fails
+
+    def __call__(self, jobs, at_a_time, stop, ended):
+        for job in jobs:
+            if len(self.started) == self.stop_after:
+                raise Interrupted(signal.SIGINT)
+            self.started.append(job.run)
+            config = yaml.safe_load(job.config.read_text())
+            if self.fails(job.run):
+                ended(job, "it broke (exit code 1)")
+                continue
+            gain = 1e3 * config["optim"]["lr"] + (job.run.cell == "single") * 0.1
+            shape = {"prompts": 6, "shown": 2, "pairs": False, "seed": job.run.seed}
+            make_run(job.folder, epochs=config["train"]["epochs"], every=config["eval"]["every"], gain=gain, **shape)
+            ended(job, None)
+
+
+@pytest.fixture
+def conduct(tmp_path, monkeypatch):
+    """Conduct the tiny plan with made-up runs in a folder; the results and the runs that were started."""
+
+    def go(name="results", *, stop_after=None, fails=lambda run: False, **changes):
+        made_up, given = MadeUp(stop_after, fails), plan(tmp_path, **{"sweep": SWEEP, **changes})
+        monkeypatch.setattr("fdfo.comparison.conduct.run_all", made_up)
+        (tmp_path / name).mkdir(exist_ok=True)
+        results = Results(tmp_path / name / "tiny.jsonl")
+        whole = Conduct(given, results, tmp_path / name / "runs", lambda line: None)
+        whole.prepare()
+        try:
+            whole.go(StopRequest())
+        except Interrupted:
+            assert stop_after is not None
+        return given, results, made_up.started
+
+    return go
+
+
+def pages(given, results):
+    """Both pages, from the file."""
+    found = Results(results.path).ordered
+    return html(given, found) + markdown(given, found, "fdfo compare")
+
+
+def test_the_better_setting_is_chosen_and_run_with_every_seed(conduct):
+    _, results, started = conduct()
+    assert [run.stage for run in started] == ["tuning"] * 4 + ["final"] * 4
+    assert {(run.cell, run.point, run.seed) for run in started[4:]} == {
+        (cell, 1, seed) for cell in ("pair", "single") for seed in (0, 1)
+    }
+    one = results.found[started[4]]
+    assert [point.epoch for point in one.curve] == [0, 2, 3]
+    assert one.curve[-1].values.keys() >= {"reward", "shapes-contrastive", "diversity", "sharpness"}
+    assert one.curve[-1].images == 192 * 3
+    assert one.swept == {"optim.lr": 2e-4}
+
+
+def test_an_interrupted_plan_goes_on_to_the_same_page(conduct):
+    whole = conduct("whole")
+    for stop_after in (1, 4):  # within tuning, within the final runs
+        conduct("parts", stop_after=stop_after)
+    parts = conduct("parts")
+    assert len(parts[2]) == 3
+    assert pages(*whole[:2]) == pages(*parts[:2])
+    assert conduct("parts")[2] == []
+
+
+def test_a_cell_that_fails_is_reported_and_stops_no_other(conduct):
+    given, results, started = conduct(fails=lambda run: run.cell == "pair")
+    assert [(run.stage, run.cell) for run in started[4:]] == [("final", "single")] * 2  # pair has nothing to choose
+    page = html(given, results.ordered)
+    assert "tuning pair on shapes-contrastive setting 0 seed 1000" in page
+    assert "it broke (exit code 1)" in page
+    _, results, started = conduct()  # mended: only what failed is done
+    assert {run.cell for run in started} == {"pair"}
+    assert all(one.is_sound for one in results.ordered)
+
+
+def test_a_choice_stands_once_there_are_final_results(conduct):
+    lost = Run("tuning", SCORE, "pair", 1, 1000)
+    _, results, _ = conduct(fails=lambda run: run == lost)
+    assert {run.point for run in results.found if run.stage == "final" and run.cell == "pair"} == {0}
+    given, results, started = conduct()  # mended, but too late
+    assert started == []
+    assert str(lost) in markdown(given, results.ordered, "fdfo compare")
+
+
+def test_more_seeds_and_claims_go_on_and_other_changes_are_refused(conduct):
+    conduct()
+    assert [run.seed for run in conduct(seeds=3, claims=[])[2]] == [2, 2]
+    for changes, fragment in (
+        ({"seeds": [0]}, "final pair on shapes-contrastive seed 1: has a result and is not in the plan"),
+        ({"changes": {**TINY["changes"], "method.steps": 4}, "budget": 300}, "method.steps was 2, and is 4 now"),
+        ({"test": {**TINY["test"], "noise_seed": 7}}, "eval.noise_seed was 2026, and is 7 now"),
+        ({"cells": {"pair": {}}, "claims": []}, "single"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            conduct(**{"seeds": 3, **changes})
+        assert fragment in str(caught.value)
+        assert "another name or --output" in caught.value.problems[-1]
+
+
+# ---- processes ----
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    """Jobs whose process is a script of ours, given the configuration and the folder."""
+
+    def make(script, count):
+        (tmp_path / "job.py").write_text(script)
+        monkeypatch.setattr("fdfo.comparison.workers.COMMAND", (sys.executable, str(tmp_path / "job.py")))
+        return [Job(Run("final", SCORE, "pair", 0, seed), tmp_path / f"{seed}.yaml") for seed in range(count)]
+
+    return make
+
+
+def test_failures_are_told_and_others_go_on(jobs):
+    script = "import sys\nprint('working')\nsys.exit('error: it broke' if sys.argv[2].endswith('1') else 0)"
+    ended = {}
+    run_all(jobs(script, 3), 2, StopRequest(), lambda job, failure: ended.update({job.run.seed: failure}))
+    assert ended == {0: None, 1: "it broke (exit code 1)", 2: None}
+
+
+def test_an_interruption_reaches_all_that_is_under_way(jobs, tmp_path):
+    script = (
+        "import pathlib, signal, sys, time\n"
+        "path = pathlib.Path(sys.argv[2])\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (path.with_suffix('.saved').touch(), sys.exit(143)))\n"
+        "path.with_suffix('.ready').touch()\n"
+        "time.sleep(60)\n"
+    )
+
+    class WhenReady(StopRequest):
+        """A stop that is asked for once two jobs are under way."""
+
+        @property
+        def signal_number(self):
+            return signal.SIGINT if len(list(tmp_path.glob("*.ready"))) == 2 else None
+
+        @signal_number.setter
+        def signal_number(self, value):
+            pass
+
+    with pytest.raises(Interrupted):
+        run_all(jobs(script, 3), 2, WhenReady(), lambda job, failure: pytest.fail(f"{job.run}: {failure}"))
+    assert sorted(path.name for path in tmp_path.glob("*.saved")) == ["0.saved", "1.saved"]
+
+
+def test_compare_runs_a_small_plan(tmp_path, monkeypatch, capsys):
+    """Real runs of two cells with two seeds, in processes of their own."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = fdfo(monkeypatch, capsys, "compare", write(tmp_path))
+    assert code == 0, err
+    assert "4/4 final single on shapes-contrastive seed 1" in out
+    results = Results(tmp_path / "results" / "data" / "tiny.jsonl").ordered
+    assert [(one.cell, one.seed, one.curve[-1].epoch) for one in results] == [
+        ("pair", 0, 3), ("pair", 1, 3), ("single", 0, 6), ("single", 1, 6)
+    ]  # fmt: skip
+    counted = {(one.curve[-1].images, one.curve[-1].forwards, one.curve[-1].trained) for one in results}
+    assert counted == {(24, 48, 48)}
+    assert len({one.curve[0].values["reward"] for one in results}) == 1  # same base, prompts and noise
+    assert len({one.curve[-1].values["reward"] for one in results}) == 4
+    assert not list((tmp_path / "runs").rglob("*.safetensors"))
+    page = (tmp_path / "results" / "tiny.html").read_bytes()
+    assert fdfo(monkeypatch, capsys, "compare", write(tmp_path), "--page-only")[0] == 0
+    assert (tmp_path / "results" / "tiny.html").read_bytes() == page
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_where_its_runs_stopped(tmp_path):
+    """Also kills the process that started the runs: they save and end, and the next one waits for them."""
+    command = [sys.executable, "-m", "fdfo", "compare", write(tmp_path, budget=2500), "--jobs", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment)
+    log = tmp_path / "runs/tiny/final" / SCORE / "pair/setting-0-seed-0.log"
+    while not (log.is_file() and "epoch 5/" in log.read_text()):
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert "continuing after epoch" in log.read_text()
+    assert len(Results(tmp_path / "results/data/tiny.jsonl").ordered) == 4
