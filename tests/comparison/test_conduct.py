@@ -119,6 +119,8 @@ def test_more_seeds_and_claims_go_on_and_other_changes_are_refused(conduct):
     for changes, fragment in (
         ({"seeds": [0]}, "final pair on shapes-contrastive seed 1: has a result and is not in the plan"),
         ({"changes": {**TINY["changes"], "method.steps": 4}, "budget": 300}, "method.steps was 2, and is 4 now"),
+        ({"budget": 300}, "train.epochs was 3, and is 6 now"),
+        ({"evaluations": 1}, "eval.every was 2, and is 3 now"),
         ({"test": {**TINY["test"], "noise_seed": 7}}, "eval.noise_seed was 2026, and is 7 now"),
         ({"cells": {"pair": {}}, "claims": []}, "single"),
     ):

@@ -49,8 +49,6 @@ class Length:
     """How long a run is."""
 
     epochs: int
-    cost: EpochCost
-    """Of one epoch."""
     needed: float
     """Network evaluations of one epoch."""
 
@@ -98,7 +96,13 @@ class Configurations:
         return {score: load_config(plan.recipe, nested(self._common(score, plan.test))) for score in plan.scores}
 
     def settings(self, run: Run) -> dict[str, Any]:
-        """All that is changed of the cell's recipe, by dotted key, but for the length."""
+        """All that is changed of the cell's recipe, by dotted key. Raises ConfigError."""
+        epochs = self.length(run, self.load(run)).epochs
+        every = -(-epochs // self.plan.evaluations)
+        owned = {"train.epochs": epochs, "eval.every": every, "train.checkpoint_every": every, "train.keep": 1}
+        return {**self._without_length(run), **owned}
+
+    def _without_length(self, run: Run) -> dict[str, Any]:
         plan, cell = self.plan, self.plan.cells[run.cell]
         judged = plan.validation if run.stage == "tuning" else plan.test
         return {
@@ -114,13 +118,12 @@ class Configurations:
 
     def load(self, run: Run) -> Config:
         """The configuration without its length. Raises ConfigError."""
-        return load_config(self.recipe(run), nested(self.settings(run)))
+        return load_config(self.recipe(run), nested(self._without_length(run)))
 
     def length(self, run: Run, config: Config) -> Length:
         """How many epochs the budget pays for; 0 where it is too small for one."""
-        cost = self._cost(config)
-        needed = cost.evaluations(self.trained_cost(config))
-        return Length(int(self.plan.budget // needed), cost, needed)
+        needed = self._cost(config).evaluations(self.trained_cost(config))
+        return Length(int(self.plan.budget // needed), needed)
 
     def trained_cost(self, config: Config) -> float:
         """Cost of a row forward and backward in rows forward."""
@@ -128,11 +131,7 @@ class Configurations:
 
     def complete(self, run: Run) -> Config:
         """The configuration as it is trained, with its length and the points of its curve."""
-        config = self.load(run)
-        epochs = self.length(run, config).epochs
-        every = -(-epochs // self.plan.evaluations)
-        owned = {"train.epochs": epochs, "eval.every": every, "train.checkpoint_every": every, "train.keep": 1}
-        return load_config(self.recipe(run), nested({**self.settings(run), **owned}))
+        return load_config(self.recipe(run), nested(self.settings(run)))
 
     def _cost(self, config: Config) -> EpochCost:
         key = (repr(config.method), repr((config.prompts.pairs_per_epoch, config.policy.guidance)))

@@ -89,7 +89,7 @@ def facts(plan: Plan, results: Sequence[Result]) -> list[tuple[str, str]]:
     judged = plan.test
     rows = [
         ("Runs", f"{done} of {planned} final, {plural(len(results) - len(finals), 'tuning run')}"),
-        ("Seeds", f"{', '.join(map(str, plan.seeds))}; none was left out"),
+        ("Seeds", ", ".join(map(str, plan.seeds)) + ("; none was left out" if done == planned else "")),
         ("Budget", f"{plan.budget:,.0f} network evaluations a run"),
         (
             "Judged on",
