@@ -1,7 +1,7 @@
 """Where the time of an epoch goes: `python -m benchmarks.epoch [RECIPE] [section.key=value]...`.
 
-Runs one warm-up epoch and then measures three. The overhead is what is neither the policy's network, nor its decoder,
-nor the scores: noise, solver, bookkeeping, dealing items to updates, the optimizer.
+Runs one warm-up epoch and then measures three. The overhead is what is neither the policy's network, nor its text
+encoders and decoder, nor the scores: noise, solver, bookkeeping, dealing items to updates, the optimizer.
 """
 
 import sys
@@ -69,7 +69,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     finally:
         torch.Tensor.backward = backward  # type: ignore[method-assign]
     use, seconds = trainer.policy.take_use(), trainer.phases.take()
-    models = network.seconds + seconds["decode"] + seconds["score"]
+    models = network.seconds + seconds["encode"] + seconds["decode"] + seconds["score"]
     return {
         "seconds": {name: value / EPOCHS for name, value in seconds.items() if value > 0},
         "epoch": wall / EPOCHS,
