@@ -28,6 +28,7 @@ def load_policy(
     revision: str | None = None,
     t5: bool = True,
     gradient_checkpointing: bool = False,
+    compile: bool = False,
     seed: int = 0,
 ) -> "SD3Policy":
     """Load a text-to-image flow pipeline as a policy.
@@ -62,6 +63,8 @@ def load_policy(
         policy.weights.load(Path(adapter))
     if gradient_checkpointing:
         policy.weights.enable_checkpointing()
+    if compile:
+        policy.compile()
     return policy
 
 
@@ -79,6 +82,7 @@ def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device 
         revision=config.revision,
         t5=config.t5,
         gradient_checkpointing=config.gradient_checkpointing,
+        compile=config.compile,
         seed=seed,
     )
 

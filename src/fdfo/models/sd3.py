@@ -69,6 +69,8 @@ class SD3Policy:
         self.dtype: torch.dtype = pipeline.transformer.dtype
         factor = pipeline.vae_scale_factor
         self.latent_shape = (int(pipeline.vae.config.latent_channels), resolution[0] // factor, resolution[1] // factor)
+        self.mixed = True
+        """Whether float32 trained weights are used in the network's own dtype, by autocast."""
         self._use = NetworkUse()
         self.weights = TrainableWeights(pipeline.transformer.to(device), LORA_TARGETS)
         self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
@@ -205,13 +207,20 @@ class SD3Policy:
         both = self._network(torch.cat([x, x]), times.repeat(2), Conditioning.cat([negative, cond]), weights)
         return guided(*both.chunk(2), scale=self.guidance)
 
+    def compile(self) -> None:
+        """Compile the repeated blocks for the shapes that are met; each, with and without gradient, costs a minute."""
+        # Blocks of three kinds x gradient x adapters x batch shapes: more graphs than the default of 8.
+        torch._dynamo.config.recompile_limit = 64
+        for block in self.pipeline.transformer.transformer_blocks:
+            block.compile(dynamic=False)
+
     def _network(self, x: Tensor, times: Tensor, cond: Conditioning, weights: Weights) -> Tensor:
         """Velocity [B, C, h, w] without guidance, counted."""
         if torch.is_grad_enabled():
             self._use.trained += len(x)
         else:
             self._use.forward += len(x)
-        mixed = self.weights.kind == "full" and self.dtype != torch.float32
+        mixed = self.mixed and self.weights.kind is not None and self.dtype != torch.float32
         with self.weights.use(weights) as network, torch.autocast(self.device.type, self.dtype, enabled=mixed):
             (v,) = network(
                 hidden_states=x.to(self.dtype),

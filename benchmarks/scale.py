@@ -1,0 +1,280 @@
+"""Real size without downloads: `python -m benchmarks.scale [--model NAME] [--output FILE.json]`, on one CUDA card.
+
+Builds the network from its published configuration with random weights and measures rows a second in sampling and
+training at 512 px, with each optimisation alone and together, their share of the card's own bf16 matrix rate, peak
+memory, decoding and scoring, and an epoch of the paper's setting from them.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+
+from fdfo.config.tree import AdapterConfig
+from fdfo.models.known import KNOWN
+from fdfo.models.sd3 import SD3Policy
+from fdfo.objectives.surrogate import spo, velocity_log_ratio
+from fdfo.records import Conditioning
+
+MEDIUM = "stabilityai/stable-diffusion-3.5-medium"
+FORWARD_TFLOP, TRAINED_TFLOP = 2.25, 4.77
+"""Of a row of SD3.5-Medium at 512 px: forward, and forward and backward with frozen weights."""
+ROWS, IMAGES = 34_560, 864
+"""Sampled and trained rows, and images, of an epoch of the paper's setting."""
+TEXT_TOKENS = 77 + 128
+DEVICE = torch.device("cuda")
+
+
+def timed(work: Callable[[], object], seconds: float = 4.0) -> float:
+    """Median seconds of one call, after two that are not counted."""
+    for _ in range(2):
+        work()
+    torch.cuda.synchronize()
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        start = time.monotonic()
+        work()
+        torch.cuda.synchronize()
+        times.append(time.monotonic() - start)
+    return statistics.median(times)
+
+
+def matrix_rate() -> float:
+    """TFLOP/s of a large bf16 matrix product on random data."""
+    a, b = (torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * 8192**3 / timed(lambda: a @ b, 1.0) / 1e12
+
+
+def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = False) -> SD3Policy:
+    """A policy of the published shapes with random bf16 weights and no text encoders."""
+    known = KNOWN[model]
+    with torch.device(DEVICE):
+        transformer = SD3Transformer2DModel.from_config(known["transformer/config.json"]).to(torch.bfloat16)
+        kinds = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+        extra = {"layers_per_block": 2, "use_quant_conv": False, "use_post_quant_conv": False}
+        vae = AutoencoderKL.from_config({**known["vae/config.json"], **kinds, **extra}).to(torch.bfloat16)
+    pipeline = StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=vae,
+        **dict.fromkeys(f"{part}{n}" for part in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")),
+    )
+    policy = SD3Policy(
+        pipeline, device=DEVICE, text_tokens=128, resolution=(512, 512), guidance=1.0, negative_prompt=""
+    )
+    policy.weights.attach(adapter, seed=0)
+    if checkpointing:
+        policy.weights.enable_checkpointing()
+    return policy
+
+
+def rows_of(policy: SD3Policy, count: int) -> tuple[torch.Tensor, torch.Tensor, Conditioning]:
+    config = policy.pipeline.transformer.config
+    x = torch.randn(count, *policy.latent_shape, device=DEVICE)
+    t = torch.linspace(0.1, 0.9, count, device=DEVICE)
+    tokens = torch.randn(count, TEXT_TOKENS, config.joint_attention_dim, device=DEVICE, dtype=torch.bfloat16)
+    pooled = torch.randn(count, config.pooled_projection_dim, device=DEVICE, dtype=torch.bfloat16)
+    return x, t, Conditioning(tokens=tokens, pooled=pooled)
+
+
+def sampling(policy: SD3Policy, count: int) -> Callable[[], object]:
+    """One velocity without gradient."""
+    x, t, cond = rows_of(policy, count)
+
+    @torch.no_grad()
+    def work() -> object:
+        return policy.velocity(x, t, cond)
+
+    return work
+
+
+def training(policy: SD3Policy, count: int) -> Callable[[], object]:
+    """The loss of a micro-batch and its gradient, as FDFO computes it."""
+    x, t, cond = rows_of(policy, count)
+    v_ref, direction = torch.randn_like(x), torch.randn_like(x)
+    slope = torch.ones(count, device=DEVICE)
+
+    def work() -> object:
+        v = policy.velocity(x, t, cond)
+        spo(velocity_log_ratio(v, v_ref, direction), slope).sum().backward()
+        return None
+
+    return work
+
+
+def measured(
+    name: str, make: Callable[[], Callable[[], object]], count: int, tflop: float, peak: float
+) -> dict[str, Any]:
+    """Rows a second, TFLOP/s and memory of some work on `count` rows; what went wrong where it did not fit."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    start = time.monotonic()
+    try:
+        work = make()
+        work()
+        torch.cuda.synchronize()
+        first = time.monotonic() - start
+        seconds = timed(work)
+    except torch.OutOfMemoryError:
+        return report({"name": name, "rows": count, "failed": "out of memory"})
+    except Exception as error:  # one cell of the table must not end the measurement
+        return report({"name": name, "rows": count, "failed": f"{type(error).__name__}: {str(error)[:300]}"})
+    rate = count / seconds
+    return report(
+        {
+            "name": name,
+            "rows": count,
+            "first_s": round(first, 1),
+            "rows_per_s": round(rate, 2),
+            "tflop_per_s": round(rate * tflop, 1),
+            "share": round(rate * tflop / peak, 3),
+            "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2),
+        }
+    )
+
+
+def report(row: dict[str, Any]) -> dict[str, Any]:
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def decoding(policy: SD3Policy, count: int) -> Callable[[], object]:
+    x = torch.randn(count, *policy.latent_shape, device=DEVICE)
+
+    @torch.no_grad()
+    def work() -> object:
+        return policy.decode(x)
+
+    return work
+
+
+def clip_h(count: int) -> Callable[[], object]:
+    """PickScore's network, CLIP-H/14 (laion/CLIP-ViT-H-14-laion2B-s32B-b79K), on images of 224 pixels."""
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24}
+    vision = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 16, "num_hidden_layers": 32}
+    config = CLIPConfig(
+        text_config={**text, "projection_dim": 1024},
+        vision_config={**vision, "patch_size": 14, "projection_dim": 1024},
+        projection_dim=1024,
+    )
+    with torch.device(DEVICE):
+        model = CLIPModel(config).eval()
+    pixels = torch.randn(count, 3, 224, 224, device=DEVICE)
+    tokens = torch.randint(1, 40_000, (count, 77), device=DEVICE)
+
+    @torch.no_grad()
+    def work() -> object:
+        return model(input_ids=tokens, pixel_values=pixels).logits_per_image
+
+    return work
+
+
+def qwen(count: int) -> Callable[[], object]:
+    """Qwen2.5-VL-7B asked about images of 512 pixels: 504 x 504, 36 x 36 patches, 324 image tokens, 40 of text."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    text = {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
+    }
+    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=151655)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(DEVICE):
+            model = Qwen2_5_VLForConditionalGeneration(config).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    tokens = torch.randint(1, 100_000, (count, 364), device=DEVICE)
+    tokens[:, 10:334] = 151655
+    inputs = {
+        "input_ids": tokens,
+        "attention_mask": torch.ones_like(tokens),
+        "mm_token_type_ids": (tokens == 151655).int(),
+        "pixel_values": torch.randn(count * 36 * 36, 1176, device=DEVICE, dtype=torch.bfloat16),
+        "image_grid_thw": torch.tensor([[1, 36, 36]] * count, device=DEVICE),
+    }
+
+    @torch.no_grad()
+    def work() -> object:
+        return model(**inputs, logits_to_keep=1, use_cache=False).logits
+
+    return work
+
+
+def lent(policy: SD3Policy, mixed: bool, compiled: bool) -> SD3Policy:
+    """The policy with these optimisations on."""
+    policy.mixed = mixed
+    if compiled:
+        policy.compile()
+    return policy
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=MEDIUM, choices=sorted(KNOWN))
+    parser.add_argument("--output", type=Path, default=Path("scale.json"))
+    parser.add_argument("--sample-rows", type=int, default=32)
+    parser.add_argument("--train-rows", type=int, default=12)
+    parser.add_argument("--cap-gib", type=float, default=24.0)
+    options = parser.parse_args()
+    start = time.monotonic()
+    peak = matrix_rate()
+    rows: list[dict[str, Any]] = []
+    facts = {
+        "card": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "model": options.model,
+        "matrix_tflop_per_s": round(peak, 1),
+    }
+    print(facts, flush=True)
+
+    def keep(row: dict[str, Any]) -> None:
+        rows.append(row)
+        facts["seconds"] = round(time.monotonic() - start)
+        options.output.write_text(json.dumps({**facts, "measured": rows}, indent=1))
+
+    def both(label: str, policy: SD3Policy, train_rows: int, sample_rows: int) -> None:
+        keep(measured(f"sample, {label}", lambda: sampling(policy, sample_rows), sample_rows, FORWARD_TFLOP, peak))
+        keep(measured(f"train, {label}", lambda: training(policy, train_rows), train_rows, TRAINED_TFLOP, peak))
+
+    policy = random_policy(options.model, AdapterConfig())
+    for label, mixed, compiled in (
+        ("eager, float32 adapters", False, False),
+        ("eager, autocast", True, False),
+        ("compiled, autocast", True, True),
+        ("compiled, float32 adapters", False, True),
+    ):
+        both(label, lent(policy, mixed, compiled), options.train_rows, options.sample_rows)
+    keep(measured("decode", partial(decoding, policy, 8), 8, 0.0, peak))
+    del policy
+    keep(measured("score, CLIP-H float32", lambda: clip_h(32), 32, 0.0, peak))
+    keep(measured("score, Qwen2.5-VL-7B", lambda: qwen(16), 16, 0.0, peak))
+    gc.collect()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, options.cap_gib * 2**30 / total))
+    capped = lent(random_policy(options.model, AdapterConfig(), checkpointing=True), True, True)
+    both(f"compiled, autocast, checkpointing, {options.cap_gib:g} GiB cap", capped, 8, 16)
+    keep(measured(f"decode, {options.cap_gib:g} GiB cap", lambda: decoding(capped, 4), 4, 0.0, peak))
+
+
+if __name__ == "__main__":
+    main()
