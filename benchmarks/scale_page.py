@@ -1,0 +1,74 @@
+"""The table of benchmarks.scale's measurements: `python -m benchmarks.scale_page FILE.json > docs/results/scale.md`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scale import IMAGES, ROWS
+
+EPOCHS = 100
+PUBLISHED_S = 1728
+"""GPU-seconds of an epoch of the authors' setting: 48 H200-hours for 100 epochs."""
+
+BEST = ("sample, compiled, autocast", "train, compiled, autocast")
+PLAIN = ("sample, eager, float32 adapters", "train, eager, float32 adapters")
+COUNTS = {"decode": IMAGES, "score, CLIP-H float32": IMAGES, "score, Qwen2.5-VL-7B": IMAGES}
+
+
+def epoch_seconds(measured: dict[str, dict[str, Any]], sample: str, train: str) -> dict[str, float]:
+    """Seconds of each part of an epoch of the paper's setting, one after the other."""
+    counts = {sample: ROWS, train: ROWS, **COUNTS}
+    return {name: count / measured[name]["rows_per_s"] for name, count in counts.items()}
+
+
+def page(facts: dict[str, Any], source: str) -> str:
+    """Markdown of one file of measurements."""
+    measured = {row["name"]: row for row in facts["measured"]}
+    lines = [
+        "# Full size on one card",
+        "",
+        f"Measured by `python -m benchmarks.scale` on {facts['date']}: {facts['card']}, torch {facts['torch']}, "
+        f"{facts['model']} built from its configuration with random weights, 512 px, LoRA of rank 32, bfloat16. "
+        f"This page: `python -m benchmarks.scale_page {source}`. Medians of one process; one run, so no interval.",
+        "",
+        f"The card's own rate for a bfloat16 matrix product of 8192 x 8192 in the same run: "
+        f"{facts['matrix_tflop_per_s']} TFLOP/s. A row is one state of one sample; `train` is forward and backward. "
+        "`float32 adapters` computes the adapters in float32, `autocast` in bfloat16 from float32 weights. "
+        "`first` includes compilation.",
+        "",
+        "| what | rows | rows/s | TFLOP/s | share of that rate | peak GiB | first, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in facts["measured"]:
+        if "failed" in row:
+            lines.append(f"| {row['name']} | {row['rows']} | {row['failed']} | | | | |")
+            continue
+        flop = (f"{row['tflop_per_s']:.0f}", f"{row['share']:.0%}") if row["tflop_per_s"] else ("", "")
+        lines.append(
+            f"| {row['name']} | {row['rows']} | {row['rows_per_s']:.1f} | {flop[0]} | {flop[1]} | "
+            f"{row['peak_gib']:.1f} | {row['first_s']:.0f} |"
+        )
+    best, plain = epoch_seconds(measured, *BEST), epoch_seconds(measured, *PLAIN)
+    lines += [
+        "",
+        f"## An epoch of the paper's setting: {ROWS} sampled and {ROWS} trained rows, {IMAGES} images",
+        "",
+        "Extrapolated from the rates above, one part after the other. A score overlaps with sampling in a run, so "
+        "this is an upper bound for the networks; bookkeeping and evaluation are not in it.",
+        "",
+        "| part | seconds |",
+        "|---|---|",
+        *(f"| {name} | {seconds:.0f} |" for name, seconds in best.items()),
+        f"| **all** | **{sum(best.values()):.0f}** |",
+        f"| all, nothing optimised | {sum(plain.values()):.0f} |",
+        f"| published, the authors' code on H200 cards | {PUBLISHED_S} |",
+        "",
+        f"{EPOCHS} epochs: {EPOCHS * sum(best.values()) / 3600:.1f} GPU-hours "
+        f"(published: {EPOCHS * PUBLISHED_S / 3600:.0f}).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), sys.argv[1]), end="")
