@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from torch._dynamo.testing import CompileCounter
 from torch.testing import assert_close
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig
@@ -162,3 +163,25 @@ def test_shapes_of_published_models_are_known_without_a_download():
     assert policy_problems(medium) == []
     assert latent_shape(medium) == (16, 64, 96)
     assert latent_shape(PolicyConfig(name=medium.name)) == (16, 128, 128)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch 2.13: the compiler looks at it while tracing
+def test_compiled_blocks_give_the_same_velocity_and_are_not_compiled_again(monkeypatch):
+    counter, compile_module = CompileCounter(), torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kw: compile_module(self, backend=counter, **kw))
+    adapter = AdapterConfig(rank=4, alpha=8)
+    policy, plain = load_policy("shapes", adapter=adapter, compile=True), load_policy("shapes", adapter=adapter)
+    x, cond = torch.randn(2, *policy.latent_shape), policy.encode(PROMPTS)
+
+    def all_uses(policy):
+        with torch.no_grad():
+            velocities = [policy.velocity(x, 0.5, cond, weights=weights) for weights in ("current", "base")]
+        return [*velocities, policy.velocity(x, 0.5, cond)]
+
+    for ours, expected in zip(all_uses(policy), all_uses(plain), strict=True):
+        assert_close(ours, expected, rtol=0, atol=1e-5)
+    graphs = counter.frame_count
+    assert graphs > 0
+    for _ in range(2):
+        all_uses(policy)
+    assert counter.frame_count == graphs
