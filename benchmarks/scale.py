@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 
+from benchmarks.flops import row_cost
 from fdfo.config.tree import AdapterConfig
 from fdfo.models.known import KNOWN
 from fdfo.models.sd3 import SD3Policy
@@ -25,8 +26,6 @@ from fdfo.objectives.surrogate import spo, velocity_log_ratio
 from fdfo.records import Conditioning
 
 MEDIUM = "stabilityai/stable-diffusion-3.5-medium"
-FORWARD_TFLOP, TRAINED_TFLOP = 2.25, 4.77
-"""Of a row of SD3.5-Medium at 512 px: forward, and forward and backward with frozen weights."""
 ROWS, IMAGES = 34_560, 864
 """Sampled and trained rows, and images, of an epoch of the paper's setting."""
 TEXT_TOKENS = 77 + 128
@@ -218,7 +217,7 @@ def qwen(count: int) -> Callable[[], object]:
     return work
 
 
-def lent(policy: SD3Policy, mixed: bool, compiled: bool) -> SD3Policy:
+def optimised(policy: SD3Policy, mixed: bool, compiled: bool) -> SD3Policy:
     """The policy with these optimisations on."""
     policy.mixed = mixed
     if compiled:
@@ -235,7 +234,7 @@ def main() -> None:
     parser.add_argument("--cap-gib", type=float, default=24.0)
     options = parser.parse_args()
     start = time.monotonic()
-    peak = matrix_rate()
+    peak, cost = matrix_rate(), row_cost(options.model)
     rows: list[dict[str, Any]] = []
     facts = {
         "card": torch.cuda.get_device_name(),
@@ -252,8 +251,8 @@ def main() -> None:
         options.output.write_text(json.dumps({**facts, "measured": rows}, indent=1))
 
     def both(label: str, policy: SD3Policy, train_rows: int, sample_rows: int) -> None:
-        keep(measured(f"sample, {label}", lambda: sampling(policy, sample_rows), sample_rows, FORWARD_TFLOP, peak))
-        keep(measured(f"train, {label}", lambda: training(policy, train_rows), train_rows, TRAINED_TFLOP, peak))
+        keep(measured(f"sample, {label}", lambda: sampling(policy, sample_rows), sample_rows, cost.forward, peak))
+        keep(measured(f"train, {label}", lambda: training(policy, train_rows), train_rows, cost.trained, peak))
 
     policy = random_policy(options.model, AdapterConfig())
     for label, mixed, compiled in (
@@ -262,7 +261,7 @@ def main() -> None:
         ("compiled, autocast", True, True),
         ("compiled, float32 adapters", False, True),
     ):
-        both(label, lent(policy, mixed, compiled), options.train_rows, options.sample_rows)
+        both(label, optimised(policy, mixed, compiled), options.train_rows, options.sample_rows)
     keep(measured("decode", partial(decoding, policy, 8), 8, 0.0, peak))
     del policy
     keep(measured("score, CLIP-H float32", lambda: clip_h(32), 32, 0.0, peak))
@@ -271,7 +270,7 @@ def main() -> None:
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, options.cap_gib * 2**30 / total))
-    capped = lent(random_policy(options.model, AdapterConfig(), checkpointing=True), True, True)
+    capped = optimised(random_policy(options.model, AdapterConfig(), checkpointing=True), True, True)
     both(f"compiled, autocast, checkpointing, {options.cap_gib:g} GiB cap", capped, 8, 16)
     keep(measured(f"decode, {options.cap_gib:g} GiB cap", lambda: decoding(capped, 4), 4, 0.0, peak))
 
