@@ -57,9 +57,7 @@ def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = Fals
     known = KNOWN[model]
     with torch.device(DEVICE):
         transformer = SD3Transformer2DModel.from_config(known["transformer/config.json"]).to(torch.bfloat16)
-        kinds = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
-        extra = {"layers_per_block": 2, "use_quant_conv": False, "use_post_quant_conv": False}
-        vae = AutoencoderKL.from_config({**known["vae/config.json"], **kinds, **extra}).to(torch.bfloat16)
+        vae = AutoencoderKL.from_config(known["vae/config.json"]).to(torch.bfloat16)
     pipeline = StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),

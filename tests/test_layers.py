@@ -26,6 +26,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files"},
+    "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
     | {"evaluation"},
 }

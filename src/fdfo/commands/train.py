@@ -23,6 +23,9 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
         check(config)
         print(to_yaml(config))
         print(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
+        from fdfo.planning.describe import describe
+
+        print(describe(config))
         return
     from fdfo.training.interrupt import Interrupted
     from fdfo.training.run import train
@@ -34,7 +37,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
 
 
 def plan(config: Config) -> dict[str, str]:
-    """Batch arithmetic of an epoch and the host memory of its trajectories, in words."""
+    """Batch arithmetic of an epoch, in words."""
     from fdfo.models.load import latent_shape
     from fdfo.plugins import find
 
@@ -46,8 +49,6 @@ def plan(config: Config) -> dict[str, str]:
     evaluations = rows * method.row_evaluations * guided
     each = f" x {method.row_evaluations} evaluations" if method.row_evaluations > 1 else ""
     latent = latent_shape(config.policy)
-    elements = latent[0] * latent[1] * latent[2]
-    trajectories = images * (method.row_latents * method.trained_times + 2) * elements * 4 / 2**30
     return {
         "images an epoch": f"{prompts} prompts x {group} = {images}",
         "sampling": f"{method.sampling_evaluations(prompts) * guided} network evaluations (forward)",
@@ -55,5 +56,4 @@ def plan(config: Config) -> dict[str, str]:
         "updates": f"{config.optim.updates_per_epoch} of {rows // config.optim.updates_per_epoch} rows an epoch, "
         f"{config.optim.updates_per_epoch * config.train.epochs} in all",
         "latent": f"{latent[0]} x {latent[1]} x {latent[2]}, float32",
-        "trajectories": f"{trajectories:.3g} GiB of host memory over all processes, float32, trained times only",
     }

@@ -36,6 +36,11 @@ class ModelSource:
         index = _read_json(name, location, revision, "model_index.json")
         return ModelSource(name, location, revision, is_embedded, str(index.get("_class_name", "unknown pipeline")))
 
+    @property
+    def index(self) -> dict[str, Any]:
+        """Its model_index.json: library and class of every component."""
+        return _read_json(self.name, self.location, self.revision, "model_index.json")
+
     def component_config(self, component: str, file: str = "config.json") -> dict[str, Any]:
         """The small JSON configuration of one component, such as `vae`."""
         return _read_json(self.name, self.location, self.revision, f"{component}/{file}")

@@ -9,6 +9,7 @@ from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError, RewardError
 from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import policy_from_config, policy_problems
+from fdfo.planning.batches import chosen_batches, free_bytes
 from fdfo.plugins import find
 from fdfo.prompts import load_prompts, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread
@@ -20,9 +21,6 @@ from fdfo.training.epoch import Trainer
 from fdfo.training.folder import RunFolder, next_run_number
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
-
-AUTO_BATCH = {"cpu": (128, 64), "cuda": (16, 8)}
-"""Rows of a micro-batch and prompts of a sampling batch, where the configuration says auto."""
 
 
 def run_folder(config: Config, run_dir: str | Path | None, team: Team) -> RunFolder:
@@ -108,6 +106,7 @@ def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
 
 def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
     """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
+    batches = chosen_batches(config, free_bytes(team.device))
     reward = WeightedSum(config.reward)
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
@@ -125,7 +124,6 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         ema = policy.weights.snapshots["ema"] = policy.weights.copy()
     for name in method.averages:
         policy.weights.snapshots[name] = policy.weights.copy()
-    micro_batch, sample_batch = AUTO_BATCH[team.device.type]
     return Trainer(
         config=config,
         team=team,
@@ -135,8 +133,8 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         optimizer=optimizer,
         phases=Phases(team.device),
         stop=stop,
-        micro_batch=micro_batch if config.train.micro_batch == "auto" else config.train.micro_batch,
-        sample_batch=sample_batch if config.train.sample_batch == "auto" else config.train.sample_batch,
+        micro_batch=batches.micro_batch,
+        sample_batch=batches.sample_batch,
         console=console,
         overlap=_overlaps(config, reward, team.device),
         ema=ema,

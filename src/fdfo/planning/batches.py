@@ -1,0 +1,49 @@
+"""The batches of a run: those that are configured, else the largest that fit."""
+
+import torch
+
+from fdfo.config.tree import Config
+from fdfo.models.sizes import policy_sizes
+from fdfo.planning.memory import Batches, MemoryPlan, largest_batches, memory_plan
+from fdfo.planning.scores import score_bytes
+from fdfo.plugins import find
+
+ON_CPU = Batches(micro_batch=128, sample_batch=64)
+"""Where nothing is configured: large enough to keep two cores busy."""
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Free memory of a CUDA device; None for a CPU, whose memory no plan is made for."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def plan_for(config: Config, free: int | None) -> tuple[Batches, MemoryPlan]:
+    """The batches of a run on a device with so many free bytes (None: a CPU), and what each phase then needs.
+
+    Raises ModelError for a model that cannot be found.
+    """
+    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    sizes = policy_sizes(config.policy)
+    scores = {entry.title: score_bytes(entry) for entry in (*config.reward, *config.eval.rewards)}
+
+    def plan(batches: Batches) -> MemoryPlan:
+        return memory_plan(config, method, sizes, scores, batches)
+
+    batches = _configured(config, ON_CPU if free is None else largest_batches(plan, free))
+    return batches, plan(batches)
+
+
+def chosen_batches(config: Config, free: int | None) -> Batches:
+    """The batches alone; nothing is planned where they need no plan."""
+    if free is None or "auto" not in (config.train.micro_batch, config.train.sample_batch):
+        return _configured(config, ON_CPU)
+    return plan_for(config, free)[0]
+
+
+def _configured(config: Config, otherwise: Batches) -> Batches:
+    """The configured batches, and others where the configuration says auto."""
+    micro_batch, sample_batch = config.train.micro_batch, config.train.sample_batch
+    return Batches(
+        micro_batch=otherwise.micro_batch if micro_batch == "auto" else micro_batch,
+        sample_batch=otherwise.sample_batch if sample_batch == "auto" else sample_batch,
+    )

@@ -1,0 +1,122 @@
+"""What will be resident on the device in each phase of an epoch, and the largest batches that fit.
+
+Weights and what a forward pass keeps are counted exactly (models/sizes.py). The factors below say what a kernel needs
+beside them; they are fitted to the peaks in docs/results/data/scale-h200.json, which a test holds them to.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fdfo.config.tree import Config
+from fdfo.interfaces import Method
+from fdfo.models.sd3 import DECODED_PIXELS
+from fdfo.models.sizes import PolicySizes
+
+FORWARD_SHARE = 0.55
+"""What a forward pass without gradient holds at a time for a row, in what its largest block would keep."""
+
+BACKWARD_SHARE = 0.7
+"""What a backward pass holds beside what was kept, likewise."""
+
+COMPILED_SHARE = 0.6
+"""What compiled blocks keep, of what they keep otherwise: element-wise steps are computed again in their kernels."""
+
+DECODER_MAPS = 9.5
+"""Feature maps at full resolution that decoding an image holds at a time."""
+
+SCORING_SHARE = 0.15
+"""What a score's network computes with, in its weights."""
+
+RESERVE = 0.1
+"""Share of the free memory that automatic batches leave alone: fragments, other libraries' workspaces."""
+
+LARGEST_BATCH = {"micro_batch": 64, "sample_batch": 64}
+"""Beyond these a batch is not faster."""
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on the device by phase and by what they are for; trajectories are in host memory."""
+
+    phases: Mapping[str, Mapping[str, int]]
+    trajectories: int
+    unknown_scores: tuple[str, ...]
+    """Scores whose size is not known; they are not in the plan."""
+
+    def peak(self, phase: str) -> int:
+        """All that is resident in a phase."""
+        return sum(self.phases[phase].values())
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Rows of a training step, and prompts sampled at a time."""
+
+    micro_batch: int
+    sample_batch: int
+
+
+def memory_plan(
+    config: Config, method: Method, sizes: PolicySizes, scores: Mapping[str, int | None], batches: Batches
+) -> MemoryPlan:
+    """The plan for these batches; scores are the bytes of each score's weights, None where not known."""
+    guided = 1 if config.policy.guidance == 1 else 2
+    copies = len(method.averages) + (config.optim.ema is not None)
+    network = {"transformer": sizes.frozen, "adapter" if _is_lora(config) else "trained weights": sizes.trained}
+    state = {"gradients": sizes.trained, "optimizer": 2 * sizes.trained, "averaged weights": copies * sizes.trained}
+    if not _is_lora(config) and config.policy.dtype != "float32":
+        state["weights in the network's dtype"] = sizes.trained // 2
+    judges = {f"score {name}": size for name, size in scores.items() if size}
+    standing = {**network, **state, "decoder": sizes.decoder, **judges}
+    rows = batches.sample_batch * method.group_size
+    forward = round(FORWARD_SHARE * sizes.largest_block)
+    phases = {
+        "encode": {**standing, "text encoders": sizes.text_encoders},
+        "sample": {**standing, "activations": rows * guided * forward},
+        "decode": {**standing, "activations": round(rows_decoded(rows, sizes) * decoded_bytes(sizes))},
+        "score": {**standing, "activations": round(SCORING_SHARE * max(judges.values(), default=0))},
+        "train": {**standing, "activations": batches.micro_batch * guided * trained_bytes(config, sizes)},
+    }
+    images = config.prompts.pairs_per_epoch * method.group_size
+    return MemoryPlan(
+        phases={name: {part: size for part, size in parts.items() if size} for name, parts in phases.items()},
+        trajectories=images * (method.row_latents * method.trained_times + 2) * sizes.latent,
+        unknown_scores=tuple(name for name, size in scores.items() if size is None),
+    )
+
+
+def trained_bytes(config: Config, sizes: PolicySizes) -> int:
+    """What one row of a training step holds at its peak."""
+    compiled = COMPILED_SHARE if config.policy.compile else 1.0
+    if config.policy.gradient_checkpointing:
+        return round(sizes.saved_inputs + compiled * (1 + BACKWARD_SHARE) * sizes.largest_block)
+    return round(compiled * (sizes.saved + BACKWARD_SHARE * sizes.largest_block))
+
+
+def decoded_bytes(sizes: PolicySizes) -> float:
+    """What decoding one image holds at its peak."""
+    return DECODER_MAPS * sizes.full_resolution_map
+
+
+def rows_decoded(rows: int, sizes: PolicySizes) -> int:
+    """Images that are decoded at a time (models/sd3.py)."""
+    return min(rows, max(1, DECODED_PIXELS // sizes.pixels))
+
+
+def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int) -> Batches:
+    """The largest batches, powers of two, whose phases fit into `free` bytes less the reserve; 1 where none does."""
+    usable = round(free * (1 - RESERVE))
+
+    def largest(field: str, phase: str) -> int:
+        size = LARGEST_BATCH[field]
+        while size > 1 and plan(Batches(**{**dict.fromkeys(LARGEST_BATCH, 1), field: size})).peak(phase) > usable:
+            size //= 2
+        return size
+
+    return Batches(micro_batch=largest("micro_batch", "train"), sample_batch=largest("sample_batch", "sample"))
+
+
+def _is_lora(config: Config) -> bool:
+    return config.policy.adapter.kind == "lora"
