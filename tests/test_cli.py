@@ -102,7 +102,9 @@ def test_dry_run_prints_the_tree_and_the_arithmetic_and_writes_nothing(command, 
     assert "34560 network evaluations (forward)" in out
     assert "4 of 8640 rows an epoch, 400 in all" in out
     assert "latent: 16 x 64 x 64" in out
-    assert yaml.safe_load(out)["method"]["strength"] == 0.0025
+    printed = yaml.safe_load(out)
+    assert printed["method"]["strength"] == 0.0025
+    assert "it fits a card of" in printed["memory"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import yaml
 
@@ -25,7 +26,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
         print(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
         from fdfo.planning.describe import describe
 
-        print(describe(config))
+        print("memory: |\n" + indent(describe(config), "  "))
         return
     from fdfo.training.interrupt import Interrupted
     from fdfo.training.run import train
