@@ -52,7 +52,8 @@ def train(config: Config, run_dir: str | Path | None = None) -> Path:
     """
     check(config)
     trackers: list[Any] = list(config.log.trackers)
-    team = this_team(**({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
+    timeout_s = config.train.collective_timeout_s
+    team = this_team(timeout_s, **({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
     with stop_on_signals() as stop, giving_up_when(lambda: stop.signal_number is not None):
         run = Run(config, run_dir, team, stop)
         with run.console:
@@ -152,6 +153,7 @@ class Run:
     def _epoch(self) -> None:
         epoch, trainer = self.progress.epoch, self.trainer
         self.console.begin(epoch)
+        self.team.take_traffic()
         noise = NoiseStreams(self.config.train.seed, epoch)
         prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
         is_shown = (epoch + 1) % self.config.eval.every == 0 and self.team.is_main
@@ -184,7 +186,14 @@ class Run:
         progress = self.progress
         cost = {"images": progress.images, "forwards": progress.forwards, "trained": progress.trained}
         memory = peak_memory_gib(self.team.device)
-        rollout: dict[str, Any] = {**scores, "seconds": dict(seconds), "total": cost, "peak_memory_gib": memory}
+        traffic = asdict(self.team.take_traffic())
+        rollout: dict[str, Any] = {
+            **scores,
+            "seconds": dict(seconds),
+            "total": cost,
+            "peak_memory_gib": memory,
+            **traffic,
+        }
         self.folder.log("rollout", progress.epoch, rollout)
         for index, values in enumerate(updates):
             self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
