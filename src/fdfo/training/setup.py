@@ -20,6 +20,7 @@ from fdfo.training.epoch import Trainer
 from fdfo.training.folder import RunFolder, next_run_number
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
+from fdfo.training.sharding import check_sharding, shard_base, shards_base
 
 AUTO_BATCH = {"cpu": (128, 64), "cuda": (16, 8)}
 """Rows of a micro-batch and prompts of a sampling batch, where the configuration says auto."""
@@ -110,7 +111,11 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
     reward = WeightedSum(config.reward)
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    if shards_base():
+        check_sharding(config, team)
     policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
+    if shards_base():
+        shard_base(policy, team)
     reward.load(team.device, torch.float32)
     optim = config.optim
     optimizer = torch.optim.AdamW(
