@@ -12,13 +12,8 @@ from fdfo.training.sharding import check_sharding, shard_base
 from tests.training.forks import forked
 from tests.training.runs import TINY, largest_difference, run
 
-EVEN = (
-    "prompts.pairs_per_epoch=4",
-    "train.epochs=1",
-    "train.max_failed_share=0",
-    "optim.lr=3e-5",
-    "method.strength=0.04",
-)
+EVEN = ("prompts.pairs_per_epoch=4", "eval.prompts=2", "train.epochs=1", "optim.updates_per_epoch=1")
+SMOOTH = ("optim.lr=3e-5", "method.strength=0.04", "train.max_failed_share=0")
 
 
 @pytest.fixture
@@ -29,10 +24,10 @@ def fsdp(monkeypatch):
 
 
 def test_a_sharded_run_equals_one_on_a_single_process(tmp_path, monkeypatch):
-    alone = run(tmp_path / "alone", *EVEN)
+    alone = run(tmp_path / "alone", *EVEN, *SMOOTH)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_VERSION", "2")
-    assert forked(2, lambda rank: run(tmp_path / "sharded", *EVEN)) == [0, 0]
+    assert forked(2, lambda rank: run(tmp_path / "sharded", *EVEN, *SMOOTH)) == [0, 0]
     assert largest_difference(alone, tmp_path / "sharded") < 1e-6
 
 

@@ -42,6 +42,11 @@ from fdfo.training.setup import blank_lines, build_trainer, check, held_out_prom
 SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
 
+OUT_OF_MEMORY = (
+    "out of device memory; lower train.micro_batch, train.sample_batch or the batch_size of a score, "
+    "and continue with the same --run folder"
+)
+
 
 def train(config: Config, run_dir: str | Path | None = None) -> Path:
     """Train as configured and return the run folder; repeating the call with the same folder continues the run.
@@ -126,8 +131,7 @@ class Run:
             yield
         except torch.OutOfMemoryError as error:
             self._leave(before, "stopped: out of memory")
-            fixes = "lower train.micro_batch, train.sample_batch or the batch_size of a score"
-            raise FdfoError(f"out of device memory; {fixes}, and continue with the same --run folder") from error
+            raise FdfoError(OUT_OF_MEMORY) from error
         except (Interrupted, FdfoError, OSError) as reason:
             self._leave(before, f"stopped by {reason if isinstance(reason, Interrupted) else 'an error'}")
             raise
@@ -251,9 +255,12 @@ class Run:
     def _save(self, state: State) -> None:
         if not self.team.is_main or state.progress.epoch == 0:
             return
-        with self.trainer.phases("save"):
-            save_checkpoint(self.folder.checkpoints, state, self.weights)
-            prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
+        try:
+            with self.trainer.phases("save"):
+                save_checkpoint(self.folder.checkpoints, state, self.weights)
+                prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
+        except torch.OutOfMemoryError as error:
+            raise FdfoError(OUT_OF_MEMORY) from error
 
     def _restore(self) -> Progress:
         """Continue from the newest sound checkpoint, or start; what was written after it is forgotten."""
