@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fdfo import __version__
+from fdfo.commands.tell import tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
 
 app = typer.Typer(
@@ -308,11 +309,11 @@ def main() -> None:
     except PeerError:  # the process that failed says why
         sys.exit(1)
     except FdfoError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(str(error))
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error or type(error).__name__}", file=sys.stderr)
+        tell(f"{where}{error.strerror or error or type(error).__name__}")
         sys.exit(1)
 
 

@@ -38,6 +38,10 @@ class PeerError(FdfoError):
     """Another process of the run failed; that process shows the reason."""
 
 
+class LostPeerError(FdfoError):
+    """Another process of the run is gone, or does not answer in time, and cannot tell why."""
+
+
 def nearest(name: str, valid: list[str]) -> str:
     """A suggestion to append to a message: the valid names closest to `name`, or all of them."""
     from difflib import get_close_matches

@@ -4,13 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from huggingface_hub.errors import HfHubHTTPError
+
+HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
+"""Of the HTTP client of this version of huggingface_hub: httpx or httpx2. Raised bare in the middle of a file."""
+
+LOADING_ERRORS: Any = (OSError, ValueError, HTTP_ERROR)
+"""What loading from a folder or the hub raises."""
+
 
 def hub_advice(error: BaseException, revision: str | None) -> str:
     """What a user can do about an error of huggingface_hub, or of a library that wraps one; never a traceback."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
@@ -26,6 +33,8 @@ def hub_advice(error: BaseException, revision: str | None) -> str:
         "check the connection, or download the model elsewhere and give its folder",
         EntryNotFoundError: "the hub has the model, but not this file of it; give a model of the right kind",
         HfHubHTTPError: "the hub does not answer; try again later",
+        HTTP_ERROR: "the hub stopped answering while loading; repeat the command to go on, or raise the seconds that "
+        "HF_HUB_DOWNLOAD_TIMEOUT allows",
     }
     for cause in filter(None, (error, error.__cause__)):  # transformers wraps what the hub raises
         for kind, text in advice.items():

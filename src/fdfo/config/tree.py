@@ -144,6 +144,9 @@ class TrainConfig(Section):
     """Also keep every checkpoint whose epoch is a multiple of this."""
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The run stops when a larger share of an epoch's samples has no valid score."""
+    collective_timeout_s: Positive = 3600.0
+    """Longest wait of a process for its peers; one that is lost without a trace ends the run by then. An hour, because
+    a slow score, or the first download of a model, on one process may keep the others waiting for many minutes."""
 
 
 class StopConfig(Section):

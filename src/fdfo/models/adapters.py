@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fdfo.errors import ModelError
-from fdfo.hub import hub_advice, quiet_loading
+from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading
 
 
 def find_adapter(name: str) -> Path:
@@ -21,7 +21,7 @@ def find_adapter(name: str) -> Path:
     try:
         with quiet_loading():
             root = snapshot_download(repository, allow_patterns=f"{subfolder}/*" if subfolder else None)
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise ModelError(f"adapter {name}: {hub_advice(error, None)}") from error
     folder = Path(root) / subfolder
     if not folder.is_dir():

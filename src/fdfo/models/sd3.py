@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from fdfo.errors import ModelError
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
-from fdfo.hub import hub_advice, quiet_loading
+from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading
 from fdfo.interfaces import Weights
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
@@ -105,7 +105,7 @@ class SD3Policy:
             pipeline = StableDiffusion3Pipeline.from_pretrained(
                 source.location, revision=source.revision, dtype=dtype, use_safetensors=True, **without_t5
             )
-        except (OSError, ValueError) as error:
+        except LOADING_ERRORS as error:
             raise ModelError(f"{source.name}: {hub_advice(error, source.revision)}") from error
         return cls(
             pipeline,

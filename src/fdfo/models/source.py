@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fdfo.errors import ModelError
-from fdfo.hub import hub_advice
+from fdfo.hub import LOADING_ERRORS, hub_advice
 from fdfo.models.known import KNOWN
 
 EMBEDDED = {"shapes": "assets/pipeline"}
@@ -65,5 +65,5 @@ def _download(name: str, revision: str | None, file: str) -> str:
 
     try:
         return hf_hub_download(name, file, revision=revision)
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise ModelError(f"{name}: {hub_advice(error, revision)}") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fdfo.errors import RewardError
-from fdfo.hub import hub_advice
+from fdfo.hub import LOADING_ERRORS, hub_advice
 
 
 def read_config(model: str, revision: str | None) -> dict[str, Any]:
@@ -28,5 +28,5 @@ def explained(reward: str, model: str, revision: str | None) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*LOADING_ERRORS, RuntimeError, SafetensorError) as error:
         raise RewardError(f"reward {reward!r}, model {model!r}: {hub_advice(error, revision)}") from error

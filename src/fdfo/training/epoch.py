@@ -93,7 +93,7 @@ class Sampled:
 def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
     """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups."""
     prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
-    with trainer.phases("encode"):
+    with trainer.together(), trainer.phases("encode"):
         trainer.policy.prepare([prompt.text for prompt in prompts])
     rollouts: list[Rollout] = []
     scores: list[Scores] = []

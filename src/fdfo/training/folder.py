@@ -20,7 +20,8 @@ from fdfo.files import finite, write_atomically, write_json
 
 MAY_CHANGE = {
     "policy": {"gradient_checkpointing"},
-    "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"},
+    "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"}
+    | {"collective_timeout_s"},
     "reward": {"url", "timeout_s", "patience_s", "key_variable", "concurrency", "batch_size", "device"},
     "log": None,
 }

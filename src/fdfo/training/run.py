@@ -42,6 +42,11 @@ from fdfo.training.setup import blank_lines, build_trainer, check, held_out_prom
 SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
 
+OUT_OF_MEMORY = (
+    "out of device memory; lower train.micro_batch, train.sample_batch or the batch_size of a score, "
+    "and continue with the same --run folder"
+)
+
 
 def train(config: Config, run_dir: str | Path | None = None) -> Path:
     """Train as configured and return the run folder; repeating the call with the same folder continues the run.
@@ -52,7 +57,8 @@ def train(config: Config, run_dir: str | Path | None = None) -> Path:
     """
     check(config)
     trackers: list[Any] = list(config.log.trackers)
-    team = this_team(**({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
+    timeout_s = config.train.collective_timeout_s
+    team = this_team(timeout_s, **({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
     with stop_on_signals() as stop, giving_up_when(lambda: stop.signal_number is not None):
         run = Run(config, run_dir, team, stop)
         with run.console:
@@ -125,8 +131,7 @@ class Run:
             yield
         except torch.OutOfMemoryError as error:
             self._leave(before, "stopped: out of memory")
-            fixes = "lower train.micro_batch, train.sample_batch or the batch_size of a score"
-            raise FdfoError(f"out of device memory; {fixes}, and continue with the same --run folder") from error
+            raise FdfoError(OUT_OF_MEMORY) from error
         except (Interrupted, FdfoError, OSError) as reason:
             self._leave(before, f"stopped by {reason if isinstance(reason, Interrupted) else 'an error'}")
             raise
@@ -152,6 +157,7 @@ class Run:
     def _epoch(self) -> None:
         epoch, trainer = self.progress.epoch, self.trainer
         self.console.begin(epoch)
+        self.team.take_traffic()
         noise = NoiseStreams(self.config.train.seed, epoch)
         prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
         is_shown = (epoch + 1) % self.config.eval.every == 0 and self.team.is_main
@@ -184,7 +190,14 @@ class Run:
         progress = self.progress
         cost = {"images": progress.images, "forwards": progress.forwards, "trained": progress.trained}
         memory = peak_memory_gib(self.team.device)
-        rollout: dict[str, Any] = {**scores, "seconds": dict(seconds), "total": cost, "peak_memory_gib": memory}
+        traffic = asdict(self.team.take_traffic())
+        rollout: dict[str, Any] = {
+            **scores,
+            "seconds": dict(seconds),
+            "total": cost,
+            "peak_memory_gib": memory,
+            **traffic,
+        }
         self.folder.log("rollout", progress.epoch, rollout)
         for index, values in enumerate(updates):
             self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
@@ -242,9 +255,12 @@ class Run:
     def _save(self, state: State) -> None:
         if not self.team.is_main or state.progress.epoch == 0:
             return
-        with self.trainer.phases("save"):
-            save_checkpoint(self.folder.checkpoints, state, self.weights)
-            prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
+        try:
+            with self.trainer.phases("save"):
+                save_checkpoint(self.folder.checkpoints, state, self.weights)
+                prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
+        except torch.OutOfMemoryError as error:
+            raise FdfoError(OUT_OF_MEMORY) from error
 
     def _restore(self) -> Progress:
         """Continue from the newest sound checkpoint, or start; what was written after it is forgotten."""

@@ -21,6 +21,7 @@ from fdfo.training.epoch import Trainer
 from fdfo.training.folder import RunFolder, next_run_number
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
+from fdfo.training.sharding import check_sharding, shard_base, shards_base
 
 
 def run_folder(config: Config, run_dir: str | Path | None, team: Team) -> RunFolder:
@@ -109,7 +110,11 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     batches = chosen_batches(config, free_bytes(team.device))
     reward = WeightedSum(config.reward)
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    if shards_base():
+        check_sharding(config, team)
     policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
+    if shards_base():
+        shard_base(policy, team)
     reward.load(team.device, torch.float32)
     optim = config.optim
     optimizer = torch.optim.AdamW(

@@ -1,0 +1,54 @@
+"""Base weights spread over the processes, for a policy that does not fit beside its activations (FSDP2).
+
+Only the frozen weights of the transformer are sharded; every process gathers those of one block while it uses them. The
+adapters stay whole on every process, and their gradients are added up as always. Chosen by accelerate's configuration
+(`distributed_type: FSDP`, `fsdp_version: 2`). Loading still puts the whole transformer on each card, one moment long.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from accelerate import FullyShardedDataParallelPlugin
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from fdfo.config.tree import Config
+from fdfo.errors import ConfigError
+from fdfo.training.distributed import Team
+
+if TYPE_CHECKING:
+    from fdfo.models.sd3 import SD3Policy
+
+
+def shards_base() -> bool:
+    """Whether accelerate was configured for FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
+def check_sharding(config: Config, team: Team) -> None:
+    """Raise ConfigError unless every process makes the same number of network evaluations, as gathering needs."""
+    problems = []
+    if FullyShardedDataParallelPlugin().fsdp_version != 2:
+        problems.append("fsdp_version is not 2; set it in accelerate's configuration")
+    if config.policy.adapter.kind == "full":
+        problems.append("policy.adapter.kind=full cannot be sharded; train adapters (lora), or use DDP")
+    for key, count in (
+        ("prompts.pairs_per_epoch", config.prompts.pairs_per_epoch),
+        ("eval.prompts", config.eval.prompts),
+    ):
+        if count % team.size:
+            up = -(-count // team.size) * team.size
+            problems.append(f"{key}={count} does not divide by {team.size} processes; use {up}, or DDP")
+    if config.train.max_failed_share > 0:
+        problems.append("a failed score would leave one process with fewer rows; use train.max_failed_share=0")
+    if problems:
+        raise ConfigError("the configuration, for sharded base weights (FSDP)", problems)
+
+
+def shard_base(policy: "SD3Policy", team: Team) -> None:
+    """Spread the frozen weights of a policy with adapters over the processes, block by block."""
+    mesh = init_device_mesh(team.device.type, (team.size,))
+    network: Any = policy.weights.peft.get_base_model()
+    adapters = set(policy.trainable())
+    for block in [*network.transformer_blocks, network]:
+        fully_shard(block, mesh=mesh, ignored_params=adapters & set(block.parameters()))

@@ -1,0 +1,56 @@
+"""Several processes as forks of this one: a job of two or three without importing everything anew."""
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from accelerate.state import AcceleratorState
+from torch.distributed import TCPStore
+
+
+def forked(processes: int, work: Callable[[int], object], timeout_s: float = 120.0) -> list[int]:
+    """Call work(rank) in `processes` connected processes; their exit codes, 0 or 1, or minus the fatal signal.
+
+    All are killed, and the test fails, when they take longer than timeout_s.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # here, as torchrun's agent has it
+    children = [_fork(rank, processes, store.port, work) for rank in range(processes)]
+    codes: dict[int, int] = {}
+    deadline = time.monotonic() + timeout_s
+    while len(codes) < processes:
+        for child in children:
+            pid, status = os.waitpid(child, os.WNOHANG) if child not in codes else (0, 0)
+            if pid:
+                codes[child] = os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            for child in set(children) - codes.keys():
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            raise AssertionError(f"still running after {timeout_s} s; exit codes so far: {list(codes.values())}")
+        time.sleep(0.02)
+    return [codes[child] for child in children]
+
+
+def _fork(rank: int, processes: int, port: int, work: Callable[[int], object]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        AcceleratorState._reset_state(reset_partial_state=True)  # the parent's, of one process
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+        os.environ.update({"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"})
+        os.environ.update({name: str(value) for name, value in names.items()})
+        work(rank)
+        code = 0
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

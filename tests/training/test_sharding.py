@@ -1,0 +1,59 @@
+"""Base weights sharded over two processes: the same run, and half of the weights on each."""
+
+import pytest
+import torch
+
+from fdfo.config.load import load_config
+from fdfo.config.tree import AdapterConfig
+from fdfo.errors import ConfigError
+from fdfo.models.load import load_policy
+from fdfo.training.distributed import this_team
+from fdfo.training.sharding import check_sharding, shard_base
+from tests.training.forks import forked
+from tests.training.runs import TINY, largest_difference, run
+
+EVEN = ("prompts.pairs_per_epoch=4", "eval.prompts=2", "train.epochs=1", "optim.updates_per_epoch=1")
+SMOOTH = ("optim.lr=3e-5", "method.strength=0.04", "train.max_failed_share=0")
+
+
+@pytest.fixture
+def fsdp(monkeypatch):
+    """What accelerate launch sets for `distributed_type: FSDP` with `fsdp_version: 2`."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+
+
+def test_a_sharded_run_equals_one_on_a_single_process(tmp_path, monkeypatch):
+    alone = run(tmp_path / "alone", *EVEN, *SMOOTH)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    assert forked(2, lambda rank: run(tmp_path / "sharded", *EVEN, *SMOOTH)) == [0, 0]
+    assert largest_difference(alone, tmp_path / "sharded") < 1e-6
+
+
+def test_each_process_holds_half_of_the_base_and_all_of_the_adapters(fsdp):
+    policy = load_policy("shapes", adapter=AdapterConfig(rank=4, alpha=8), device="cpu")
+    parameters = list(policy.weights.network.parameters())
+    base = sum(p.numel() for p in parameters if not p.requires_grad)
+    adapters = sum(p.numel() for p in parameters if p.requires_grad)
+
+    def work(rank):
+        shard_base(policy, this_team())
+        kept = [p for p in policy.weights.network.parameters() if not p.requires_grad]
+        assert sum(p.to_local().numel() for p in kept) < 0.51 * base
+        assert sum(p.numel() for p in policy.trainable()) == adapters
+        assert all(type(p) is torch.nn.Parameter for p in policy.trainable())
+
+    assert forked(2, work) == [0, 0]
+
+
+def test_what_cannot_be_sharded_is_refused_with_all_reasons(fsdp):
+    config = load_config("shapes-smoke", [*TINY, "policy.adapter.kind=full"])
+
+    def work(rank):
+        with pytest.raises(ConfigError) as refused:
+            check_sharding(config, this_team())
+        assert len(refused.value.problems) == 3
+        assert "prompts.pairs_per_epoch=5 does not divide by 2 processes; use 6, or DDP" in refused.value.problems
+
+    assert forked(2, work) == [0, 0]
