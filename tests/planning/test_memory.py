@@ -10,6 +10,8 @@ from fdfo.config.load import load_config
 from fdfo.models import load_policy
 from fdfo.models.load import policy_from_config
 from fdfo.models.sizes import policy_sizes
+from fdfo.planning.batches import plan_for
+from fdfo.planning.describe import USABLE_SHARE
 from fdfo.planning.memory import GIB, Batches, largest_batches, memory_plan, trained_bytes
 from fdfo.plugins import find
 
@@ -95,6 +97,13 @@ def test_peaks_of_a_real_card(medium):
     for name in names:
         row = measured[name]
         assert planned(name, row["rows"]) == pytest.approx(row["peak_gib"], rel=0.15), name
+
+
+@pytest.mark.parametrize("size", [24, 48, 80])
+def test_presets_fit_the_cards_they_name(size):
+    _, plan = plan_for(load_config(f"sd35-medium-{size}gb", []), None)
+    assert max(map(plan.peak, plan.phases)) <= USABLE_SHARE * size * GIB
+    assert plan.unknown_scores == ()
 
 
 def test_the_largest_batches_that_fit(medium):

@@ -253,3 +253,45 @@ def test_problems_of_all_entries_come_together():
 
 def test_no_entries_have_no_components():
     assert WeightedSum([]).components(IMAGES, PROMPTS, METADATA) == {}
+
+
+class Movable:
+    """A score whose network tells where it is when it scores."""
+
+    differentiable = True
+
+    def __init__(self):
+        self.networks = [Recorded()]
+
+    def load(self, device, dtype):
+        self.networks[0].to(device)
+
+    def __call__(self, images, prompts, metadata):
+        assert self.networks[0].moves[-1] == torch.device("meta")
+        return images.mean((1, 2, 3))
+
+
+class Recorded:
+    def __init__(self):
+        self.moves = []
+
+    def to(self, device):
+        self.moves.append(torch.device(device))
+
+
+@pytest.mark.parametrize("offload", [True, False])
+def test_an_offloaded_score_is_on_its_device_only_while_it_scores(monkeypatch, offload):
+    monkeypatch.setattr("fdfo.rewards.weighted.build_reward", lambda entry: Movable())
+    total = WeightedSum([RewardConfig(name="movable", offload=offload)])
+    total.load(torch.device("meta"), torch.float32)
+    (network,) = total.rewards[0].networks
+    rest = torch.device("cpu") if offload else torch.device("meta")
+    assert network.moves[-1] == rest
+    total.components(torch.rand(2, 3, 4, 4), ["a", "b"], [{}, {}])
+    assert network.moves[-1] == rest
+
+
+def test_a_score_without_a_network_cannot_be_offloaded():
+    total = WeightedSum([RewardConfig(name="jpeg", offload=True)])
+    with pytest.raises(RewardError, match="remove offload"):
+        total.load(torch.device("cpu"), torch.float32)

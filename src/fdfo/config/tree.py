@@ -67,6 +67,8 @@ class RewardConfig(Section):
     """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
     device: str | None = None
     """Where its network is: cpu, cuda:1, ...; null: where the run is."""
+    offload: bool = False
+    """Keep its network in host memory, and on the device only while it scores: slower, and large scores take turns."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -24,10 +24,12 @@ def plan_for(config: Config, free: int | None) -> tuple[Batches, MemoryPlan]:
     """
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     sizes = policy_sizes(config.policy)
-    scores = {entry.title: score_bytes(entry) for entry in (*config.reward, *config.eval.rewards)}
+    entries = (*config.reward, *config.eval.rewards)
+    scores = {entry.title: score_bytes(entry) for entry in entries}
+    offloaded = [entry.title for entry in entries if entry.offload]
 
     def plan(batches: Batches) -> MemoryPlan:
-        return memory_plan(config, method, sizes, scores, batches)
+        return memory_plan(config, method, sizes, scores, batches, offloaded)
 
     batches = _configured(config, ON_CPU if free is None else largest_batches(plan, free))
     return batches, plan(batches)

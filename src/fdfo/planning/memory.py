@@ -4,7 +4,7 @@ Weights and what a forward pass keeps are counted exactly (models/sizes.py). The
 beside them; they are fitted to the peaks in docs/results/data/scale-h200.json, which a test holds them to.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from fdfo.config.tree import Config
@@ -59,24 +59,38 @@ class Batches:
 
 
 def memory_plan(
-    config: Config, method: Method, sizes: PolicySizes, scores: Mapping[str, int | None], batches: Batches
+    config: Config,
+    method: Method,
+    sizes: PolicySizes,
+    scores: Mapping[str, int | None],
+    batches: Batches,
+    offloaded: Collection[str] = (),
 ) -> MemoryPlan:
-    """The plan for these batches; scores are the bytes of each score's weights, None where not known."""
+    """The plan for these batches; scores are the bytes of each score's weights, None where not known.
+
+    Those of `offloaded` scores are on the device one at a time, in the phase `score` alone.
+    """
     guided = 1 if config.policy.guidance == 1 else 2
     copies = len(method.averages) + (config.optim.ema is not None)
     network = {"transformer": sizes.frozen, "adapter" if _is_lora(config) else "trained weights": sizes.trained}
     state = {"gradients": sizes.trained, "optimizer": 2 * sizes.trained, "averaged weights": copies * sizes.trained}
     if not _is_lora(config) and config.policy.dtype != "float32":
         state["weights in the network's dtype"] = sizes.trained // 2
-    judges = {f"score {name}": size for name, size in scores.items() if size}
-    standing = {**network, **state, "decoder": sizes.decoder, **judges}
+    known = {name: size for name, size in scores.items() if size}
+    resident = {f"score {name}": size for name, size in known.items() if name not in offloaded}
+    visiting = max((size for name, size in known.items() if name in offloaded), default=0)
+    standing = {**network, **state, "decoder": sizes.decoder, **resident}
     rows = batches.sample_batch * method.group_size
     forward = round(FORWARD_SHARE * sizes.largest_block)
     phases = {
         "encode": {**standing, "text encoders": sizes.text_encoders},
         "sample": {**standing, "activations": rows * guided * forward},
         "decode": {**standing, "activations": round(rows_decoded(rows, sizes) * decoded_bytes(sizes))},
-        "score": {**standing, "activations": round(SCORING_SHARE * max(judges.values(), default=0))},
+        "score": {
+            **standing,
+            "largest offloaded score": visiting,
+            "activations": round(SCORING_SHARE * max(known.values(), default=0)),
+        },
         "train": {**standing, "activations": batches.micro_batch * guided * trained_bytes(config, sizes)},
     }
     images = config.prompts.pairs_per_epoch * method.group_size

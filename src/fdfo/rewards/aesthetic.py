@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.functional import linear, normalize
 
 from fdfo.rewards.contrastive import ContrastiveScore
@@ -49,6 +50,11 @@ class Aesthetic:
         with explained("aesthetic", self._head, self._head_revision):
             path = published_file(self._head, self._head_file, self._head_revision)
             self._layers = [(weight.to(device), bias.to(device)) for weight, bias in read_head(path)]
+
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        return self._clip.networks
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, object]]) -> Tensor:
         """Scores [B] float32, on the device of `load`, of images [B, 3, H, W] in [0, 1]; prompts are not read."""

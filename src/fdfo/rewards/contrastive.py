@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.functional import cosine_similarity
 
 from fdfo.errors import RewardError
@@ -96,6 +97,11 @@ class ContrastiveScore:
             device=torch.device(device),
             dtype=dtype,
         )
+
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        return [self._require_loaded().model]
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32, on the device of `load`, of images [B, 3, H, W] in [0, 1] for one prompt each.

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.functional import linear
 
 from fdfo.errors import RewardError
@@ -102,6 +103,12 @@ class ImageReward:
             device=torch.device(device),
             dtype=dtype,
         )
+
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        assert self._loaded is not None, "load() comes first"
+        return [self._loaded.vision, self._loaded.text]
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32, on the device of `load`, of images [B, 3, H, W] in [0, 1]; prompts are cut at L."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from fdfo.errors import RewardError
 from fdfo.rewards.pretrained import explained
@@ -62,6 +63,11 @@ class VlmAnswers:
     def network(self) -> VlmNetwork:
         assert self._network is not None, "load() comes first"
         return self._network
+
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        return [self.network.module]
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Log-odds [B, Q] float32 for images [B, n, 3, H, W] in [0, 1], n in each conversation."""
@@ -119,6 +125,11 @@ class VlmScore:
                 "works on whole levels of 1/255. Choose another model, or leave the option out"
             )
 
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        return self._answers.networks
+
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32, on the device of `load`, of images [B, 3, H, W] in [0, 1] for one prompt each."""
         return 100 * self._answers(images.unsqueeze(1), prompts).sigmoid().mean(1)
@@ -151,6 +162,11 @@ class VlmPair:
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
         """Read the model in the dtype of the options. Raises RewardError when it cannot be used."""
         self._answers.load(device)
+
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        return self._answers.networks
 
     def __call__(
         self, first: Tensor, second: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]

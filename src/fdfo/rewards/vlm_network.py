@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
@@ -38,6 +38,11 @@ class VlmNetwork:
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.token_limit: int | None = limit
         """Tokens that the language model can read; None: not known."""
+
+    @property
+    def module(self) -> Module:
+        """The network."""
+        return self._model
 
     @property
     def differentiable(self) -> bool:

@@ -37,6 +37,8 @@ class WeightedSum:
         """Title of every component; the second of the same title is "title#2"."""
         self.weights = [entry.weight for entry in entries]
         self._devices = [entry.device for entry in entries]
+        self._offloaded = {name for name, entry in zip(self.names, entries, strict=True) if entry.offload}
+        self._placed: dict[str, torch.device] = {}
         self.rewards: list[Reward] = []
         problems = []
         for entry in entries:
@@ -54,7 +56,23 @@ class WeightedSum:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
         for name, reward, own in zip(self.names, self.rewards, self._devices, strict=True):
             with _blaming(name, "while loading"):
-                reward.load(torch.device(own or device), dtype)
+                self._placed[name] = torch.device(own or device)
+                reward.load(self._placed[name], dtype)
+            if name in self._offloaded and not hasattr(reward, "networks"):
+                raise RewardError(f"reward {name!r}: it has no network here to offload; remove offload")
+            with self._on_device(name, reward):
+                pass
+
+    @contextmanager
+    def _on_device(self, name: str, reward: Reward) -> Iterator[None]:
+        """The networks of a reward, which another one may share, on its device; offloaded ones leave it afterwards."""
+        networks = getattr(reward, "networks", ())
+        for network in networks:
+            network.to(self._placed[name])
+        yield
+        if name in self._offloaded:
+            for network in networks:
+                network.to("cpu")
 
     @property
     def pairwise(self) -> list[str]:
@@ -92,7 +110,7 @@ class WeightedSum:
         for name, reward in zip(self.names, self.rewards, strict=True):
             tracked = torch.is_grad_enabled() and reward.differentiable
             given = images if reward.differentiable else images.detach().clone()
-            with torch.set_grad_enabled(tracked):
+            with torch.set_grad_enabled(tracked), self._on_device(name, reward):
                 judge = self._checked(name, reward, tracked)
                 if _is_pairwise(reward):
                     returned = group_scores(judge, given, prompts, metadata, group_size)

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from fdfo.training.background import Background
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
+from fdfo.training.fitting import fitting, fitting_components
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 
@@ -45,12 +47,18 @@ class Trainer:
     phases: Phases
     stop: StopRequest
     sample_batch: int
+    """Prompts that are sampled at a time."""
+    score_batch: int
+    """Images that are scored at a time."""
     micro_batch: int
+    """Rows of one forward and backward pass."""
     console: Console
     overlap: bool
     """Whether scores are computed in a thread of their own, while the next batch is sampled."""
     ema: dict[str, Tensor] | None = None
     skipped_updates: int = 0
+    halvings: list[dict[str, Any]] = field(default_factory=list)
+    """Batches that were halved since the last event was logged."""
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -100,17 +108,18 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
     pictures: list[Tensor] = []
     with trainer.together():
         finish = None  # of the batch before, whose scores may be under way
-        for start in range(0, len(prompts), trainer.sample_batch):
+        start = 0
+        while start < len(prompts):
             trainer.stop.check()
             trainer.console.phase("sample", start, len(prompts))
-            with trainer.phases("sample"):
-                rollout = trainer.method.rollout(trainer.policy, prompts[start : start + trainer.sample_batch], noise)
+            rollout, x0, images = fitting(trainer, "sample_batch", partial(_sampled, trainer, prompts[start:], noise))
             if finish is not None:
                 scores.append(finish())
-            images, finish = score(trainer, rollout)
+            finish = score(trainer, rollout, x0, images)
             groups = images.unflatten(0, (-1, rollout.group_size))
-            pictures.append((groups[: max(0, shown - start)].cpu() * 255).round().to(torch.uint8))
+            pictures.append((groups[: max(0, shown - start)].detach().cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
+            start += len(rollout.prompts)
         assert finish is not None
         scores.append(finish())
     components = _of_all_processes(trainer, scores)
@@ -125,29 +134,38 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
-def score(trainer: Trainer, rollout: Rollout) -> tuple[Tensor, Callable[[], Scores]]:
-    """Decode the endpoints of a rollout, and begin to score them: images [B, 3, H, W], and how to get the scores.
+def _sampled(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams) -> tuple[Rollout, Tensor, Tensor]:
+    """A rollout of the first prompts, its endpoints and their images [B, 3, H, W].
 
-    The scores are on the CPU. Where the method asks for their gradient, they are ready at once.
+    Where the method asks for the score's gradient, the images carry it to the endpoints.
+    """
+    with trainer.phases("sample"):
+        rollout = trainer.method.rollout(trainer.policy, prompts[: trainer.sample_batch], noise)
+    wants_gradient = trainer.method.needs_score_gradient
+    with torch.set_grad_enabled(wants_gradient), trainer.phases("decode"):
+        x0 = rollout.x0.detach().requires_grad_(wants_gradient)
+        return rollout, x0, trainer.policy.decode(x0)
+
+
+def score(trainer: Trainer, rollout: Rollout, x0: Tensor, images: Tensor) -> Callable[[], Scores]:
+    """Begin to score images [B, 3, H, W] of a rollout, decoded from x0 [B, C, H, W]: how to get the scores.
+
+    The scores are on the CPU.
     """
     owners = rollout.sample_prompts
     texts, metadata = [prompt.text for prompt in owners], [prompt.metadata for prompt in owners]
     wants_gradient = trainer.method.needs_score_gradient
-    with torch.set_grad_enabled(wants_gradient):
-        x0 = rollout.x0.detach().requires_grad_(wants_gradient)
-        with trainer.phases("decode"):
-            images = trainer.policy.decode(x0)
 
     def judge() -> Scores:
         with torch.set_grad_enabled(wants_gradient):  # the setting belongs to a thread
-            components = trainer.reward.components(images, texts, metadata, group_size=rollout.group_size)
+            components = fitting_components(trainer, trainer.reward, images, texts, metadata, rollout.group_size)
             total = trainer.reward.standardized_total(components)
             gradient = torch.autograd.grad(total.nansum(), x0)[0].cpu() if wants_gradient else None
         total = total.detach().float().cpu()
         components = {name: values.detach().float().cpu() for name, values in components.items()}
         return Scores(total=total, components=components, batch=total, gradient=gradient)
 
-    return images.detach(), trainer.begin(judge)
+    return trainer.begin(judge)
 
 
 def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, Tensor]:
@@ -225,20 +243,29 @@ def accumulate(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> d
     """Put the gradient of the mean loss over the rows of all processes into the parameters; the mean metrics."""
     (count,) = trainer.team.sum([len(rows[0])])
     sums: dict[str, Tensor | int] = {}
-    trainer.optimizer.zero_grad(set_to_none=True)
     with trainer.together():
-        for index, (samples, times) in enumerate(micro_batches(rows, trainer.micro_batch)):
-            trainer.stop.check()
-            trainer.console.phase("train", index * trainer.micro_batch, len(rows[0]))
-            part = items.rows(samples, times).to(trainer.policy.device)
-            output = trainer.method.loss(trainer.policy, part, trainer.reward)
-            (output.losses.sum() / count).backward()
-            for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
-                sums[name] = sums.get(name, 0) + values.double().sum()
+        sums = fitting(trainer, "micro_batch", partial(_own_gradients, trainer, items, rows, count))
     trainer.team.sum_gradients(trainer.policy.trainable())
     names = ("loss", *trainer.method.metrics)
     totals = trainer.team.sum([float(sums.get(name, 0.0)) for name in names])
     return {name: total / count for name, total in zip(names, totals, strict=True)}
+
+
+def _own_gradients(
+    trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor], count: float
+) -> dict[str, Tensor | int]:
+    """Put the gradient of this process's rows, over the count of all, into the parameters; sums of the metrics."""
+    sums: dict[str, Tensor | int] = {}
+    trainer.optimizer.zero_grad(set_to_none=True)
+    for index, (samples, times) in enumerate(micro_batches(rows, trainer.micro_batch)):
+        trainer.stop.check()
+        trainer.console.phase("train", index * trainer.micro_batch, len(rows[0]))
+        part = items.rows(samples, times).to(trainer.policy.device)
+        output = trainer.method.loss(trainer.policy, part, trainer.reward)
+        (output.losses.sum() / count).backward()
+        for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
+            sums[name] = sums.get(name, 0) + values.double().sum()
+    return sums
 
 
 def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:

@@ -22,7 +22,7 @@ MAY_CHANGE = {
     "policy": {"gradient_checkpointing"},
     "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"}
     | {"collective_timeout_s"},
-    "reward": {"url", "timeout_s", "patience_s", "key_variable", "concurrency", "batch_size", "device"},
+    "reward": {"url", "timeout_s", "patience_s", "key_variable", "concurrency", "batch_size", "device", "offload"},
     "log": None,
 }
 """Fields in which a continued run may differ from its start (None: the whole section; of a list: of each entry)."""

@@ -13,6 +13,7 @@ from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
 from fdfo.training.epoch import Trainer
+from fdfo.training.fitting import fitting, fitting_components
 
 SHOWN_PROMPTS = 24
 """Evaluation prompts whose pictures are kept."""
@@ -42,8 +43,8 @@ class Jury:
 
             def judge() -> dict[str, Tensor]:
                 with torch.no_grad():
-                    components = trainer.reward.components(images, texts, metadata)
-                    unseen = self.unseen.components(images, texts, metadata)
+                    components = fitting_components(trainer, trainer.reward, images, texts, metadata)
+                    unseen = fitting_components(trainer, self.unseen, images, texts, metadata)
                 return {"reward": trainer.reward.total(components), **components, **unseen}
 
             return trainer.begin(judge)()
@@ -54,9 +55,8 @@ class Jury:
             trainer.stop.check()
             trainer.console.phase("judge", done, len(own))
 
-        judged = None
-        with trainer.together():
-            judged = judge_prompts(
+        def judge_own() -> Judged:
+            return judge_prompts(
                 trainer.policy,
                 own,
                 scores,
@@ -69,6 +69,10 @@ class Jury:
                 batch=trainer.sample_batch,
                 watch=watch,
             )
+
+        judged = None
+        with trainer.together():
+            judged = fitting(trainer, "sample_batch", judge_own)
         assert judged is not None
         trainer.policy.take_use()  # evaluation is not part of the cost of training
         together = Judged(

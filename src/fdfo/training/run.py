@@ -199,6 +199,8 @@ class Run:
             **traffic,
         }
         self.folder.log("rollout", progress.epoch, rollout)
+        while self.trainer.halvings:
+            self.folder.log("out_of_memory", progress.epoch, self.trainer.halvings.pop(0))
         for index, values in enumerate(updates):
             self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
         if self.config.log.trackers:

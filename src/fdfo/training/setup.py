@@ -140,6 +140,7 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         stop=stop,
         micro_batch=batches.micro_batch,
         sample_batch=batches.sample_batch,
+        score_batch=batches.sample_batch * method.group_size,
         console=console,
         overlap=_overlaps(config, reward, team.device),
         ema=ema,

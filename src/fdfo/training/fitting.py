@@ -1,0 +1,61 @@
+"""Work that did not fit into memory, done again with half the batch; batches do not change results beyond rounding."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from fdfo.rewards.weighted import WeightedSum
+
+if TYPE_CHECKING:
+    from fdfo.training.epoch import Trainer
+
+T = TypeVar("T")
+
+
+def fitting(
+    trainer: "Trainer", batch: Literal["sample_batch", "score_batch", "micro_batch"], work: Callable[[], T]
+) -> T:
+    """What `work` returns; after running out of memory it is done again with half the batch, for the rest of the run.
+
+    Raises OutOfMemoryError where the batch is 1 already.
+    """
+    while True:
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            if getattr(trainer, batch) == 1:
+                raise
+        _halve(trainer, batch)  # here the tensors of the attempt are gone
+
+
+def fitting_components(
+    trainer: "Trainer",
+    reward: WeightedSum,
+    images: Tensor,
+    texts: Sequence[str],
+    metadata: Sequence[Mapping[str, Any]],
+    group_size: int = 1,
+) -> dict[str, Tensor]:
+    """The scores of images [B, 3, H, W] by component, in pieces of whole groups where they do not fit at once."""
+
+    def components() -> dict[str, Tensor]:
+        size = max(1, trainer.score_batch // group_size) * group_size
+        pieces = [slice(start, start + size) for start in range(0, len(images), size)]
+        parts = [
+            reward.components(images[piece], texts[piece], metadata[piece], group_size=group_size) for piece in pieces
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    return fitting(trainer, "score_batch", components)
+
+
+def _halve(trainer: "Trainer", batch: str) -> None:
+    """Half the batch, what can be freed freed, a line for the person and one for metrics.jsonl."""
+    size = getattr(trainer, batch) // 2
+    setattr(trainer, batch, size)
+    if trainer.policy.device.type == "cuda":
+        torch.cuda.empty_cache()
+    trainer.halvings.append({"batch": batch, "size": size})
+    trainer.console.say(f"out of memory: going on with {batch} = {size}", style="yellow")

@@ -1,0 +1,62 @@
+"""Running out of memory in any phase: half the batch, the same run."""
+
+import json
+
+import pytest
+import torch
+
+from fdfo.errors import FdfoError
+from fdfo.models.sd3 import SD3Policy
+from fdfo.rewards.contrastive import ContrastiveScore
+from tests.training.runs import largest_difference, run
+from tests.training.test_invariance import SMOOTH, TOLERANCE
+
+LIMIT = 3
+"""Rows, or images, that fit."""
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("runs") / "reference", *SMOOTH)
+
+
+def limited(monkeypatch, cls, name, applies):
+    """Let a method run out of memory for more than LIMIT rows."""
+    method = getattr(cls, name)
+
+    def limited_method(self, rows, *rest, **options):
+        if len(rows) > LIMIT and applies():
+            raise torch.OutOfMemoryError("injected")
+        return method(self, rows, *rest, **options)
+
+    monkeypatch.setattr(cls, name, limited_method)
+
+
+PHASES = {
+    "sample": (SD3Policy, "velocity", lambda: not torch.is_grad_enabled()),
+    "decode": (SD3Policy, "decode", lambda: True),
+    "score": (ContrastiveScore, "__call__", lambda: True),
+    "train": (SD3Policy, "velocity", torch.is_grad_enabled),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_run_goes_on_with_smaller_batches(reference, tmp_path, monkeypatch, capsys, phase):
+    limited(monkeypatch, *PHASES[phase])
+    folder = run(tmp_path / "run", *SMOOTH)
+    assert largest_difference(folder, reference) < TOLERANCE
+    events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    halved = [event for event in events if event["event"] == "out_of_memory"]
+    names = {"sample": "sample_batch", "decode": "sample_batch", "score": "score_batch", "train": "micro_batch"}
+    assert {event["batch"] for event in halved} == {names[phase]}
+    assert halved[0]["size"] < 128
+    assert "out of memory: going on with" in capsys.readouterr().out
+
+
+def test_a_single_row_that_does_not_fit_ends_the_run(tmp_path, monkeypatch):
+    def full(self, *rest, **options):
+        raise torch.OutOfMemoryError("injected")
+
+    monkeypatch.setattr(SD3Policy, "velocity", full)
+    with pytest.raises(FdfoError, match="out of device memory"):
+        run(tmp_path / "run", *SMOOTH)
