@@ -28,14 +28,14 @@ def lost(rank, how, timeout_s=60.0):
     assert team.sum([1.0]) == [2.0]
     if rank == 1:
         how()
+    start = time.monotonic()
     with pytest.raises(LostPeerError, match="lost contact with another process"):
         team.sum([1.0])
+    assert time.monotonic() - start < 3  # a hanging one closes its connection after 4
 
 
 def test_a_killed_process_is_noticed_at_once():
-    start = time.monotonic()
     assert forked(2, lambda rank: lost(rank, lambda: os.kill(os.getpid(), signal.SIGKILL))) == [0, -signal.SIGKILL]
-    assert time.monotonic() - start < 20  # of the 60 that it would wait
 
 
 def test_a_process_that_does_not_answer_is_waited_for_no_longer_than_the_timeout():
@@ -43,9 +43,7 @@ def test_a_process_that_does_not_answer_is_waited_for_no_longer_than_the_timeout
         time.sleep(4)
         os._exit(7)
 
-    start = time.monotonic()
-    assert forked(2, lambda rank: lost(rank, hang, timeout_s=1.0)) == [0, 7]
-    assert time.monotonic() - start < 20
+    assert forked(2, lambda rank: lost(rank, hang, timeout_s=0.5)) == [0, 7]
 
 
 @pytest.mark.parametrize("failing", [(1,), (0, 1)])

@@ -1,0 +1,1 @@
+"""Every fault that a run should survive, tried on the embedded model."""
