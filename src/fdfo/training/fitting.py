@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.sharding import shards_base
 
 if TYPE_CHECKING:
     from fdfo.training.epoch import Trainer
@@ -19,13 +20,13 @@ def fitting(
 ) -> T:
     """What `work` returns; after running out of memory it is done again with half the batch, for the rest of the run.
 
-    Raises OutOfMemoryError where the batch is 1 already.
+    Raises OutOfMemoryError where the batch is 1 already, or the base weights are sharded.
     """
     while True:
         try:
             return work()
         except torch.OutOfMemoryError:
-            if getattr(trainer, batch) == 1:
+            if getattr(trainer, batch) == 1 or shards_base():  # sharded, all processes evaluate equally often
                 raise
         _halve(trainer, batch)  # here the tensors of the attempt are gone
 

@@ -107,7 +107,7 @@ def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
 
 def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
     """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
-    batches = chosen_batches(config, free_bytes(team.device))
+    batches = chosen_batches(config, _least_free_bytes(team))
     reward = WeightedSum(config.reward)
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     if shards_base():
@@ -145,6 +145,12 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         overlap=_overlaps(config, reward, team.device),
         ema=ema,
     )
+
+
+def _least_free_bytes(team: Team) -> int | None:
+    """Free memory of the device that has least; None for CPUs."""
+    free = free_bytes(team.device)
+    return None if free is None else int(team.gather_rows(torch.tensor([free])).min())
 
 
 def _overlaps(config: Config, reward: WeightedSum, device: torch.device) -> bool:
