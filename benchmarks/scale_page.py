@@ -1,4 +1,7 @@
-"""The table of benchmarks.scale's measurements: `python -m benchmarks.scale_page FILE.json > docs/results/scale.md`."""
+"""Tables of benchmarks.scale's measurements: `python -m benchmarks.scale_page FILE.json... > docs/results/scale.md`.
+
+The first file holds the whole measurement; further ones, repeated parts.
+"""
 
 import json
 import sys
@@ -22,8 +25,24 @@ def epoch_seconds(measured: dict[str, dict[str, Any]], sample: str, train: str) 
     return {name: count / measured[name]["rows_per_s"] for name, count in counts.items()}
 
 
-def page(facts: dict[str, Any], source: str) -> str:
-    """Markdown of one file of measurements."""
+HEAD = (
+    "| what | rows | rows/s | TFLOP/s | share of that rate | peak GiB | first, s |",
+    "|---|---|---|---|---|---|---|",
+)
+
+
+def _row(row: dict[str, Any]) -> str:
+    if "failed" in row:
+        return f"| {row['name']} | {row['rows']} | {row['failed']} | | | | |"
+    flop = (f"{row['tflop_per_s']:.0f}", f"{row['share']:.0%}") if row["tflop_per_s"] else ("", "")
+    return (
+        f"| {row['name']} | {row['rows']} | {row['rows_per_s']:.1f} | {flop[0]} | {flop[1]} | "
+        f"{row['peak_gib']:.1f} | {row['first_s']:.0f} |"
+    )
+
+
+def page(facts: dict[str, Any], repeated: list[dict[str, Any]], source: str) -> str:
+    """Markdown of the measurements."""
     measured = {row["name"]: row for row in facts["measured"]}
     lines = [
         "# Full size on one card",
@@ -37,19 +56,13 @@ def page(facts: dict[str, Any], source: str) -> str:
         "`float32 adapters` computes the adapters in float32, `autocast` in bfloat16 from float32 weights. "
         "`first` includes compilation.",
         "",
-        "| what | rows | rows/s | TFLOP/s | share of that rate | peak GiB | first, s |",
-        "|---|---|---|---|---|---|---|",
+        *HEAD,
+        *map(_row, facts["measured"]),
     ]
-    for row in facts["measured"]:
-        if "failed" in row:
-            lines.append(f"| {row['name']} | {row['rows']} | {row['failed']} | | | | |")
-            continue
-        flop = (f"{row['tflop_per_s']:.0f}", f"{row['share']:.0%}") if row["tflop_per_s"] else ("", "")
-        lines.append(
-            f"| {row['name']} | {row['rows']} | {row['rows_per_s']:.1f} | {flop[0]} | {flop[1]} | "
-            f"{row['peak_gib']:.1f} | {row['first_s']:.0f} |"
-        )
     best, plain = epoch_seconds(measured, *BEST), epoch_seconds(measured, *PLAIN)
+    for more in repeated:
+        lines += ["", f"Repeated on {more['date']}, {more['card']}, matrix rate {more['matrix_tflop_per_s']}:", ""]
+        lines += [*HEAD, *map(_row, more["measured"])]
     lines += [
         "",
         f"## An epoch of the paper's setting: {ROWS} sampled and {ROWS} trained rows, {IMAGES} images",
@@ -71,4 +84,5 @@ def page(facts: dict[str, Any], source: str) -> str:
 
 
 if __name__ == "__main__":
-    print(page(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), sys.argv[1]), end="")
+    first, *others = (json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:])
+    print(page(first, others, " ".join(sys.argv[1:])), end="")
