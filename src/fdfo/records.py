@@ -47,6 +47,10 @@ class Conditioning:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def nbytes(self) -> int:
+        return self.tokens.nbytes + self.pooled.nbytes
+
     def __getitem__(self, rows: Any) -> Conditioning:
         return Conditioning(tokens=self.tokens[rows], pooled=self.pooled[rows])
 

@@ -27,6 +27,7 @@ def load_policy(
     negative_prompt: str = "",
     revision: str | None = None,
     t5: bool = True,
+    prompt_cache: str | Path | None = None,
     gradient_checkpointing: bool = False,
     compile: bool = False,
     seed: int = 0,
@@ -56,6 +57,7 @@ def load_policy(
             guidance=guidance,
             negative_prompt=negative_prompt,
             t5=t5,
+            prompt_cache=None if prompt_cache is None else Path(prompt_cache).expanduser(),
         )
     if isinstance(adapter, AdapterConfig):
         policy.weights.attach(adapter, seed)
@@ -81,6 +83,7 @@ def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device 
         negative_prompt=config.negative_prompt,
         revision=config.revision,
         t5=config.t5,
+        prompt_cache=config.prompt_cache,
         gradient_checkpointing=config.gradient_checkpointing,
         compile=config.compile,
         seed=seed,

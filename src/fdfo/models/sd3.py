@@ -3,7 +3,6 @@
 B samples, P prompts, [C, h, w] latent at network scale, [H, W] pixels.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading
 from fdfo.interfaces import Weights
+from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
 from fdfo.records import Conditioning
@@ -28,9 +28,6 @@ LORA_TARGETS = tuple(
     for name in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 )
 """Attention projections of both streams; the second attention of SD3.5-Medium (attn2) is not a target (reference)."""
-
-CACHE_BYTES = 2 * 2**30
-"""Host memory for encoded prompts, least recently used first out; SD3.5 with 128 T5 tokens takes 1.7 MB a prompt."""
 
 DECODED_PIXELS = 2**21
 """Pixels decoded at a time where no gradient is wanted: 8 images of 512 x 512."""
@@ -58,6 +55,7 @@ class SD3Policy:
         resolution: tuple[int, int],
         guidance: float,
         negative_prompt: str,
+        prompt_cache: PromptCache | None = None,
     ):
         self.pipeline = pipeline
         self.device = device
@@ -79,7 +77,7 @@ class SD3Policy:
             for encoder in (pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3)
             if encoder is not None
         ]
-        self._encoded: OrderedDict[str, Conditioning] = OrderedDict()
+        self._encoded = prompt_cache or PromptCache(None, "")
         self._negative: Conditioning | None = None
 
     @classmethod
@@ -94,6 +92,7 @@ class SD3Policy:
         guidance: float,
         negative_prompt: str,
         t5: bool,
+        prompt_cache: Path | None = None,
     ) -> "SD3Policy":
         """Load the pipeline; safetensors only. Raises ModelError."""
         resolution = resolution or cls.native_resolution(source)
@@ -114,6 +113,9 @@ class SD3Policy:
             resolution=resolution,
             guidance=guidance,
             negative_prompt=negative_prompt,
+            prompt_cache=PromptCache(
+                prompt_cache, encoder_identity(source, text_tokens=text_tokens, dtype=str(dtype), t5=t5)
+            ),
         )
 
     @staticmethod
@@ -163,19 +165,11 @@ class SD3Policy:
         One at a time: what would share a batch depends on what is cached, and its rounding would end exact resume.
         """
         wanted = dict.fromkeys(prompts)
-        missing = [text for text in wanted if text not in self._encoded]
-        if missing:
+        if self._encoded.missing(wanted):
             self._place_text_encoders(self.device)
-            with quiet_loading():  # the pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on
-                for text in missing:
-                    self._encoded[text] = self._encode_one(text)
-            self._place_text_encoders(torch.device("cpu"))
-        for text in wanted:
-            self._encoded.move_to_end(text)
-        size = sum(part.tokens.nbytes + part.pooled.nbytes for part in self._encoded.values())
-        while size > CACHE_BYTES and len(self._encoded) > len(wanted):
-            _, dropped = self._encoded.popitem(last=False)
-            size -= dropped.tokens.nbytes + dropped.pooled.nbytes
+        with quiet_loading():  # the pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on
+            self._encoded.fill(wanted, self._encode_one)
+        self._place_text_encoders(torch.device("cpu"))
 
     def _encode_one(self, text: str) -> Conditioning:
         """One row, on the CPU."""
