@@ -132,6 +132,7 @@ def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1):
         phases=Phases(team.device),
         stop=StopRequest(),
         sample_batch=64,
+        score_batch=64,
         micro_batch=micro_batch,
         console=Console(False, 1),
         overlap=False,
