@@ -10,9 +10,9 @@ from fdfo.config.load import load_config
 from fdfo.models import load_policy
 from fdfo.models.load import policy_from_config
 from fdfo.models.sizes import policy_sizes
-from fdfo.planning.batches import plan_for
+from fdfo.planning.batches import planner
 from fdfo.planning.describe import USABLE_SHARE
-from fdfo.planning.memory import GIB, Batches, largest_batches, memory_plan, trained_bytes
+from fdfo.planning.memory import GIB, Batches, largest_batches, memory_plan, peak, trained_bytes
 from fdfo.plugins import find
 
 DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
@@ -102,8 +102,9 @@ def test_peaks_of_a_real_card(medium, file, count):
 
 @pytest.mark.parametrize("size", [24, 48, 80])
 def test_presets_fit_the_cards_they_name(size):
-    _, plan = plan_for(load_config(f"sd35-medium-{size}gb", []), None)
-    assert max(map(plan.peak, plan.phases)) <= USABLE_SHARE * size * GIB
+    usable = round(USABLE_SHARE * size * GIB)
+    _, plan = planner(load_config(f"sd35-medium-{size}gb", []))(usable)
+    assert peak(plan) <= usable
     assert plan.unknown_scores == ()
 
 
@@ -116,7 +117,7 @@ def test_the_largest_batches_that_fit(medium):
 
     found = largest_batches(plan, 24 * GIB)
     assert 1 < found.micro_batch < 64
-    assert plan(found).peak("train") <= 24 * GIB < plan(Batches(2 * found.micro_batch, 1)).peak("train") * 1.2
+    assert plan(found).resident("train") <= 24 * GIB < plan(Batches(2 * found.micro_batch, 1)).resident("train") * 1.2
     assert largest_batches(plan, GIB) == Batches(1, 1)
     assert largest_batches(plan, 10**15) == Batches(64, 64)
 

@@ -41,7 +41,7 @@ def _fork(rank: int, processes: int, port: int, work: Callable[[int], object]) -
     code = 1
     try:
         AcceleratorState._reset_state(reset_partial_state=True)  # the parent's, of one process
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+        names = {"OMP_NUM_THREADS": 1, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
         os.environ.update({"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"})
         os.environ.update({name: str(value) for name, value in names.items()})
         work(rank)

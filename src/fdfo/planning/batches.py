@@ -1,5 +1,7 @@
 """The batches of a run: those that are configured, else the largest that fit."""
 
+from collections.abc import Callable
+
 import torch
 
 from fdfo.config.tree import Config
@@ -17,8 +19,8 @@ def free_bytes(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def plan_for(config: Config, free: int | None) -> tuple[Batches, MemoryPlan]:
-    """The batches of a run on a device with so many free bytes (None: a CPU), and what each phase then needs.
+def planner(config: Config) -> Callable[[int], tuple[Batches, MemoryPlan]]:
+    """The batches of a run on a device with so many free bytes, and what each phase then needs.
 
     Raises ModelError for a model that cannot be found.
     """
@@ -31,15 +33,18 @@ def plan_for(config: Config, free: int | None) -> tuple[Batches, MemoryPlan]:
     def plan(batches: Batches) -> MemoryPlan:
         return memory_plan(config, method, sizes, scores, batches, offloaded)
 
-    batches = _configured(config, ON_CPU if free is None else largest_batches(plan, free))
-    return batches, plan(batches)
+    def plan_on(free: int) -> tuple[Batches, MemoryPlan]:
+        batches = _configured(config, largest_batches(plan, free))
+        return batches, plan(batches)
+
+    return plan_on
 
 
 def chosen_batches(config: Config, free: int | None) -> Batches:
     """The batches alone; nothing is planned where they need no plan."""
     if free is None or "auto" not in (config.train.micro_batch, config.train.sample_batch):
         return _configured(config, ON_CPU)
-    return plan_for(config, free)[0]
+    return planner(config)(free)[0]
 
 
 def _configured(config: Config, otherwise: Batches) -> Batches:

@@ -3,8 +3,8 @@
 import torch
 
 from fdfo.config.tree import Config
-from fdfo.planning.batches import plan_for
-from fdfo.planning.memory import GIB, MemoryPlan
+from fdfo.planning.batches import planner
+from fdfo.planning.memory import GIB, MemoryPlan, peak
 
 CARDS_GIB = (16, 24, 40, 48, 80, 141)
 """Memory of cards that people have."""
@@ -14,29 +14,26 @@ USABLE_SHARE = 0.95
 
 
 def describe(config: Config) -> str:
-    """Lines about the memory of a run on this machine's card, or, without one, with the batches that are configured.
+    """Lines about the memory of a run on this machine's card, or, without one, on the smallest card that it fits.
 
     Raises ModelError for a model that cannot be found.
     """
-    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
-    batches, plan = plan_for(config, free)
+    here = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    sizes = [round(card * USABLE_SHARE * GIB) for card in CARDS_GIB] if here is None else [here]
+    plan_on = planner(config)
+    found = [(usable, *plan_on(usable)) for usable in sizes]
+    usable, batches, plan = next((one for one in found if peak(one[2]) <= one[0]), found[-1])
+    card = f"a card of {usable / GIB / USABLE_SHARE:.0f} GB"
+    where = card if here is None else f"the {here / GIB:.1f} GiB that are free here"
     lines = [
         f"memory on the device, GiB, for a micro-batch of {batches.micro_batch} rows "
         f"and {batches.sample_batch} prompts sampled at a time:",
         *_table(plan),
         f"trajectories: {plan.trajectories / GIB:.3g} GiB of host memory over all processes",
         *(f"score {name}: its size is not known here; add it yourself" for name in plan.unknown_scores),
-        verdict(max(map(plan.peak, plan.phases)), free),
+        f"it {'fits' if peak(plan) <= usable else 'does NOT fit'} {where}",
     ]
     return "\n".join(lines)
-
-
-def verdict(peak: int, free: int | None) -> str:
-    """Whether a peak fits into what is free here, or on which cards it does."""
-    if free is not None:
-        return f"{free / GIB:.1f} GiB are free here: it {'fits' if peak <= free else 'does NOT fit'}"
-    fits = [card for card in CARDS_GIB if peak <= card * GIB * USABLE_SHARE]
-    return f"it fits a card of {fits[0]} GB" if fits else f"it fits no card of {CARDS_GIB[-1]} GB; lower the batches"
 
 
 def _table(plan: MemoryPlan) -> list[str]:
@@ -48,7 +45,7 @@ def _table(plan: MemoryPlan) -> list[str]:
     return [
         "".join([" " * width, *(name.rjust(8) for name in plan.phases)]),
         *rows,
-        "".join(["all".ljust(width), *(_cell(plan.peak(phase)) for phase in plan.phases)]),
+        "".join(["all".ljust(width), *(_cell(plan.resident(phase)) for phase in plan.phases)]),
     ]
 
 

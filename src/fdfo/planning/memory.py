@@ -45,9 +45,14 @@ class MemoryPlan:
     unknown_scores: tuple[str, ...]
     """Scores whose size is not known; they are not in the plan."""
 
-    def peak(self, phase: str) -> int:
-        """All that is resident in a phase."""
+    def resident(self, phase: str) -> int:
+        """All that is on the device in a phase."""
         return sum(self.phases[phase].values())
+
+
+def peak(plan: MemoryPlan) -> int:
+    """The most that is on the device in any phase."""
+    return max(map(plan.resident, plan.phases))
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int) -> Batches
 
     def largest(field: str, phase: str) -> int:
         size = LARGEST_BATCH[field]
-        while size > 1 and plan(Batches(**{**dict.fromkeys(LARGEST_BATCH, 1), field: size})).peak(phase) > usable:
+        while size > 1 and plan(Batches(**{**dict.fromkeys(LARGEST_BATCH, 1), field: size})).resident(phase) > usable:
             size //= 2
         return size
 
