@@ -226,3 +226,15 @@ def test_model_whose_template_has_no_images(tmp_path):
 def test_folder_that_does_not_exist():
     with pytest.raises(RewardError, match=r"'vlm', model '/no/such/folder': no such folder"):
         loaded("/no/such/folder")
+
+
+@pytest.mark.filterwarnings("ignore:MatMul8bitLt")  # bitsandbytes, of float32 inputs
+@pytest.mark.parametrize(("quantize", "layer", "tolerance"), [("8bit", "Linear8bitLt", 1), ("4bit", "Linear4bit", 8)])
+def test_few_bits_answer_nearly_alike(folders, quantize, layer, tolerance):
+    images = pictures(3, 32, 24)
+    reward = loaded(folders["llava"], quantize=quantize)
+    assert layer in {type(module).__name__ for module in reward.networks[0].modules()}
+    few = scores(reward, images, PROMPTS)
+    exact = scores(loaded(folders["llava"]), images, PROMPTS)
+    torch.testing.assert_close(few, exact, rtol=0, atol=tolerance)
+    assert not torch.equal(few, exact)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fdfo.config.load import load_config
 from fdfo.errors import CheckpointError, ConfigError
@@ -212,3 +213,16 @@ def test_checkpoints_are_pruned_to_the_latest_and_the_best(tmp_path):
     assert len(kept) <= 3
     complete = json.loads((tmp_path / "run" / "checkpoints" / kept[-1] / "complete.json").read_text())
     assert {"adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors", "state.json"} <= set(complete)
+
+
+def test_moments_in_8_bits_are_restored_exactly(tmp_path):
+    """Rank 64: smaller tensors than 4096 numbers keep 32 bits."""
+    settings = ("optim.kind=adamw8bit", "policy.adapter.rank=64", "optim.lr=1e-4")
+    run(tmp_path / "whole", *settings)
+    run(tmp_path / "parts", *settings, "train.epochs=1")
+    run(tmp_path / "parts", *settings)
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    state = load_file(sorted((tmp_path / "parts" / "checkpoints").glob("epoch-*"))[-1] / "optimizer.safetensors")
+    assert {tensor.dtype for name, tensor in state.items() if name.endswith("/state1")} == {torch.uint8}
+    run(tmp_path / "plain", *settings[1:])
+    assert not same(tmp_path / "whole", tmp_path / "plain")

@@ -20,8 +20,8 @@ def cross_field_problems(config: Config) -> list[str]:
 
 
 def machine_problems(config: Config) -> list[str]:
-    """Everything that is named and not installed here: prompt lists and trackers."""
-    return [*_prompt_lists(config), *_trackers(config)]
+    """Everything that is named and not installed here: prompt lists, trackers, and what works in few bits."""
+    return [*_prompt_lists(config), *_trackers(config), *_bitsandbytes(config)]
 
 
 def score_problems(raw: Mapping[str, Any]) -> list[str]:
@@ -108,6 +108,19 @@ def _prompt_lists(config: Config) -> Iterator[str]:
                 find("prompts", name)
             except PluginError as error:
                 yield f"{key}: {error}"
+
+
+def _bitsandbytes(config: Config) -> Iterator[str]:
+    wanted = ["optim.kind=adamw8bit"] if config.optim.kind == "adamw8bit" else []
+    lists = {"reward": config.reward, "eval.rewards": config.eval.rewards}
+    wanted += [
+        f"{key}.{index}.quantize"
+        for key, entries in lists.items()
+        for index, entry in enumerate(entries)
+        if entry.options.get("quantize") is not None
+    ]
+    if wanted and find_spec("bitsandbytes") is None:
+        yield f"{', '.join(wanted)}: the package 'bitsandbytes' is not installed; run pip install 'fdfo[gpu]'"
 
 
 def _trackers(config: Config) -> Iterator[str]:

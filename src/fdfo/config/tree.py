@@ -112,6 +112,8 @@ class PromptsConfig(Section):
 class OptimConfig(Section):
     """AdamW (arXiv:1711.05101)."""
 
+    kind: Literal["adamw", "adamw8bit"] = "adamw"
+    """adamw8bit keeps the moments in 8 bits (arXiv:2110.02861): a quarter of their memory; needs the [gpu] extra."""
     lr: Positive = 3.0e-5
     """Learning rate (reference)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)

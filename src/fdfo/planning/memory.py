@@ -76,9 +76,10 @@ def memory_plan(
     Those of `offloaded` scores are on the device one at a time, in the phase `score` alone.
     """
     guided = 1 if config.policy.guidance == 1 else 2
+    moments = 2 * sizes.trained // (4 if config.optim.kind == "adamw8bit" else 1)
     copies = len(method.averages) + (config.optim.ema is not None)
     network = {"transformer": sizes.frozen, "adapter" if _is_lora(config) else "trained weights": sizes.trained}
-    state = {"gradients": sizes.trained, "optimizer": 2 * sizes.trained, "averaged weights": copies * sizes.trained}
+    state = {"gradients": sizes.trained, "optimizer": moments, "averaged weights": copies * sizes.trained}
     if not _is_lora(config) and config.policy.dtype != "float32":
         state["weights in the network's dtype"] = sizes.trained // 2
     known = {name: size for name, size in scores.items() if size}

@@ -26,6 +26,10 @@ ELSEWHERE = ("remote", "vlm-server")
 """Scores whose network is in another process."""
 
 
+BYTES = {"8bit": 1.1, "4bit": 0.65}
+"""Of a parameter in few bits: embeddings, norms and scales are kept wider."""
+
+
 def score_bytes(entry: RewardConfig) -> int | None:
     """Bytes of the weights of a score's network; 0 without one, None where it is not known."""
     if ".py:" in entry.name:
@@ -41,7 +45,8 @@ def score_bytes(entry: RewardConfig) -> int | None:
     model = str(entry.options.get("model", defaults["model"].default))
     dtype = str(entry.options.get("dtype", defaults["dtype"].default if "dtype" in defaults else "float32"))
     known = _in_folder(Path(model)) if Path(model).is_dir() else PARAMETERS.get(model)
-    return None if known is None else known * getattr(torch, dtype).itemsize
+    size = BYTES.get(str(entry.options.get("quantize")), getattr(torch, dtype).itemsize)
+    return None if known is None else round(known * size)
 
 
 def _in_folder(folder: Path) -> int:

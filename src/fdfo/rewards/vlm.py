@@ -14,7 +14,7 @@ from torch.nn import Module
 from fdfo.errors import RewardError
 from fdfo.rewards.pretrained import explained
 from fdfo.rewards.questions import PAIR_QUESTIONS, QUESTIONS, defused, fill, question_texts
-from fdfo.rewards.vlm_network import VlmNetwork, Words, load_network
+from fdfo.rewards.vlm_network import QUANTIZED, VlmNetwork, Words, load_network
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
 _DTYPES = ("bfloat16", "float16", "float32")
@@ -33,6 +33,7 @@ class VlmAnswers:
         words: tuple[str, str],
         batch_size: int,
         dtype: str,
+        quantize: str | None,
     ):
         """`reward` is the name for messages, `words` the target and the contrast. Raises RewardError."""
         problems = []
@@ -42,6 +43,8 @@ class VlmAnswers:
             problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
         if dtype not in _DTYPES:
             problems.append(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+        if quantize not in (None, *QUANTIZED):
+            problems.append(f"quantize must be one of {', '.join(QUANTIZED)}, got {quantize!r}")
         problems += [
             f"an answer must be a text, got {word!r}" for word in words if not isinstance(word, str) or not word
         ]
@@ -50,12 +53,15 @@ class VlmAnswers:
         self._reward, self._model, self._revision = reward, model, revision
         self._questions, self._said, self._batch_size = questions, words, batch_size
         self._dtype: torch.dtype = getattr(torch, dtype)
+        self._quantize = quantize
         self._network: VlmNetwork | None = None
         self._words: Words = ((), ())
 
     def load(self, device: torch.device | str) -> None:
         """Read the model. Raises RewardError when it cannot be used."""
-        self._network = load_network(self._reward, self._model, self._revision, torch.device(device), self._dtype)
+        self._network = load_network(
+            self._reward, self._model, self._revision, torch.device(device), self._dtype, self._quantize
+        )
         with explained(self._reward, self._model, self._revision):
             self._words = self._network.words(*self._said)
 
@@ -101,18 +107,28 @@ class VlmScore:
         contrast: str = "No",
         batch_size: int = 8,
         dtype: str = "bfloat16",
+        quantize: str | None = None,
         differentiable: bool = False,
     ):
         """model is a folder or hub id of any transformers image-text-to-text model with a chat template.
 
         questions are names of questions.py, or texts in which {prompt} stands for the prompt; target and contrast are
-        the answers to tell apart. batch_size counts images x questions. dtype is the network's. differentiable needs a
-        model of the Qwen-VL family. Raises RewardError for unusable options.
+        the answers to tell apart. batch_size counts images x questions. dtype is the network's; quantize keeps its
+        weights in 8bit or 4bit (the [gpu] extra). differentiable needs a model of the Qwen-VL family.
+
+        Raises RewardError for unusable options.
         """
         texts = question_texts("vlm", questions, QUESTIONS)
         words = (target, contrast)
         self._answers = VlmAnswers(
-            "vlm", model=model, revision=revision, questions=texts, words=words, batch_size=batch_size, dtype=dtype
+            "vlm",
+            model=model,
+            revision=revision,
+            questions=texts,
+            words=words,
+            batch_size=batch_size,
+            dtype=dtype,
+            quantize=quantize,
         )
         self.differentiable = bool(differentiable)
 
@@ -151,12 +167,20 @@ class VlmPair:
         second: str = "Second",
         batch_size: int = 4,
         dtype: str = "bfloat16",
+        quantize: str | None = None,
     ):
         """As VlmScore; first and second are the answers that name an image. Raises RewardError."""
         texts = question_texts("vlm-pair", questions, PAIR_QUESTIONS)
         words = (first, second)
         self._answers = VlmAnswers(
-            "vlm-pair", model=model, revision=revision, questions=texts, words=words, batch_size=batch_size, dtype=dtype
+            "vlm-pair",
+            model=model,
+            revision=revision,
+            questions=texts,
+            words=words,
+            batch_size=batch_size,
+            dtype=dtype,
+            quantize=quantize,
         )
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:

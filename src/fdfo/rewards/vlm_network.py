@@ -23,6 +23,12 @@ from fdfo.rewards.vlm_inputs import QWEN, Inputs, ProcessorInputs, QwenInputs
 _TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
 """Inputs that say for each token whether it is of an image; 0 is text."""
 
+QUANTIZED: dict[str, dict[str, Any]] = {
+    "8bit": {"load_in_8bit": True},
+    "4bit": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+}
+"""How bitsandbytes keeps the weights of linear layers (arXiv:2208.07339, arXiv:2305.14314)."""
+
 Words = tuple[tuple[int, ...], tuple[int, ...]]
 """Tokens of the target and of the contrast word."""
 
@@ -122,12 +128,19 @@ class VlmNetwork:
 _loaded: WeakValueDictionary[tuple[Any, ...], VlmNetwork] = WeakValueDictionary()
 
 
-def load_network(reward: str, model: str, revision: str | None, device: torch.device, dtype: torch.dtype) -> VlmNetwork:
+def load_network(
+    reward: str,
+    model: str,
+    revision: str | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    quantize: str | None = None,
+) -> VlmNetwork:
     """Read a folder or hub id; rewards that ask the same model share it.
 
     Raises RewardError when it cannot be found, reached or read, or has no chat template.
     """
-    key = (model, revision, device, dtype)
+    key = (model, revision, device, dtype, quantize)
     network = _loaded.get(key)
     if network is None:
         with explained(reward, model, revision), quiet_loading():
@@ -136,7 +149,7 @@ def load_network(reward: str, model: str, revision: str | None, device: torch.de
             if getattr(templates, "chat_template", None) is None:
                 raise ValueError("it has no chat template; choose a model that is tuned to answer")
             _prepare_padding(inputs.tokenizer)
-            network = VlmNetwork(_read_model(model, revision, device, dtype), inputs, templates, device)
+            network = VlmNetwork(_read_model(model, revision, device, dtype, quantize), inputs, templates, device)
             if network.render("?", 0) == network.render("?", 1):
                 raise ValueError("its chat template has no place for images; choose a model that sees")
         _loaded[key] = network
@@ -168,15 +181,22 @@ def _prepare_padding(tokenizer: Any) -> None:
         tokenizer.pad_token = tokenizer.eos_token  # masked: it is never read
 
 
-def _read_model(model: str, revision: str | None, device: torch.device, dtype: torch.dtype) -> Any:
-    from transformers import AutoModelForImageTextToText
+def _read_model(
+    model: str, revision: str | None, device: torch.device, dtype: torch.dtype, quantize: str | None
+) -> Any:
+    from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
     options: dict[str, Any] = {"revision": revision, "dtype": dtype, "use_safetensors": True}
+    if quantize is not None:  # on its device from the start: layers in few bits do not move
+        config = BitsAndBytesConfig(**QUANTIZED[quantize], bnb_4bit_compute_dtype=dtype)
+        options |= {"quantization_config": config, "device_map": {"": device}}
     read: Any = AutoModelForImageTextToText.from_pretrained(model, output_loading_info=True, **options)
     network, report = read
     if report["missing_keys"]:
         raise ValueError(f"its weights lack {sorted(report['missing_keys'])[0]} and perhaps more")
-    network.requires_grad_(False).eval().to(device)
+    network.requires_grad_(False).eval()
+    if quantize is None:
+        network.to(device)
     head = network.get_output_embeddings()
     for name, parameter in list(head.named_parameters(recurse=False)):
         setattr(head, name, Parameter(parameter.detach().float(), requires_grad=False))  # a copy, where it was tied

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from fdfo.errors import FdfoError, RewardError
 from fdfo.rewards.build import build_reward
@@ -68,11 +69,11 @@ class WeightedSum:
         """The networks of a reward, which another one may share, on its device; offloaded ones leave it afterwards."""
         networks = getattr(reward, "networks", ())
         for network in networks:
-            network.to(self._placed[name])
+            _move(network, self._placed[name])
         yield
         if name in self._offloaded:
             for network in networks:
-                network.to("cpu")
+                _move(network, torch.device("cpu"))
 
     @property
     def pairwise(self) -> list[str]:
@@ -158,6 +159,12 @@ class WeightedSum:
             return as_scores(returned, name=name, images=images, gradient=tracked)
 
         return judge
+
+
+def _move(network: Module, device: torch.device) -> None:
+    """Move a network that is elsewhere; one in few bits, which cannot move, may stay where it is."""
+    if any(parameter.device != device for parameter in network.parameters()):
+        network.to(device)
 
 
 def _is_pairwise(reward: Any) -> bool:

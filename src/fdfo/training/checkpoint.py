@@ -62,20 +62,21 @@ def checkpoint_name(epoch: int) -> str:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
     """The optimizer's state as named tensors on the CPU, `<parameter>/<entry>`."""
-    state = optimizer.state_dict()["state"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return {
-        f"{names[index]}/{entry}": value.detach().cpu().clone()
-        for index, entries in state.items()
-        for entry, value in entries.items()
+        f"{name}/{entry}": torch.as_tensor(value).detach().cpu().clone()
+        for name, parameter in zip(names, parameters, strict=True)
+        for entry, value in optimizer.state[parameter].items()
     }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
     """Put tensors of `optimizer_tensors` back."""
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Tensor | int]] = {}
     for key, value in tensors.items():
         name, _, entry = key.rpartition("/")
-        state.setdefault(names.index(name), {})[entry] = value.clone()
+        is_number = value.ndim == 0 and not value.is_floating_point()  # the 8-bit optimizer counts steps so
+        state.setdefault(names.index(name), {})[entry] = int(value) if is_number else value.clone()
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

@@ -1,11 +1,12 @@
 """From a configuration to the things that an epoch needs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch.nn import Parameter
 
-from fdfo.config.tree import Config
+from fdfo.config.tree import Config, OptimConfig
 from fdfo.errors import ConfigError, FdfoError, RewardError
 from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import policy_from_config, policy_problems
@@ -116,14 +117,7 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     if shards_base():
         shard_base(policy, team)
     reward.load(team.device, torch.float32)
-    optim = config.optim
-    optimizer = torch.optim.AdamW(
-        policy.trainable(),
-        lr=optim.lr,
-        betas=optim.betas,
-        weight_decay=optim.weight_decay,
-        fused=True,
-    )
+    optimizer = build_optimizer(config.optim, policy.trainable())
     ema = None
     if config.optim.ema is not None:
         ema = policy.weights.snapshots["ema"] = policy.weights.copy()
@@ -145,6 +139,16 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         overlap=_overlaps(config, reward, team.device),
         ema=ema,
     )
+
+
+def build_optimizer(config: OptimConfig, parameters: Sequence[Parameter]) -> torch.optim.Optimizer:
+    """The configured AdamW of these parameters."""
+    options = {"lr": config.lr, "betas": config.betas, "weight_decay": config.weight_decay}
+    if config.kind == "adamw8bit":
+        from bitsandbytes.optim.adamw import AdamW8bit
+
+        return AdamW8bit(parameters, **options)
+    return torch.optim.AdamW(parameters, **options, fused=True)
 
 
 def _least_free_bytes(team: Team) -> int | None:
