@@ -45,7 +45,7 @@ def score_bytes(entry: RewardConfig) -> int | None:
     model = str(entry.options.get("model", defaults["model"].default))
     dtype = str(entry.options.get("dtype", defaults["dtype"].default if "dtype" in defaults else "float32"))
     known = _in_folder(Path(model)) if Path(model).is_dir() else PARAMETERS.get(model)
-    size = BYTES.get(str(entry.options.get("quantize")), getattr(torch, dtype).itemsize)
+    size: float = BYTES.get(str(entry.options.get("quantize")), float(getattr(torch, dtype).itemsize))
     return None if known is None else round(known * size)
 
 
