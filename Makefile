@@ -14,7 +14,7 @@ demo: setup
 	$(BIN)/fdfo train shapes --run runs/demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 results-quick: setup
 	$(BIN)/fdfo compare plans/quick.yaml

@@ -229,12 +229,15 @@ def test_folder_that_does_not_exist():
 
 
 @pytest.mark.filterwarnings("ignore:MatMul8bitLt")  # bitsandbytes, of float32 inputs
-@pytest.mark.parametrize(("quantize", "layer", "tolerance"), [("8bit", "Linear8bitLt", 1), ("4bit", "Linear4bit", 8)])
-def test_few_bits_answer_nearly_alike(folders, quantize, layer, tolerance):
+@pytest.mark.parametrize(
+    ("quantize", "layer", "tolerance", "times"), [("8bit", "Linear8bitLt", 1, 1), ("4bit", "Linear4bit", 8, 4)]
+)
+def test_few_bits_answer_nearly_alike(tmp_path, quantize, layer, tolerance, times):
     images = pictures(3, 32, 24)
-    reward = loaded(folders["llava"], quantize=quantize)
+    folder = make_llava(tmp_path, times)
+    reward = loaded(folder, quantize=quantize)
     assert layer in {type(module).__name__ for module in reward.networks[0].modules()}
     few = scores(reward, images, PROMPTS)
-    exact = scores(loaded(folders["llava"]), images, PROMPTS)
+    exact = scores(loaded(folder), images, PROMPTS)
     torch.testing.assert_close(few, exact, rtol=0, atol=tolerance)
     assert not torch.equal(few, exact)
