@@ -98,7 +98,7 @@ def make_llava(folder: Path, times: int = 1) -> str:
     """
     torch.manual_seed(0)
     tokenizer = make_tokenizer(["</s>", "<image>"], LLAVA_TEMPLATE)
-    size = _SIZE | {"hidden_size": 32 * times, "intermediate_size": 48 * times}
+    size = _SIZE | {key: _SIZE[key] * times for key in ("hidden_size", "intermediate_size")}
     text = LlamaConfig(
         num_hidden_layers=2, vocab_size=len(tokenizer), max_position_embeddings=TOKEN_LIMIT, eos_token_id=None, **size
     )
