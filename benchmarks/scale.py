@@ -68,7 +68,7 @@ def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = Fals
     )
     policy.weights.attach(adapter, seed=0)
     if checkpointing:
-        policy.weights.enable_checkpointing()
+        policy.enable_checkpointing()
     return policy
 
 
@@ -279,7 +279,7 @@ def main() -> None:
     keep(measured(f"train after a step, {cap}", lambda: training(capped, 8), 8, cost.trained, peak))
     keep(measured(f"decode, {cap}", lambda: decoding(capped, 4), 4, 0.0, peak))
     del optimizer
-    capped.weights.enable_checkpointing()
+    capped.enable_checkpointing()
     both(f"compiled, autocast, checkpointing, {cap}", capped, 8, 16)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch._dynamo.testing import CompileCounter
 from torch.testing import assert_close
@@ -106,6 +107,64 @@ def test_decoded_images_are_differentiable_and_in_range(policy):
     assert images.min() >= 0
     assert images.max() <= 1
     assert x0.grad.abs().sum() > 0
+
+
+def test_tiles_decode_nearly_the_same_images(policy):
+    x0, images = sample(policy, PROMPTS, torch.randn(len(PROMPTS), *policy.latent_shape), 10)
+    tiled, whole = load_policy("shapes", vae_tile=16), load_policy("shapes", vae_tile=32)
+    with torch.no_grad():
+        assert torch.equal(whole.decode(x0), images)
+        difference = (tiled.decode(x0) - images).abs()
+    assert 0 < difference.mean() < 0.05
+    problems = policy_problems(PolicyConfig(name="shapes", vae_tile=20))
+    assert problems == ["policy.vae_tile: 20 is not a multiple of 16; use 32"]
+
+
+@pytest.mark.parametrize("kernel", ["flash", "math"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_attention_kernels_agree(monkeypatch, kernel, checkpointing):
+    used = []
+    attention = F.scaled_dot_product_attention
+
+    def noted(*args, **options):
+        used.append((torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled()))
+        return attention(*args, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", noted)
+    results = []
+    for chosen in ("auto", kernel):
+        torch.manual_seed(1)
+        policy = load_policy(
+            "shapes", adapter=AdapterConfig(rank=4), attention=chosen, gradient_checkpointing=checkpointing
+        )
+        torch.nn.init.normal_(policy.trainable()[1], std=0.1)
+        v = policy.velocity(torch.randn(2, *policy.latent_shape), 0.5, policy.encode(PROMPTS))
+        used.clear()
+        v.square().sum().backward()
+        results.append((v, *(p.grad for p in policy.trainable() if p.grad is not None)))
+    assert len(results[0]) > 4
+    assert_close(results[0][0], results[1][0], atol=1e-5, rtol=1e-4)
+    assert_close(results[0][1:], results[1][1:], atol=1e-4, rtol=1e-3)  # of a sum of 2048 squares
+    assert set(used) == ({(kernel == "flash", kernel == "math")} if checkpointing else set())  # recomputed likewise
+
+
+def test_a_kernel_that_is_not_there_is_explained():
+    with pytest.raises(ModelError, match=r"policy.attention=cudnn: not for torch.float32 on cpu"):
+        load_policy("shapes", attention="cudnn", device="cpu")
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_branches_of_guidance_one_after_the_other(trained):
+    policy = load_policy("shapes", guidance=3.0, adapter=AdapterConfig(rank=4))
+    x, cond = torch.randn(3, *policy.latent_shape), policy.encode(["a red circle"] * 3)
+    results = []
+    for together in (True, False):
+        policy.branches_together = together
+        with torch.set_grad_enabled(trained):
+            results.append(policy.velocity(x, 0.5, cond))
+    assert_close(*results, atol=1e-5, rtol=1e-4)
+    use = policy.take_use()
+    assert (use.forward, use.trained) == ((0, 12) if trained else (12, 0))
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])

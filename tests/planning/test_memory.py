@@ -118,7 +118,7 @@ def test_the_largest_batches_that_fit(medium):
     found = largest_batches(plan, 24 * GIB)
     assert 1 < found.micro_batch < 64
     assert plan(found).resident("train") <= 24 * GIB < plan(Batches(2 * found.micro_batch, 1)).resident("train") * 1.2
-    assert largest_batches(plan, GIB) == Batches(1, 1)
+    assert largest_batches(plan, GIB) == Batches(1, 1, branches_together=False)
     assert largest_batches(plan, 10**15) == Batches(64, 64)
 
 
@@ -128,6 +128,31 @@ def test_checkpointing_and_compilation_keep_less(medium):
     def with_policy(**changes):
         return config.model_copy(update={"policy": config.policy.model_copy(update=changes)})
 
-    plain = trained_bytes(with_policy(compile=False), sizes)
-    assert trained_bytes(config, sizes) < plain
-    assert trained_bytes(with_policy(gradient_checkpointing=True), sizes) < plain / 5
+    row = Batches(1, 1)
+    plain = trained_bytes(with_policy(compile=False), sizes, row)
+    assert trained_bytes(config, sizes, row) < plain
+    assert trained_bytes(with_policy(gradient_checkpointing=True), sizes, row) < plain / 5
+
+
+def test_branches_of_guidance_part_where_they_do_not_fit_together():
+    config = load_config("sd35-medium-paper", ["policy.guidance=2", "policy.gradient_checkpointing=true"])
+    method, sizes = find("methods", config.method.name)(config.method), policy_sizes(config.policy)
+
+    def plan(batches):
+        return memory_plan(config, method, sizes, {}, batches)
+
+    apart = Batches(1, 1, branches_together=False)
+    needed = {at_a_time: plan(at_a_time).resident("train") for at_a_time in (Batches(1, 1), apart)}
+    assert needed[apart] < needed[Batches(1, 1)]
+    between = round(sum(needed.values()) / 2 / 0.9)  # less the reserve
+    assert not largest_batches(plan, between).branches_together
+    assert largest_batches(plan, 24 * GIB).branches_together
+
+
+def test_tiles_take_less_memory_to_decode():
+    def decoding(*overrides):
+        config = load_config("sd35-medium-paper", ["policy.resolution=[1024, 1024]", *overrides])
+        return plan_of(config, Batches(1, 4)).phases["decode"]["activations"]
+
+    assert decoding("policy.vae_tile=512") == pytest.approx(decoding() / 4)
+    assert decoding("policy.vae_tile=2048") == decoding()

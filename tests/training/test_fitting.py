@@ -53,6 +53,22 @@ def test_the_run_goes_on_with_smaller_batches(reference, tmp_path, monkeypatch, 
     assert "out of memory: going on with" in capsys.readouterr().out
 
 
+def test_guidance_goes_on_with_one_branch_at_a_time(tmp_path, monkeypatch, capsys):
+    guided = (*SMOOTH, "policy.guidance=2")
+    reference = run(tmp_path / "reference", *guided)
+    network = SD3Policy._network
+
+    def limited_network(self, x, *rest):
+        if len(x) > 2:  # a pair fits, not both branches of it
+            raise torch.OutOfMemoryError("injected")
+        return network(self, x, *rest)
+
+    monkeypatch.setattr(SD3Policy, "_network", limited_network)
+    folder = run(tmp_path / "run", *guided)
+    assert largest_difference(folder, reference) < TOLERANCE
+    assert "going on with branches of guidance = 1" in capsys.readouterr().out
+
+
 def test_a_single_row_that_does_not_fit_ends_the_run(tmp_path, monkeypatch):
     def full(self, *rest, **options):
         raise torch.OutOfMemoryError("injected")

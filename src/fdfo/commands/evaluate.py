@@ -125,7 +125,7 @@ def _manifest(task: Task, prompts: Sequence[Prompt], entries: Sequence[RewardCon
 def _weights(variants: Mapping[str, Subject], config: Config | None) -> dict[str, Any]:
     model = variants[BASE].settings(config)
     return {
-        "model": model.model_dump(mode="json", exclude={"adapter", "gradient_checkpointing"}),
+        "model": model.model_dump(mode="json", exclude={"adapter", "gradient_checkpointing", "attention", "compile"}),
         "weights": {label: subject.described for label, subject in variants.items() if label != BASE},
     }
 

@@ -11,6 +11,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+AttentionKernel = Literal["auto", "flash", "efficient", "cudnn", "math"]
 
 
 class AdapterConfig(Section):
@@ -50,6 +51,11 @@ class PolicyConfig(Section):
     """Of the frozen network; adapters, velocities and all mathematics are float32."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    attention: AttentionKernel = "auto"
+    """Kernel of torch's scaled dot product attention; auto: torch chooses. cudnn and efficient need CUDA."""
+    vae_tile: Count | None = None
+    """Decode larger images in overlapping, blended tiles of so many pixels a side: less memory, slightly other images;
+    null: whole images."""
     compile: bool = False
     """Compile the transformer's blocks with torch.compile: a few minutes at the start, faster from then on."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fdfo.config.tree import AdapterConfig, PolicyConfig
+from fdfo.config.tree import AdapterConfig, AttentionKernel, PolicyConfig
 from fdfo.errors import ModelError, nearest
 from fdfo.hub import quiet_loading
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
@@ -29,6 +29,8 @@ def load_policy(
     t5: bool = True,
     prompt_cache: str | Path | None = None,
     gradient_checkpointing: bool = False,
+    attention: AttentionKernel = "auto",
+    vae_tile: int | None = None,
     compile: bool = False,
     seed: int = 0,
 ) -> "SD3Policy":
@@ -63,8 +65,11 @@ def load_policy(
         policy.weights.attach(adapter, seed)
     elif adapter is not None:
         policy.weights.load(Path(adapter))
+    policy.attend_by(attention)
+    if vae_tile is not None:
+        policy.decode_in_tiles(vae_tile)
     if gradient_checkpointing:
-        policy.weights.enable_checkpointing()
+        policy.enable_checkpointing()
     if compile:
         policy.compile()
     return policy
@@ -85,6 +90,8 @@ def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device 
         t5=config.t5,
         prompt_cache=config.prompt_cache,
         gradient_checkpointing=config.gradient_checkpointing,
+        attention=config.attention,
+        vae_tile=config.vae_tile,
         compile=config.compile,
         seed=seed,
     )
@@ -96,7 +103,7 @@ def policy_problems(config: PolicyConfig) -> list[str]:
     Raises ModelError for a model that cannot be found.
     """
     family, source, resolution = _planned(config)
-    return family.problems(source, resolution)
+    return family.problems(source, resolution, config.vae_tile)
 
 
 def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:

@@ -13,11 +13,13 @@ from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import S
 from torch import Tensor
 from torch.nn import Parameter
 
+from fdfo.config.tree import AttentionKernel
 from fdfo.errors import ModelError
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading
 from fdfo.interfaces import Weights
+from fdfo.models.attention import attention_kernel, check_attention, checkpoint_with
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
@@ -31,6 +33,9 @@ LORA_TARGETS = tuple(
 
 DECODED_PIXELS = 2**21
 """Pixels decoded at a time where no gradient is wanted: 8 images of 512 x 512."""
+
+TILE_PARTS = 4
+"""Tiles of the decoder overlap by a quarter, which has to be whole latent elements."""
 
 
 @dataclass
@@ -69,6 +74,9 @@ class SD3Policy:
         self.latent_shape = (int(pipeline.vae.config.latent_channels), resolution[0] // factor, resolution[1] // factor)
         self.mixed = True
         """Whether float32 trained weights are used in the network's own dtype, by autocast."""
+        self.attention: AttentionKernel = "auto"
+        self.branches_together = True
+        """Whether the two branches of guidance share a batch: faster; one after the other takes less memory."""
         self._use = NetworkUse()
         self.weights = TrainableWeights(pipeline.transformer.to(device), LORA_TARGETS)
         self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
@@ -119,7 +127,7 @@ class SD3Policy:
         )
 
     @staticmethod
-    def problems(source: ModelSource, resolution: tuple[int, int]) -> list[str]:
+    def problems(source: ModelSource, resolution: tuple[int, int], vae_tile: int | None = None) -> list[str]:
         """What keeps this model from being used at (height, width), from its small configuration files alone."""
         transformer = source.component_config("transformer")
         factor = _vae_factor(source)
@@ -132,6 +140,9 @@ class SD3Policy:
                 found.append(f"policy.resolution: {name} {size} is not a multiple of {unit}; use {down or up} or {up}")
             elif size > largest:
                 found.append(f"policy.resolution: {name} {size} exceeds the model's largest, {largest}")
+        if vae_tile is not None and vae_tile % (TILE_PARTS * factor):
+            above = -(-vae_tile // (TILE_PARTS * factor)) * TILE_PARTS * factor
+            found.append(f"policy.vae_tile: {vae_tile} is not a multiple of {TILE_PARTS * factor}; use {above}")
         scheduler = source.component_config("scheduler", "scheduler_config.json")
         if scheduler.get("use_dynamic_shifting") or scheduler.get("use_karras_sigmas"):
             found.append("its scheduler uses another time grid than the Stable Diffusion 3 family")
@@ -198,8 +209,26 @@ class SD3Policy:
         if self._negative is None:
             self._negative = self.encode([self.negative_prompt])
         negative = self._negative[[0] * len(x)]
+        if not self.branches_together:
+            unguided = self._network(x, times, negative, weights)
+            return guided(unguided, self._network(x, times, cond, weights), scale=self.guidance)
         both = self._network(torch.cat([x, x]), times.repeat(2), Conditioning.cat([negative, cond]), weights)
         return guided(*both.chunk(2), scale=self.guidance)
+
+    def attend_by(self, kernel: AttentionKernel) -> None:
+        """Compute attention by one kernel. Raises ModelError where this device or precision has none."""
+        check_attention(kernel, self.device, self.dtype)
+        self.attention = kernel
+
+    def enable_checkpointing(self) -> None:
+        """Recompute activations of the blocks in the backward pass."""
+        self.weights.enable_checkpointing(checkpoint_with(lambda: self.attention))
+
+    def decode_in_tiles(self, side: int) -> None:
+        """Decode images that are larger than a tile of so many pixels a side in overlapping tiles."""
+        vae: Any = self._vae
+        vae.enable_tiling()
+        vae.tile_sample_min_size, vae.tile_latent_min_size = side, side // self.pipeline.vae_scale_factor
 
     def compile(self) -> None:
         """Compile the repeated blocks for the shapes that are met; each, with and without gradient, costs a minute."""
@@ -215,7 +244,11 @@ class SD3Policy:
         else:
             self._use.forward += len(x)
         mixed = self.mixed and self.weights.kind is not None and self.dtype != torch.float32
-        with self.weights.use(weights) as network, torch.autocast(self.device.type, self.dtype, enabled=mixed):
+        with (
+            self.weights.use(weights) as network,
+            torch.autocast(self.device.type, self.dtype, enabled=mixed),
+            attention_kernel(self.attention),
+        ):
             (v,) = network(
                 hidden_states=x.to(self.dtype),
                 timestep=times * self.pipeline.scheduler.config.num_train_timesteps,

@@ -39,7 +39,7 @@ class PolicySizes:
     pixels: int
     """Of one image."""
     full_resolution_map: int
-    """One feature map of an image in the decoder's last, widest block at full resolution."""
+    """One feature map of an image, or of a tile of it, in the decoder's last, widest block at full resolution."""
     latent: int
     """One latent, float32."""
 
@@ -59,6 +59,7 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
         encoders = [_text_encoder(source, name) for name in _encoder_names(config.t5)]
     assert isinstance(decoder, AutoencoderKL)
     is_full = config.adapter.kind == "full"
+    tile = [min(side, config.vae_tile or side) for side in (height, width)]
     return PolicySizes(
         frozen=4 * transformer.trained if is_full else transformer.frozen * dtype.itemsize,
         trained=4 * transformer.trained,
@@ -68,7 +69,7 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
         saved_inputs=transformer.saved_inputs,
         largest_block=block,
         pixels=height * width,
-        full_resolution_map=height * width * int(vae_config["block_out_channels"][0]) * dtype.itemsize,
+        full_resolution_map=tile[0] * tile[1] * int(vae_config["block_out_channels"][0]) * dtype.itemsize,
         latent=4 * latent[0] * latent[1] * latent[2],
     )
 

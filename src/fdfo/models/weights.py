@@ -1,6 +1,6 @@
 """The trainable weights of a network: LoRA adapters or all of them, their base, snapshots and files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -142,10 +142,10 @@ class TrainableWeights:
             with _swapped(self.named(), self.snapshots[weights]):
                 yield self.network
 
-    def enable_checkpointing(self) -> None:
-        """Recompute activations of the blocks in the backward pass."""
+    def enable_checkpointing(self, function: Callable[..., Any] | None = None) -> None:
+        """Recompute activations of the blocks in the backward pass, by torch's checkpoint or another function."""
         base: Any = self.peft.get_base_model() if self.kind == "lora" else self.network
-        base.enable_gradient_checkpointing()
+        base.enable_gradient_checkpointing(function)
 
     def merged(self) -> Module:
         """The plain network with the trained weights inside; this object cannot be trained afterwards."""

@@ -1,6 +1,7 @@
 """The batches of a run: those that are configured, else the largest that fit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -50,7 +51,8 @@ def chosen_batches(config: Config, free: int | None) -> Batches:
 def _configured(config: Config, otherwise: Batches) -> Batches:
     """The configured batches, and others where the configuration says auto."""
     micro_batch, sample_batch = config.train.micro_batch, config.train.sample_batch
-    return Batches(
+    return replace(
+        otherwise,
         micro_batch=otherwise.micro_batch if micro_batch == "auto" else micro_batch,
         sample_batch=otherwise.sample_batch if sample_batch == "auto" else sample_batch,
     )

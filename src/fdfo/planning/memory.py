@@ -5,7 +5,7 @@ beside them; they are fitted to the peaks in docs/results/data/scale-h200.json, 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fdfo.config.tree import Config
 from fdfo.interfaces import Method
@@ -61,6 +61,8 @@ class Batches:
 
     micro_batch: int
     sample_batch: int
+    branches_together: bool = True
+    """Whether both branches of guidance share a batch."""
 
 
 def memory_plan(
@@ -75,7 +77,6 @@ def memory_plan(
 
     Those of `offloaded` scores are on the device one at a time, in the phase `score` alone.
     """
-    guided = 1 if config.policy.guidance == 1 else 2
     moments = 2 * sizes.trained // (4 if config.optim.kind == "adamw8bit" else 1)
     copies = len(method.averages) + (config.optim.ema is not None)
     network = {"transformer": sizes.frozen, "adapter" if _is_lora(config) else "trained weights": sizes.trained}
@@ -87,17 +88,17 @@ def memory_plan(
     visiting = max((size for name, size in known.items() if name in offloaded), default=0)
     standing = {**network, **state, "decoder": sizes.decoder, **resident}
     rows = batches.sample_batch * method.group_size
-    forward = round(FORWARD_SHARE * sizes.largest_block)
+    forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config, batches)
     phases = {
         "encode": {**standing, "text encoders": sizes.text_encoders},
-        "sample": {**standing, "activations": rows * guided * forward},
+        "sample": {**standing, "activations": rows * forward},
         "decode": {**standing, "activations": round(rows_decoded(rows, sizes) * decoded_bytes(sizes))},
         "score": {
             **standing,
             "largest offloaded score": visiting,
             "activations": round(SCORING_SHARE * max(known.values(), default=0)),
         },
-        "train": {**standing, "activations": batches.micro_batch * guided * trained_bytes(config, sizes)},
+        "train": {**standing, "activations": batches.micro_batch * trained_bytes(config, sizes, batches)},
     }
     images = config.prompts.pairs_per_epoch * method.group_size
     return MemoryPlan(
@@ -107,12 +108,23 @@ def memory_plan(
     )
 
 
-def trained_bytes(config: Config, sizes: PolicySizes) -> int:
-    """What one row of a training step holds at its peak."""
+def branches(config: Config) -> int:
+    """Network evaluations of a velocity."""
+    return 1 if config.policy.guidance == 1 else 2
+
+
+def branches_at_a_time(config: Config, batches: Batches) -> int:
+    """Of these, how many share a batch."""
+    return branches(config) if batches.branches_together else 1
+
+
+def trained_bytes(config: Config, sizes: PolicySizes, batches: Batches) -> int:
+    """What one row of a training step, with all branches of guidance, holds at its peak."""
     compiled = COMPILED_SHARE if config.policy.compile else 1.0
+    kept, at_a_time = branches(config), branches_at_a_time(config, batches)
     if config.policy.gradient_checkpointing:
-        return round(sizes.saved_inputs + compiled * (1 + BACKWARD_SHARE) * sizes.largest_block)
-    return round(compiled * (sizes.saved + BACKWARD_SHARE * sizes.largest_block))
+        return round(kept * sizes.saved_inputs + at_a_time * compiled * (1 + BACKWARD_SHARE) * sizes.largest_block)
+    return round(compiled * (kept * sizes.saved + at_a_time * BACKWARD_SHARE * sizes.largest_block))
 
 
 def decoded_bytes(sizes: PolicySizes) -> float:
@@ -126,16 +138,24 @@ def rows_decoded(rows: int, sizes: PolicySizes) -> int:
 
 
 def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int) -> Batches:
-    """The largest batches, powers of two, whose phases fit into `free` bytes less the reserve; 1 where none does."""
+    """The largest batches, powers of two, whose phases fit into `free` bytes less the reserve; 1 where none does.
+
+    The branches of guidance share them unless a single prompt or row does not fit so.
+    """
     usable = round(free * (1 - RESERVE))
+    smallest = Batches(micro_batch=1, sample_batch=1)
+    together = max(plan(smallest).resident(phase) for phase in ("sample", "train")) <= usable
+    smallest = replace(smallest, branches_together=together)
 
     def largest(field: str, phase: str) -> int:
         size = LARGEST_BATCH[field]
-        while size > 1 and plan(Batches(**{**dict.fromkeys(LARGEST_BATCH, 1), field: size})).resident(phase) > usable:
+        while size > 1 and plan(replace(smallest, **{field: size})).resident(phase) > usable:
             size //= 2
         return size
 
-    return Batches(micro_batch=largest("micro_batch", "train"), sample_batch=largest("sample_batch", "sample"))
+    return replace(
+        smallest, micro_batch=largest("micro_batch", "train"), sample_batch=largest("sample_batch", "sample")
+    )
 
 
 def _is_lora(config: Config) -> bool:

@@ -20,15 +20,16 @@ def fitting(
 ) -> T:
     """What `work` returns; after running out of memory it is done again with half the batch, for the rest of the run.
 
-    Raises OutOfMemoryError where the batch is 1 already, or the base weights are sharded.
+    A guided network that runs out with a batch of 1 evaluates its branches one after the other from then on. Raises
+    OutOfMemoryError where nothing is left to divide, or the base weights are sharded.
     """
     while True:
         try:
             return work()
         except torch.OutOfMemoryError:
-            if getattr(trainer, batch) == 1 or shards_base():  # sharded, all processes evaluate equally often
+            if shards_base() or not _divisible(trainer, batch):  # sharded, all processes evaluate equally often
                 raise
-        _halve(trainer, batch)  # here the tensors of the attempt are gone
+        _divide(trainer, batch)  # here the tensors of the attempt are gone
 
 
 def fitting_components(
@@ -52,10 +53,19 @@ def fitting_components(
     return fitting(trainer, "score_batch", components)
 
 
-def _halve(trainer: "Trainer", batch: str) -> None:
+def _divisible(trainer: "Trainer", batch: str) -> bool:
+    policy = trainer.policy
+    return getattr(trainer, batch) > 1 or (batch != "score_batch" and policy.guidance != 1 and policy.branches_together)
+
+
+def _divide(trainer: "Trainer", batch: str) -> None:
     """Half the batch, what can be freed freed, a line for the person and one for metrics.jsonl."""
     size = getattr(trainer, batch) // 2
-    setattr(trainer, batch, size)
+    if size:
+        setattr(trainer, batch, size)
+    else:
+        batch, size = "branches of guidance", 1
+        trainer.policy.branches_together = False
     if trainer.policy.device.type == "cuda":
         torch.cuda.empty_cache()
     trainer.halvings.append({"batch": batch, "size": size})

@@ -19,7 +19,7 @@ from fdfo.evaluation.runs import CONFIG, ENVIRONMENT, METRICS, load_run_config, 
 from fdfo.files import finite, write_atomically, write_json
 
 MAY_CHANGE = {
-    "policy": {"gradient_checkpointing", "prompt_cache"},
+    "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache"},
     "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"}
     | {"collective_timeout_s"},
     "reward": {"url", "timeout_s", "patience_s", "key_variable", "concurrency", "batch_size", "device", "offload"},

@@ -114,6 +114,7 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     if shards_base():
         check_sharding(config, team)
     policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
+    policy.branches_together = batches.branches_together
     if shards_base():
         shard_base(policy, team)
     reward.load(team.device, torch.float32)

@@ -1,0 +1,160 @@
+"""What scores cost: `python -m benchmarks.rewards [--full-size] [--only NAME,NAME] [--output FILE.json]`.
+
+Images a second and memory of every score at batches of 1, 8 and 32, and how much of the scoring a run hides behind
+sampling. On a CPU, small networks of the same classes; with `--full-size`, on one CUDA card, the published ones. Both
+have random weights and need no download. Each line is printed, and the file rewritten, as soon as it is measured.
+"""
+
+import argparse
+import gc
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import Module
+
+from benchmarks.networks import random_weights
+from benchmarks.overlap import Overlap, overlaps
+from benchmarks.reward_cases import IMAGES, Case, cases, prompts
+from benchmarks.timing import peak_bytes, timed
+from fdfo.commands.rewards import drawn_pictures
+from fdfo.files import write_json
+from fdfo.rewards.weighted import WeightedSum
+
+BATCHES = (1, 8, IMAGES)
+SECONDS = 0.7
+"""Of measuring one batch, beside calls that are not counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """What one batch of a score costs."""
+
+    score: str
+    network: str
+    side: int
+    """Pixels of the images."""
+    batch: int
+    parameters: int
+    weight_bytes: int
+    images_per_s: float
+    peak_bytes: int
+    """Beside the weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What could not be measured, and why."""
+
+    score: str
+    network: str = ""
+    batch: int | None = None
+    failed: str
+
+
+def loaded(case: Case, device: torch.device) -> tuple[WeightedSum, list[Module]]:
+    """The score as a run loads it, in float32 unless it has a dtype of its own, and its networks."""
+    reward = WeightedSum([case.entry])
+    made: list[Module] = []
+    with nullcontext(made) if case.published_weights else random_weights(device) as made:
+        reward.load(device, torch.float32)
+    own = [network for part in reward.rewards for network in getattr(part, "networks", ())]
+    return reward, list({id(network): network for network in (*own, *made)}.values())
+
+
+def rate(case: Case, reward: WeightedSum, networks: Iterable[Module], batch: int, device: torch.device) -> Rate:
+    """Measure a loaded score on one batch of drawn pictures with a prompt each."""
+    drawn = drawn_pictures(case.side)
+    images = drawn.repeat(-(-batch // len(drawn)), 1, 1, 1)[:batch].to(device)
+    asked = prompts()[:batch]
+    texts, metadata = [prompt.text for prompt in asked], [{**prompt.metadata, **case.metadata} for prompt in asked]
+
+    @torch.no_grad()
+    def work() -> object:
+        return reward(images, texts, metadata)
+
+    work()
+    peak = peak_bytes(work, device)
+    weights = [*(w for network in networks for part in (network.parameters(), network.buffers()) for w in part)]
+    return Rate(
+        score=case.title,
+        network=case.network,
+        side=case.side,
+        batch=batch,
+        parameters=sum(parameter.numel() for network in networks for parameter in network.parameters()),
+        weight_bytes=sum(weight.nbytes for weight in weights),
+        images_per_s=batch / timed(work, SECONDS, device),
+        peak_bytes=peak,
+    )
+
+
+def rates(case: Case, device: torch.device) -> Iterator[Rate | Failure]:
+    """A score at every batch; what went wrong where it cannot be loaded, or a batch does not fit."""
+    try:
+        reward, networks = loaded(case, device)
+    except Exception as error:  # one score must not end the measurement
+        yield Failure(score=case.title, network=case.network, failed=_told(error))
+        return
+    for batch in BATCHES:
+        try:
+            yield rate(case, reward, networks, batch, device)
+        except Exception as error:  # nor one batch
+            yield Failure(score=case.title, network=case.network, batch=batch, failed=_told(error))
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """Where, when and with what this was measured."""
+    cores = len(os.sched_getaffinity(0))
+    cpu = f"{platform.machine()} CPU, {cores} cores, torch on {torch.get_num_threads()}"
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
+        "versions": {name: version(name) for name in ("fdfo", "transformers")} | {"torch": torch.__version__},
+        "command": shlex.join(["python -m benchmarks.rewards".split()[0], "-m", "benchmarks.rewards", *sys.argv[1:]]),
+    }
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+class Record:
+    """Prints what is measured and keeps it in a file."""
+
+    def __init__(self, path: Path, content: dict[str, Any]):
+        self.path, self.content, self.start = path, content, time.monotonic()
+
+    def keep(self, kind: str, row: Rate | Overlap | Failure) -> None:
+        """Add a row to a list of the file."""
+        print(row, flush=True)
+        self.content.setdefault(kind, []).append(asdict(row))
+        self.content["seconds"] = round(time.monotonic() - self.start)
+        write_json(self.path, self.content)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full-size", action="store_true", help="published sizes, on a CUDA card")
+    parser.add_argument("--only", default="", help="names of scores and overlaps, separated by commas")
+    parser.add_argument("--output", type=Path, default=Path("rewards.json"))
+    options = parser.parse_args()
+    device = torch.device("cuda" if options.full_size else "cpu")
+    wanted = set(filter(None, options.only.split(",")))
+    record = Record(options.output, {**facts(device), "full_size": options.full_size})
+    with tempfile.TemporaryDirectory() as root:
+        found = cases(Path(root), full_size=options.full_size)
+        for case in found:
+            if not wanted or case.title in wanted:
+                for row in rates(case, device):
+                    record.keep("rates", row)
+                _free(device)
