@@ -29,6 +29,7 @@ class GaussianPolicy:
     def __init__(self, shape=(1, 2, 2), mean=0.3, std=0.5):
         self.latent_shape = shape
         self.device = torch.device("cpu")
+        self.state_dtype = self.velocity_dtype = torch.float32
         self.mean, self.std = mean, std
         network = Offset(shape)
         self.weights = TrainableWeights(network, ())

@@ -22,6 +22,11 @@ class Policy(Protocol):
 
     latent_shape: tuple[int, int, int]
     device: torch.device
+    state_dtype: torch.dtype
+    """What the network rounds states to before it reads them: states kept for it alone lose nothing in it."""
+
+    velocity_dtype: torch.dtype
+    """What holds its velocities, which are float32 tensors, without rounding."""
 
     def encode(self, prompts: Sequence[str]) -> Conditioning: ...
 
@@ -115,7 +120,10 @@ class Method(Protocol):
     """Velocity evaluations with gradient in the loss of one row, for planning."""
 
     row_latents: int
-    """Latents kept in host memory for one row, for planning."""
+    """float32 latents kept in host memory for one row, for planning."""
+
+    row_velocities: int
+    """States with their velocities, in the policy's own precisions, kept for one row likewise."""
 
     averages: Mapping[str, Callable[[int], float]]
     """Averaged weights that the method evaluates, by name: their decay at the end of an epoch (counted from 0).

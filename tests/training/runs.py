@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from fdfo.config.load import load_config
+from fdfo.models.weights import ADAPTER_FILE, FULL_FILE
 from fdfo.training.run import train
 
 TINY = (
@@ -57,7 +58,9 @@ def finish(process: subprocess.Popen) -> str:
 def adapter(folder: Path, epoch: int | None = None) -> dict[str, torch.Tensor]:
     """Adapter weights of an epoch's checkpoint, the latest by default."""
     pattern = "epoch-*" if epoch is None else f"epoch-{epoch:07d}"
-    return load_file(sorted((folder / "checkpoints").glob(pattern))[-1] / "adapter_model.safetensors")
+    checkpoint = sorted((folder / "checkpoints").glob(pattern))[-1]
+    (path,) = (path for path in (checkpoint / ADAPTER_FILE, checkpoint / FULL_FILE) if path.is_file())
+    return load_file(path)
 
 
 def largest_difference(first: Path, second: Path) -> float:

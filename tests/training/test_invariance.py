@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from fdfo.config.load import load_config
 from fdfo.errors import ConfigError
 from fdfo.evaluation.runs import read_evaluations, read_events
+from fdfo.models.load import policy_from_config
+from fdfo.models.sd3 import velocity_dtype
 from fdfo.training.setup import held_out_prompts, training_prompts
 from tests.training.forks import forked
 from tests.training.runs import TINY, adapter, largest_difference, run
@@ -36,6 +39,26 @@ def test_micro_batch(reference, tmp_path, micro_batch):
 def test_sampling_batch(reference, tmp_path):
     run(tmp_path / "run", *SMOOTH, "train.sample_batch=2")
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_trajectories_lose_nothing_in_the_precision_of_the_network(tmp_path, monkeypatch, kind):
+    settings = ("policy.dtype=bfloat16", f"policy.adapter.kind={kind}", "eval.prompts=1")
+    compact = run(tmp_path / "compact", *settings)
+
+    def in_float32(*args, **options):
+        policy = policy_from_config(*args, **options)
+        assert (policy.state_dtype, policy.velocity_dtype) == (torch.bfloat16, torch.bfloat16)
+        policy.state_dtype = policy.velocity_dtype = torch.float32
+        return policy
+
+    monkeypatch.setattr("fdfo.training.setup.policy_from_config", in_float32)
+    assert largest_difference(compact, run(tmp_path / "float32", *settings)) == 0
+
+
+def test_guided_velocities_are_kept_in_float32():
+    assert velocity_dtype(2.0, torch.bfloat16) == torch.float32
+    assert velocity_dtype(1.0, torch.bfloat16) == torch.bfloat16
 
 
 def assert_same_evaluations(first, second):

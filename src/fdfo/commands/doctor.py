@@ -6,18 +6,21 @@ from pathlib import Path
 
 import torch
 
+from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import FdfoError, ModelError
 from fdfo.flow.noise import NoiseStreams
 from fdfo.methods.fdfo import FDFO, FdfoConfig
 from fdfo.models.load import load_policy
 from fdfo.objectives.surrogate import velocity_log_ratio
+from fdfo.planning.describe import describe
 from fdfo.records import Prompt, Scores
 from fdfo.rewards.jpeg import JpegSize
 from fdfo.training.folder import environment
 
 HUB_TIMEOUT_S = 5.0
 GATED_EXAMPLE = "stabilityai/stable-diffusion-3.5-medium"
+PLANNED_RECIPE = "sd35-medium-24gb"
 
 
 def run_doctor(model: str) -> None:
@@ -35,6 +38,7 @@ def run_doctor(model: str) -> None:
         "hub": _hub(model if is_on_hub else GATED_EXAMPLE),
     }.items():
         print(f"{name:<10} {finding}")
+    print(f"\n{_memory_plan(model)}\n")
     try:
         print(f"{'one pair':<10} {_one_pair(model)}")
     except FdfoError as error:
@@ -51,6 +55,16 @@ def _memory() -> str:
         fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         return f"{int(fields['MemAvailable'].split()[0]) / 2**20:.1f} GiB of host memory free"
     return "unknown"
+
+
+def _memory_plan(model: str) -> str:
+    """What the published setting would need with this model, by phase; of the embedded one, the demo."""
+    recipe, changes = ("shapes", []) if model == "shapes" else (PLANNED_RECIPE, [f"policy.name={model}"])
+    told = f"a run of {recipe}" if model == "shapes" else f"a run of {recipe} with {model}"
+    try:
+        return f"{told}: {describe(load_config(recipe, changes))}"
+    except FdfoError as error:
+        return f"{told}: no memory plan; {error}"
 
 
 def _hub(repo: str) -> str:

@@ -62,6 +62,8 @@ class CountingPolicy:
 
     latent_shape: tuple[int, int, int] = (1, 1, 1)
     device: torch.device = torch.device("cpu")
+    state_dtype: torch.dtype = torch.float32
+    velocity_dtype: torch.dtype = torch.float32
 
     def __init__(self) -> None:
         self.weights = TrainableWeights(_Scale(), ())

@@ -66,7 +66,7 @@ class DRaFT:
         self.group_size = 1
         self.trained_times = config.copies or 1
         self.row_evaluations = evaluations(self.last_steps, config.solver)
-        self.row_latents = 1
+        self.row_latents, self.row_velocities = 1, 0
         self.averages, self.memory = {}, None
         self.metrics = ("trained_score",)
 

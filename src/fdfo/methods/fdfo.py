@@ -84,11 +84,11 @@ class FdfoConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class FdfoRollout(Rollout):
-    """Trained states of every trajectory; B samples, K trained times. All float32."""
+    """Trained states of every trajectory; B samples, K trained times. All float32 but x and v."""
 
     t: Tensor  # [B, K] trained times
-    x: Tensor  # [B, K, C, H, W] states there
-    v: Tensor  # [B, K, C, H, W] velocities there
+    x: Tensor  # [B, K, C, H, W] states there, in the policy's state_dtype
+    v: Tensor  # [B, K, C, H, W] velocities there, in its velocity_dtype
     added: Tensor | None  # [B, K, C, H, W] noise displacement added by the step from t, for credit = step
     action: Tensor | None  # [B, C, H, W] sum of all noise displacements, for a single branch
 
@@ -116,7 +116,7 @@ class FDFO:
         self.group_size = config.branches
         self.trained_times = config.steps if config.trained_times == "all" else config.trained_times
         self.row_evaluations = 1
-        self.row_latents = 3 if config.credit == "step" else 2
+        self.row_latents, self.row_velocities = int(config.credit == "step"), 1
         self.averages, self.memory = {}, None
         self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
         if config.kl_weight > 0:
@@ -161,7 +161,7 @@ class FDFO:
             is_perturbed = i + 1 >= config.shared_steps and s > 0
             r = overshoot_time(s, g[:: len(g) // len(x), i + 1]) if is_perturbed else s  # one for each row of x
             mean_v = solver(x, v, t, r)
-            record.visit(i, t=t, x=x, v=v)
+            record.visit(i, t=t, x=x.to(policy.state_dtype), v=v.to(policy.velocity_dtype))
             if i + 1 == config.shared_steps:  # the branches part at the end of this step
                 x, mean_v = x.repeat_interleave(branches, 0), mean_v.repeat_interleave(branches, 0)
                 cond = conditioning.repeat(branches)
@@ -253,7 +253,7 @@ class FDFO:
         assert isinstance(items, FdfoItems)
         cond = items.cond
         v = policy.velocity(items.x, items.t, cond)
-        log_ratio = velocity_log_ratio(v, items.v_ref, items.direction)
+        log_ratio = velocity_log_ratio(v, items.v_ref.float(), items.direction)
         losses = spo(log_ratio, items.slope, self.config.clip_range)
         change = log_ratio.detach().expm1()
         metrics = {

@@ -70,6 +70,7 @@ class SD3Policy:
         self.negative_prompt = negative_prompt
         # Of the computation; weights that are trained whole are float32.
         self.dtype: torch.dtype = pipeline.transformer.dtype
+        self.state_dtype, self.velocity_dtype = self.dtype, velocity_dtype(guidance, self.dtype)
         factor = pipeline.vae_scale_factor
         self.latent_shape = (int(pipeline.vae.config.latent_channels), resolution[0] // factor, resolution[1] // factor)
         self.mixed = True
@@ -290,6 +291,11 @@ class SD3Policy:
     def trainable(self) -> list[Parameter]:
         """Parameters that the optimizer changes."""
         return list(self.weights.named().values())
+
+
+def velocity_dtype(guidance: float, dtype: torch.dtype) -> torch.dtype:
+    """What holds a velocity of a network in this precision without rounding: guidance is float32 mathematics."""
+    return dtype if guidance == 1 else torch.float32
 
 
 def _vae_factor(source: ModelSource) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig
 from fdfo.hub import quiet_loading
-from fdfo.models.sd3 import LORA_TARGETS, SD3Policy
+from fdfo.models.sd3 import LORA_TARGETS, SD3Policy, velocity_dtype
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
 from fdfo.models.weights import TrainableWeights
 
@@ -42,6 +43,8 @@ class PolicySizes:
     """One feature map of an image, or of a tile of it, in the decoder's last, widest block at full resolution."""
     latent: int
     """One latent, float32."""
+    state_and_velocity: int
+    """Two of them, as they are kept for training."""
 
 
 def policy_sizes(config: PolicyConfig) -> PolicySizes:
@@ -70,7 +73,8 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
         largest_block=block,
         pixels=height * width,
         full_resolution_map=tile[0] * tile[1] * int(vae_config["block_out_channels"][0]) * dtype.itemsize,
-        latent=4 * latent[0] * latent[1] * latent[2],
+        latent=4 * prod(latent),
+        state_and_velocity=prod(latent) * (dtype.itemsize + velocity_dtype(config.guidance, dtype).itemsize),
     )
 
 

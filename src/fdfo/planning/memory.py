@@ -101,9 +101,10 @@ def memory_plan(
         "train": {**standing, "activations": batches.micro_batch * trained_bytes(config, sizes, batches)},
     }
     images = config.prompts.pairs_per_epoch * method.group_size
+    row = method.row_latents * sizes.latent + method.row_velocities * sizes.state_and_velocity
     return MemoryPlan(
         phases={name: {part: size for part, size in parts.items() if size} for name, parts in phases.items()},
-        trajectories=images * (method.row_latents * method.trained_times + 2) * sizes.latent,
+        trajectories=images * (method.trained_times * row + 2 * sizes.latent),
         unknown_scores=tuple(name for name, size in scores.items() if size is None),
     )
 
