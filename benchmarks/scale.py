@@ -8,7 +8,6 @@ memory, decoding and scoring, and an epoch of the paper's setting from them.
 import argparse
 import gc
 import json
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,9 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 
 from benchmarks.flops import row_cost
+from benchmarks.network_shapes import CLIP_H, QWEN
+from benchmarks.networks import random_network
+from benchmarks.timing import timed
 from fdfo.config.tree import AdapterConfig
 from fdfo.models.known import KNOWN
 from fdfo.models.sd3 import SD3Policy
@@ -29,20 +31,6 @@ ROWS, IMAGES = 34_560, 864
 """Sampled and trained rows, and images, of an epoch of the paper's setting."""
 TEXT_TOKENS = 77 + 128
 DEVICE = torch.device("cuda")
-
-
-def timed(work: Callable[[], object], seconds: float = 4.0) -> float:
-    """Median seconds of one call, after two that are not counted."""
-    for _ in range(2):
-        work()
-    torch.cuda.synchronize()
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 3:
-        start = time.monotonic()
-        work()
-        torch.cuda.synchronize()
-        times.append(time.monotonic() - start)
-    return statistics.median(times)
 
 
 def matrix_rate() -> float:
@@ -157,15 +145,7 @@ def clip_h(count: int) -> Callable[[], object]:
     """PickScore's network, CLIP-H/14 (laion/CLIP-ViT-H-14-laion2B-s32B-b79K), on images of 224 pixels."""
     from transformers import CLIPConfig, CLIPModel
 
-    text = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 24}
-    vision = {"hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 16, "num_hidden_layers": 32}
-    config = CLIPConfig(
-        text_config={**text, "projection_dim": 1024},
-        vision_config={**vision, "patch_size": 14, "projection_dim": 1024},
-        projection_dim=1024,
-    )
-    with torch.device(DEVICE):
-        model = CLIPModel(config).eval()
+    model = random_network(CLIPModel, CLIPConfig(**CLIP_H), DEVICE, torch.float32)
     pixels = torch.randn(count, 3, 224, 224, device=DEVICE)
     tokens = torch.randint(1, 40_000, (count, 77), device=DEVICE)
 
@@ -180,29 +160,14 @@ def qwen(count: int) -> Callable[[], object]:
     """Qwen2.5-VL-7B asked about images of 512 pixels: 504 x 504, 36 x 36 patches, 324 image tokens, 40 of text."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    text = {
-        "hidden_size": 3584,
-        "intermediate_size": 18944,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "vocab_size": 152064,
-        "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
-    }
-    vision = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
-    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=151655)
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with torch.device(DEVICE):
-            model = Qwen2_5_VLForConditionalGeneration(config).eval()
-    finally:
-        torch.set_default_dtype(torch.float32)
+    config = Qwen2_5_VLConfig(**QWEN)
+    model = random_network(Qwen2_5_VLForConditionalGeneration, config, DEVICE, torch.bfloat16)
     tokens = torch.randint(1, 100_000, (count, 364), device=DEVICE)
-    tokens[:, 10:334] = 151655
+    tokens[:, 10:334] = config.image_token_id
     inputs = {
         "input_ids": tokens,
         "attention_mask": torch.ones_like(tokens),
-        "mm_token_type_ids": (tokens == 151655).int(),
+        "mm_token_type_ids": (tokens == config.image_token_id).int(),
         "pixel_values": torch.randn(count * 36 * 36, 1176, device=DEVICE, dtype=torch.bfloat16),
         "image_grid_thw": torch.tensor([[1, 36, 36]] * count, device=DEVICE),
     }

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -40,7 +41,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         work()
     results = trace.profiler
     assert results is not None and results.kineto_results is not None
-    events = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
+    events: list[Any] = [event for event in results.kineto_results.events() if event.name() == "[memory]"]
     held = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
