@@ -13,8 +13,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +22,9 @@ from typing import Any
 import torch
 from torch.nn import Module
 
-from benchmarks.networks import random_weights
-from benchmarks.overlap import Overlap, overlaps
-from benchmarks.reward_cases import IMAGES, Case, cases, prompts
+from benchmarks.network_shapes import PUBLISHED, SMALL
+from benchmarks.overlap import EMBEDDED, FULL_SIZE, Overlap, measurements
+from benchmarks.reward_cases import IMAGES, Case, cases, loaded, prompts
 from benchmarks.timing import peak_bytes, timed
 from fdfo.commands.rewards import drawn_pictures
 from fdfo.files import write_json
@@ -60,16 +59,6 @@ class Failure:
     network: str = ""
     batch: int | None = None
     failed: str
-
-
-def loaded(case: Case, device: torch.device) -> tuple[WeightedSum, list[Module]]:
-    """The score as a run loads it, in float32 unless it has a dtype of its own, and its networks."""
-    reward = WeightedSum([case.entry])
-    made: list[Module] = []
-    with nullcontext(made) if case.published_weights else random_weights(device) as made:
-        reward.load(device, torch.float32)
-    own = [network for part in reward.rewards for network in getattr(part, "networks", ())]
-    return reward, list({id(network): network for network in (*own, *made)}.values())
 
 
 def rate(case: Case, reward: WeightedSum, networks: Iterable[Module], batch: int, device: torch.device) -> Rate:
@@ -120,7 +109,7 @@ def facts(device: torch.device) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
         "versions": {name: version(name) for name in ("fdfo", "transformers")} | {"torch": torch.__version__},
-        "command": shlex.join(["python -m benchmarks.rewards".split()[0], "-m", "benchmarks.rewards", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "benchmarks.rewards", *sys.argv[1:]]),
     }
 
 
@@ -142,19 +131,39 @@ class Record:
         write_json(self.path, self.content)
 
 
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full-size", action="store_true", help="published sizes, on a CUDA card")
-    parser.add_argument("--only", default="", help="names of scores and overlaps, separated by commas")
+    parser.add_argument(
+        "--only", default="", help="titles of scores, and of overlaps as `overlap: TITLE`, separated by commas"
+    )
     parser.add_argument("--output", type=Path, default=Path("rewards.json"))
+    parser.add_argument("--note", default="", help="about the seconds, such as what else ran on the machine")
     options = parser.parse_args()
     device = torch.device("cuda" if options.full_size else "cpu")
     wanted = set(filter(None, options.only.split(",")))
-    record = Record(options.output, {**facts(device), "full_size": options.full_size})
+    record = Record(options.output, {**facts(device), "full_size": options.full_size, "note": options.note})
     with tempfile.TemporaryDirectory() as root:
-        found = cases(Path(root), full_size=options.full_size)
+        found = cases(Path(root), PUBLISHED if options.full_size else SMALL)
         for case in found:
             if not wanted or case.title in wanted:
                 for row in rates(case, device):
                     record.keep("rates", row)
                 _free(device)
+        for title, measure in measurements(found, device, FULL_SIZE if options.full_size else EMBEDDED).items():
+            if not wanted or title in wanted:
+                try:
+                    record.keep("overlaps", measure())
+                except Exception as error:  # as above
+                    record.keep("overlaps", Failure(score=title, failed=_told(error)))
+                _free(device)
+
+
+if __name__ == "__main__":
+    main()

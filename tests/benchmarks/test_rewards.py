@@ -97,8 +97,7 @@ def test_sampling_hides_the_wait_for_a_server(monkeypatch):
     ((_, measure),) = [pair for pair in overlap.measurements([], CPU, setting).items() if "remote" in pair[0]]
     row = measure()
     assert (row.images, row.batches, len(row.apart_s), len(row.together_s)) == (4, 2, 2, 2)
-    assert min(row.score_s) >= 0.2 and min(row.waited_s) >= 0.1
-    assert min(row.waited_s) < min(row.score_s)
+    assert min(row.waited_s) < 0.2 <= min(row.score_s)  # two batches of 0.1 s; part of the first is hidden
 
 
 def test_page_tells_rates_overlap_and_failures():
