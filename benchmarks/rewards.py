@@ -10,7 +10,6 @@ import gc
 import os
 import platform
 import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -101,15 +100,17 @@ def rates(case: Case, device: torch.device) -> Iterator[Rate | Failure]:
             yield Failure(score=case.title, network=case.network, batch=batch, failed=_told(error))
 
 
-def facts(device: torch.device) -> dict[str, Any]:
-    """Where, when and with what this was measured."""
-    cores = len(os.sched_getaffinity(0))
-    cpu = f"{platform.machine()} CPU, {cores} cores, torch on {torch.get_num_threads()}"
+def facts(device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+    """Where, when and with what this is measured."""
+    cores = f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} CPU cores"
+    chosen = ["--full-size"] * options.full_size + ["--only", options.only] * bool(options.only)
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
+        "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else cores,
+        "note": options.note,
         "versions": {name: version(name) for name in ("fdfo", "transformers")} | {"torch": torch.__version__},
-        "command": shlex.join(["python", "-m", "benchmarks.rewards", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "benchmarks.rewards", *chosen, "--output", str(options.output)]),
+        "full_size": options.full_size,
     }
 
 
@@ -148,7 +149,7 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device("cuda" if options.full_size else "cpu")
     wanted = set(filter(None, options.only.split(",")))
-    record = Record(options.output, {**facts(device), "full_size": options.full_size, "note": options.note})
+    record = Record(options.output, facts(device, options))
     with tempfile.TemporaryDirectory() as root:
         found = cases(Path(root), PUBLISHED if options.full_size else SMALL)
         for case in found:

@@ -69,7 +69,7 @@ def _rate(by_batch: Mapping[int, Mapping[str, Any]], batches: Iterable[int]) -> 
         first["network"],
         f"{first['parameters'] / 1e6:,.1f} M" if first["parameters"] else "",
         _size(first["weight_bytes"]) if first["weight_bytes"] else "",
-        *(f"{row['images_per_s']:,.3g}" if row else "failed" for row in rows),
+        *(_number(row["images_per_s"]) if row else "failed" for row in rows),
         *(_size(row["peak_bytes"]) if row else "failed" for row in rows),
     ]
 
@@ -134,8 +134,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _size(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.2f} MiB"
 
 
 if __name__ == "__main__":

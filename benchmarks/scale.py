@@ -20,7 +20,7 @@ from benchmarks.flops import row_cost
 from benchmarks.network_shapes import CLIP_H, QWEN
 from benchmarks.networks import random_network
 from benchmarks.timing import timed
-from fdfo.config.tree import AdapterConfig
+from fdfo.config.tree import AdapterConfig, AttentionKernel
 from fdfo.models.known import KNOWN
 from fdfo.models.sd3 import SD3Policy
 from fdfo.objectives.surrogate import spo, velocity_log_ratio
@@ -31,6 +31,7 @@ ROWS, IMAGES = 34_560, 864
 """Sampled and trained rows, and images, of an epoch of the paper's setting."""
 TEXT_TOKENS = 77 + 128
 DEVICE = torch.device("cuda")
+KERNELS: tuple[AttentionKernel, ...] = ("auto", "flash", "cudnn", "efficient")
 
 
 def matrix_rate() -> float:
@@ -195,6 +196,7 @@ def main() -> None:
     parser.add_argument("--train-rows", type=int, default=12)
     parser.add_argument("--cap-gib", type=float, default=24.0)
     parser.add_argument("--cap-only", action="store_true", help="only what is measured under the cap")
+    parser.add_argument("--attention-only", action="store_true", help="only the kernels of attention")
     options = parser.parse_args()
     start = time.monotonic()
     peak, cost = matrix_rate(), row_cost(options.model)
@@ -230,6 +232,18 @@ def main() -> None:
         keep(measured("score, CLIP-H float32", lambda: clip_h(32), 32, 0.0, peak))
         keep(measured("score, Qwen2.5-VL-7B", lambda: qwen(16), 16, 0.0, peak))
 
+    def kernels() -> None:
+        policy = random_policy(options.model, AdapterConfig())
+        for kernel in KERNELS:
+            policy.attend_by(kernel)
+            both(f"eager, autocast, {kernel} attention", policy, options.train_rows, options.sample_rows)
+        policy.attend_by("cudnn")
+        policy.compile()
+        both("compiled, autocast, cudnn attention", policy, options.train_rows, options.sample_rows)
+
+    if options.attention_only:
+        kernels()
+        return
     if not options.cap_only:
         uncapped()
     gc.collect()
