@@ -81,7 +81,7 @@ FULL_SIZE = Setting(
     prompts_a_batch=4,
     scores=("pickscore", "vlm-alignment"),
     wait_s=0.3,
-    seconds=24.0,
+    seconds=18.0,
 )
 
 

@@ -14,13 +14,14 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch.nn import Module
 
+import fdfo
 from benchmarks.network_shapes import PUBLISHED, SMALL
 from benchmarks.overlap import EMBEDDED, FULL_SIZE, Overlap, measurements
 from benchmarks.reward_cases import IMAGES, Case, cases, loaded, prompts
@@ -30,7 +31,7 @@ from fdfo.files import write_json
 from fdfo.rewards.weighted import WeightedSum
 
 BATCHES = (1, 8, IMAGES)
-SECONDS = 0.7
+SECONDS = 0.5
 """Of measuring one batch, beside calls that are not counted."""
 
 
@@ -108,7 +109,7 @@ def facts(device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else cores,
         "note": options.note,
-        "versions": {name: version(name) for name in ("fdfo", "transformers")} | {"torch": torch.__version__},
+        "versions": {module.__name__: module.__version__ for module in (fdfo, torch, transformers)},
         "command": shlex.join(["python", "-m", "benchmarks.rewards", *chosen, "--output", str(options.output)]),
         "full_size": options.full_size,
     }
