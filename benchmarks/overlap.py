@@ -1,7 +1,7 @@
 """How much of the scoring a run hides behind sampling: the same epochs with `train.overlap_scoring` off and on.
 
 An epoch here is what comes before the update: sampling, decoding and scoring. The last batch has no next one to hide
-behind, so that of b batches at most (b - 1) / b can be hidden.
+behind, so that of b batches at most (b - 1) / b can be hidden, and no more than sampling the others takes.
 """
 
 import time
@@ -70,7 +70,7 @@ EMBEDDED = Setting(
     prompts=32,
     prompts_a_batch=8,
     scores=("shapes-contrastive", "clip-l14"),
-    wait_s=0.5,
+    wait_s=0.2,
     seconds=70.0,
 )
 FULL_SIZE = Setting(
@@ -142,7 +142,8 @@ def paired(trainer: Trainer, epoch_prompts: Sequence[Prompt], title: str, settin
     """Alternate between both ways, beginning with each in turn, after one epoch of both that is not counted."""
     images = len(epoch_prompts) * trainer.method.group_size
     batches = -(-len(epoch_prompts) // trainer.sample_batch)
-    result = Overlap(score=title, recipe=setting.recipe, images=images, batches=batches)
+    recipe = " ".join((setting.recipe, *setting.options))
+    result = Overlap(score=title, recipe=recipe, images=images, batches=batches)
     for overlap in (False, True):
         _epoch(trainer, epoch_prompts, 0, overlap)
     begun, pair = time.monotonic(), 0

@@ -110,7 +110,7 @@ def facts(device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
         "machine": torch.cuda.get_device_name(device) if device.type == "cuda" else cores,
         "note": options.note,
         "versions": {module.__name__: module.__version__ for module in (fdfo, torch, transformers)},
-        "command": shlex.join(["python", "-m", "benchmarks.rewards", *chosen, "--output", str(options.output)]),
+        "command": shlex.join(["python", "-m", "benchmarks.rewards", *chosen]),
         "full_size": options.full_size,
     }
 

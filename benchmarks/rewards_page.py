@@ -12,17 +12,20 @@ from fdfo.evaluation.statistics import Interval, bootstrap, paired_difference
 
 _RATES = """
 Images of {sides} pixels with a prompt each, through the score as a run calls it, with its preprocessing; medians of
-repeated calls in one process. A score that takes its batch in pieces (`batch_size`, by default 8 for `vlm`, 16 for
-`detect`, 32 for the others) does so here. {memory}
+repeated calls in one process. Networks are in float32, that of `vlm` is in bfloat16. A score that takes its batch in
+pieces (`batch_size`, by default 8 for `vlm`, 16 for `detect`, 32 for the others) does so here. `detect a colour` finds
+on every image an object whose colour a CLIP then names; `detect` never gets so far. {memory} Not here: `vlm-server` and
+`remote`, which compute elsewhere, and `vlm-pair`, which asks the network of `vlm` about two images at a time.
 """
 _ON_CUDA = "`beside` is the most that one call allocates on the card beside weights and images."
 _ON_CPU = "`beside` is the most that one call holds in tensors of torch beside weights and images (torch.profiler)."
 _OVERLAPS = """
 An epoch up to its update: sampling, decoding and scoring of {images} images in {batches} batches, `{recipe}`. The same
-epochs, with the same noise, with `train.overlap_scoring` off and on in turn. Of {batches} batches the last has no next
-one to hide behind: at most {most:.0%} of scoring can be hidden. `waited for` is what is left of the phase `score`.
-`hidden` is what an epoch takes less, and `share` that over its scoring, with 95 % bootstrap intervals over pairs of
-epochs: where both want the same processor, a score that is no longer waited for may still make sampling slower.
+epochs, with the same noise, with `train.overlap_scoring` off and on in turn. The last of {batches} batches has no next
+one to hide behind: at most {most:.0%} of scoring can be hidden, and no more than sampling the others takes. `waited
+for` is what is left of the phase `score`. `hidden` is what an epoch takes less, and `share` that over its scoring, with
+95 % bootstrap intervals over pairs of epochs: where both want the same processor, a score that is no longer waited for
+may still make sampling slower.
 """
 
 
@@ -54,7 +57,8 @@ def _rates(full_size: bool, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     sides = " or ".join(f"{side} x {side}" for side in sorted({row["side"] for row in measured}))
     head = [f"images/s at {batch}" for batch in batches] + [f"beside at {batch}" for batch in batches]
     return [
-        *_RATES.format(sides=sides, memory=_ON_CUDA if full_size else _ON_CPU).rstrip().split("\n"),
+        "",
+        _line(_RATES.format(sides=sides, memory=_ON_CUDA if full_size else _ON_CPU)),
         "",
         *_table(["score", "network", "parameters", "weights", *head], (_rate(r, batches) for r in by_score.values())),
         *_not_measured(failed),
@@ -81,7 +85,7 @@ def _overlaps(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["", "### Overlap"]
     if measured:
         shape = {name: measured[0][name] for name in ("images", "batches", "recipe")}
-        lines += _OVERLAPS.format(**shape, most=1 - 1 / shape["batches"]).rstrip().split("\n")
+        lines += ["", _line(_OVERLAPS.format(**shape, most=1 - 1 / shape["batches"]))]
         head = [
             "score",
             "pairs",
@@ -132,6 +136,10 @@ def _not_measured(failed: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _number(value: float) -> str:

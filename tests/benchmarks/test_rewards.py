@@ -123,7 +123,7 @@ def test_page_tells_rates_overlap_and_failures():
         "note": "",
     }
     text = page([{**content, "rates": [asdict(rate), asdict(failure)], "overlaps": [asdict(both)]}], "x.json")
-    assert "| `s` | n | 2.0 M | 2.00 GiB | 12 | 1.0 MiB |" in text
+    assert "| `s` | n | 2.0 M | 2.00 GiB | 12 | 1.00 MiB |" in text
     assert "- `ocr`: not installed" in text
     assert "at most 75%" in text
     assert "| remote | 2 | 3.00 | 2.00 | 2.00 | 0.50 | 1.00 [1.00, 1.00] | 50% [50%, 50%] |" in text
