@@ -13,9 +13,8 @@ HEAD = """# Time outside the networks
 
 Written by `python -m benchmarks.loop` (and `--real-size` on one CUDA card): the loop itself, with its checkpoints,
 evaluations and report. Networks are the transformer with its gradient, text encoders, decoder and scores; outside them
-are noise, solver, credit, moving trajectories, dealing items to updates, the optimizer, averaged weights, logs. Each
-call of a network is waited for, so a device cannot run ahead: an upper bound. In brackets: 95 % bootstrap intervals
-over epochs.
+are noise, solver, credit, moving trajectories, dealing items to updates, the optimizer, averaged weights, logs. In
+brackets: 95 % bootstrap intervals over epochs.
 
 | model | machine | epoch, s | outside the networks | with checkpoints, evaluations | checkpoint, s | judging, s |
 |---|---|---|---|---|---|---|
@@ -51,7 +50,7 @@ def write_page(data: Path) -> None:
     found = [json.loads(path.read_text()) for path in sorted(data.glob("loop-*.json"))]
     settings = [
         f"{one['model']}: {one['date']}, torch {one['torch']}, {len(one['seconds']['epoch'])} epochs of "
-        f"`{one['settings']}`."
+        f"`{one['settings']}`" + (f" ({one['note']})." if "note" in one else ".")
         for one in found
     ]
     page = HEAD + "\n".join(map(row, found)) + "\n" + FOOT + "\n" + "\n\n".join(settings) + "\n"

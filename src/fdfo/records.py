@@ -29,8 +29,15 @@ def move(record: Any, device: torch.device | str) -> Any:
     for item in fields(record):
         value = getattr(record, item.name)
         if isinstance(value, Tensor | Conditioning):
-            changes[item.name] = value.to(device)
+            changes[item.name] = _sent(value, device) if isinstance(value, Tensor) else value.to(device)
     return replace(record, **changes)
+
+
+def _sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on `device`; to a GPU through pinned memory, so that the host need not wait until it is free."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +68,7 @@ class Conditioning:
         )
 
     def to(self, device: torch.device | str) -> Conditioning:
-        return Conditioning(tokens=self.tokens.to(device), pooled=self.pooled.to(device))
+        return Conditioning(tokens=_sent(self.tokens, device), pooled=_sent(self.pooled, device))
 
     @staticmethod
     def cat(parts: Sequence[Conditioning]) -> Conditioning:

@@ -3,7 +3,7 @@
 import torch
 from scipy.stats import kstest
 
-from fdfo.flow.noise import NoiseStreams
+from fdfo.flow.noise import SHARED_OUT, NoiseStreams
 
 RECORDED = [1.1491729021072388, -0.6105638146400452, -0.15961533784866333]
 
@@ -12,6 +12,14 @@ def test_rows_do_not_depend_on_batch_or_order():
     noise = NoiseStreams(seed=3, epoch=5)
     together = noise.normal((2, 3), "perturb", [4, 9, 1], step=7)
     assert torch.equal(together[1], noise.normal((2, 3), "perturb", [9], step=7)[0])
+
+
+def test_threads_draw_the_same_numbers(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    shape = (SHARED_OUT // 8,)
+    noise = NoiseStreams(seed=3, epoch=5)
+    together = noise.normal(shape, "perturb", range(11))
+    assert all(torch.equal(together[[i]], noise.normal(shape, "perturb", [i])) for i in range(11))
 
 
 def test_every_part_of_the_key_matters():
