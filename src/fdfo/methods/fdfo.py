@@ -147,7 +147,7 @@ class FDFO:
         record = Recorder(self._trained_slots(numbers, noise), names)
 
         def noise_at(j: int) -> Tensor:
-            return noise.normal(policy.latent_shape, "perturb", samples, j).to(policy.device)
+            return noise.normal(policy.latent_shape, "perturb", samples, j).to(policy.device, non_blocking=True)
 
         x = noise.normal(policy.latent_shape, "start", numbers).to(policy.device)  # [P, C, H, W]
         action = torch.zeros_like(x).repeat_interleave(branches, 0)

@@ -119,7 +119,7 @@ def sample_transitions(
         is_stochastic = (first_of_sample <= i) & (i < first_of_sample + config.stochastic_steps)  # [B]
         level = config.noise_level * is_stochastic.to(x)
         mean, std = transition(config.sampler, x, v, t, s, float(grid[1]), level)
-        n = noise.normal(policy.latent_shape, "transition", samples, i).to(x)
+        n = noise.normal(policy.latent_shape, "transition", samples, i).to(x, non_blocking=True)
         record.visit(i, t=t, s=s, x=x, v=v, noise=n)
         x = mean + std * n
     return TransitionRollout(
