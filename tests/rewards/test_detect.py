@@ -140,6 +140,7 @@ def test_colors_are_named_by_the_nearest_description(make, monkeypatch):
         metadata = {"tag": "colors", "include": [{"class": "cow", "count": 1, "color": color}]}
         assert reward(image, ["p"], [metadata]).item() == expected
     assert texts[:3] == ["a photo of a red cow", "a photo of a red-colored cow", "a photo of a red object"]
+    assert texts.count(texts[0]) == 1  # for both images
 
 
 def test_colors_with_a_real_clip_are_finite_whatever_the_box(make):

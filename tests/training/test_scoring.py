@@ -7,11 +7,15 @@ import sys
 import time
 
 import pytest
+import torch
 
+from fdfo.config.load import load_config
 from fdfo.errors import RewardError
 from fdfo.evaluation.runs import read_events
 from fdfo.training.background import Background
+from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.interrupt import Interrupted, StopRequest
+from fdfo.training.setup import overlaps
 from tests.training.runs import largest_difference, run
 
 MIX = "reward=[{{name: shapes-contrastive}}, {{name: remote, url: '{url}', weight: 0.5}}, {{name: {own}, weight: 0.1}}]"
@@ -38,6 +42,22 @@ def test_overlapped_scoring_changes_nothing(reference, tmp_path):
         [event["reward"] for event in read_events(f) if event["event"] == "rollout"] for f in (reference, overlapped)
     ]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "device", "expected"),
+    [
+        ({"name": "jpeg"}, "cuda:0", False),
+        ({"name": "jpeg", "device": "cuda:1"}, "cuda:0", True),
+        ({"name": "jpeg", "device": "cuda:0"}, "cuda:0", False),
+        ({"name": "remote", "url": "http://127.0.0.1:1"}, "cpu", True),
+    ],
+)
+def test_scoring_overlaps_where_it_is_done_elsewhere(entry, device, expected):
+    config = load_config("shapes", {"reward": [{"name": "shapes-verifier"}, entry]})
+    assert overlaps(config, WeightedSum(config.reward), torch.device(device)) == expected
+    fixed = load_config("shapes", {"reward": [entry], "train": {"overlap_scoring": not expected}})
+    assert overlaps(fixed, WeightedSum(fixed.reward), torch.device(device)) == (not expected)
 
 
 def test_what_a_thread_raises_arrives():

@@ -146,8 +146,8 @@ class TrainConfig(Section):
     sample_batch: Count | Literal["auto"] = "auto"
     """Prompts sampled at a time; does not change the result."""
     overlap_scoring: bool | Literal["auto"] = "auto"
-    """Score a batch in a thread of its own while the next is sampled; does not change the result. auto: on a GPU, and
-    for scores from a server."""
+    """Score a batch in a thread of its own while the next is sampled; does not change the result. auto: where a score
+    is on a server or on another device than the run. On one card both wait for each other, measured: slower."""
     checkpoint_every: Count = 5
     """Epochs between checkpoints."""
     keep: Count = 3

@@ -79,6 +79,8 @@ class Detect:
         self._threshold, self._counting_threshold, self._strict = threshold, counting_threshold, strict
         self._clip = ContrastiveScore("detect", model=color_model, batch_size=batch_size)
         self._detector: Detector | None = None
+        self._described: dict[str, Tensor] = {}
+        """Embeddings of the colours of each object that was asked for."""
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
         """Read the detector, in float32, and the CLIP. Raises RewardError when one cannot be used."""
@@ -118,10 +120,16 @@ class Detect:
         if not boxes:
             return []
         crops = torch.cat([self._clip.image_features(_crop(image, box)) for box in boxes])  # each of its own size
+        if name not in self._described:
+            self._described[name] = self._descriptions(name).cpu()
+        similarity = normalize(crops, dim=-1) @ self._described[name].to(crops.device).T
+        return [COLORS[i] for i in similarity.argmax(1).tolist()]
+
+    def _descriptions(self, name: str) -> Tensor:
+        """Mean embedding of the descriptions of an object in each colour: [colours, D], of length 1."""
         described = [template.format(color=color, object=name) for color in COLORS for template in _COLOR_TEMPLATES]
         texts = normalize(self._clip.text_features(described), dim=-1).unflatten(0, (len(COLORS), -1)).mean(1)
-        similarity = normalize(crops, dim=-1) @ normalize(texts, dim=-1).T
-        return [COLORS[i] for i in similarity.argmax(1).tolist()]
+        return normalize(texts, dim=-1)
 
 
 def load_detector(model: str, revision: str | None, device: torch.device | str) -> Detector:

@@ -137,7 +137,7 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         sample_batch=batches.sample_batch,
         score_batch=batches.sample_batch * method.group_size,
         console=console,
-        overlap=_overlaps(config, reward, team.device),
+        overlap=overlaps(config, reward, team.device),
         ema=ema,
     )
 
@@ -158,7 +158,10 @@ def _least_free_bytes(team: Team) -> int | None:
     return None if free is None else int(team.gather_rows(torch.tensor([free])).min())
 
 
-def _overlaps(config: Config, reward: WeightedSum, device: torch.device) -> bool:
-    """Whether to score while sampling goes on: not where both would compete for the same CPU cores."""
+def overlaps(config: Config, reward: WeightedSum, device: torch.device) -> bool:
+    """Whether to score while sampling goes on: not where both would compete for the same device."""
     wanted = config.train.overlap_scoring
-    return (device.type == "cuda" or reward.is_remote) if wanted == "auto" else wanted
+    if wanted != "auto":
+        return wanted
+    elsewhere = [entry.device is not None and torch.device(entry.device) != device for entry in config.reward]
+    return reward.is_remote or any(elsewhere)
