@@ -12,8 +12,8 @@ import torch
 from fdfo.config.load import load_config
 from fdfo.errors import RewardError
 from fdfo.evaluation.runs import read_events
-from fdfo.training.background import Background
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.background import Background
 from fdfo.training.interrupt import Interrupted, StopRequest
 from fdfo.training.setup import overlaps
 from tests.training.runs import largest_difference, run
