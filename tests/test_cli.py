@@ -229,6 +229,17 @@ def test_eval_compares_base_and_adapter(command, trained, tmp_path):
     assert command(*options)[1] == out  # from what is kept
 
 
+def test_eval_measures_the_distance_to_the_base(command, trained, tmp_path):
+    options = ("eval", "--run", trained, "--count", 6, "--distance", "pixels")
+    code, out, err = command(*options, "-o", "judged")
+    assert code == 0, err
+    assert "adapter to base, 6 images each, in features of pixels: KID" in out
+    assert json.loads((tmp_path / "judged" / "distances.json").read_text())["adapter"]["images"] == 6
+    code, _, err = command(*options)
+    assert code == 2
+    assert "give --output FOLDER" in err
+
+
 def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypatch):
     monkeypatch.setitem(BATCH, "cpu", 2)
     options = ("eval", "--run", trained, "--count", 6)

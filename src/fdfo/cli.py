@@ -114,6 +114,10 @@ def evaluate(
         typer.Option("--output", "-o", help="Folder for all scores and tables; repeating the command goes on in it."),
     ] = None,
     keep_images: Annotated[bool, typer.Option("--keep-images", help="Also write every image there, as PNG.")] = False,
+    distance: Annotated[
+        str | None,
+        typer.Option(help="KID and FID to the base's images, in features as --diversity names them, or inception."),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option("--preset", help="paper: the published prompts, scores and steps, beside the published values."),
@@ -140,8 +144,9 @@ def evaluate(
         steps=steps,
         seed=seed,
         diversity=diversity,
+        distance=distance,
     )
-    run_evaluate(subjects, task, output, keep_images)
+    run_evaluate(subjects, task, output, keep_images or distance is not None)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
+from fdfo.commands.distances import distance_features, tell_distances
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps
 from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
@@ -55,6 +56,8 @@ class Task:
     steps: int | None
     seed: int
     diversity: str | None
+    distance: str | None = None
+    """Features of KID and FID to the base's images, which are kept for them; None: not measured."""
 
 
 def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, keep_images: bool) -> list[Row]:
@@ -71,6 +74,9 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         raise ConfigError("--rewards", problems)
     measured = task.diversity or (config.eval.diversity if config is not None else None)
     features = diversity_features(measured, scores.by_name)
+    apart = None if task.distance is None else distance_features(task.distance, scores.by_name)
+    if task.distance is not None and output is None:
+        raise ConfigError("--distance", ["give --output FOLDER, which keeps the images"])
     prompts = evenly_spread(_prompts(task.prompts, config), task.count)
     steps = default_steps(task.steps, config)
     team = this_team()
@@ -96,6 +102,9 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         if output is not None:
             _write(ledger, results, rows, _facts(task, subjects[0], config))
             print(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
+        if task.distance is not None:
+            worker.load_scores()
+            tell_distances(folder, list(adapters), task.distance, apart, team.device)
         return rows
 
 
@@ -208,10 +217,14 @@ class _Worker:
         if self.policy is None or self.owner is not subject:
             self.policy, self.owner = None, subject  # let the old one go before the new one comes
             self.policy = subject.load(config, self.team.device)
+        self.load_scores()
+        return self.policy
+
+    def load_scores(self) -> None:
+        """Load the scores, the first time."""
         if not self.is_loaded:
             self.scores.load(self.team.device, torch.float32)
             self.is_loaded = True
-        return self.policy
 
 
 def _rewards(names: str | None, config: Config | None) -> list[RewardConfig]:

@@ -1,0 +1,31 @@
+"""`fdfo eval --distance`: KID and FID of each adapter's kept images to the base's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fdfo.evaluation.distance import INCEPTION, distance
+from fdfo.evaluation.diversity import Features
+from fdfo.evaluation.features import diversity_features
+from fdfo.evaluation.summary import BASE
+from fdfo.files import write_json
+
+
+def distance_features(choice: str, scores: Mapping[str, Any]) -> Features | None:
+    """Features by name; None for Inception's. Raises ConfigError for a choice that there is not."""
+    return None if choice == INCEPTION else diversity_features(choice, scores)
+
+
+def tell_distances(
+    folder: Path, adapters: Sequence[str], choice: str, features: Features | None, device: torch.device
+) -> None:
+    """Print a line for each adapter, and write distances.json. Raises ConfigError."""
+    images = folder / "images"
+    found = {label: distance(images / BASE, images / label, features, device) for label in adapters}
+    for label, one in found.items():
+        print(f"{label} to base, {one.images} images each, in features of {choice}: ", end="")
+        print(f"KID {one.kid:.4g} (std {one.kid_std:.2g} over subsets), FID {one.fid:.4g}")
+    write_json(folder / "distances.json", {label: {"features": choice, **asdict(one)} for label, one in found.items()})

@@ -1,0 +1,96 @@
+"""How far the images of one set of weights are from another's, as distributions: KID and FID, by torchmetrics.
+
+Kernel inception distance (arXiv:1801.01401) and Fréchet inception distance (arXiv:1706.08500), in Inception's features
+or in others. Both need many images: FID, which is biased, more of them than there are features.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import Module
+
+from fdfo.errors import ConfigError
+from fdfo.evaluation.diversity import Features
+
+INCEPTION = "inception"
+SUBSET = 1000
+"""Images of a subset of KID, as published; fewer where there are fewer."""
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Distance:
+    """KID, with its standard deviation over random subsets, and FID; `images` of each side."""
+
+    kid: float
+    kid_std: float
+    fid: float
+    images: int
+
+
+def distance(base: Path, other: Path, features: Features | None, device: torch.device) -> Distance:
+    """Of the images (PNG, in two folders, the same number in each) of `other` to those of `base`.
+
+    features map images [B, 3, H, W] in [0, 1] to [B, D]; None: Inception's 2048, which torch-fidelity fetches. The
+    subsets of KID are the same in every call. Raises ConfigError without torchmetrics, or for fewer than 2 images.
+    """
+    files = [sorted(folder.glob("*.png")) for folder in (base, other)]
+    count = min(map(len, files))
+    if count < 2:
+        raise ConfigError("--distance", [f"needs at least 2 images of each, found {count}; raise --count or --images"])
+    kid, fid = _metrics(features, min(SUBSET, count), files[0][0], device)
+    for paths, is_base in zip(files, (True, False), strict=True):
+        for images in _batches(paths, device):
+            kid.update(images, real=is_base)
+            fid.update(images, real=is_base)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mean, spread = kid.compute()
+    return Distance(kid=float(mean), kid_std=float(spread), fid=float(fid.compute()), images=count)
+
+
+def _metrics(features: Features | None, subset: int, sample: Path, device: torch.device) -> tuple[Any, Any]:
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+        from torchmetrics.image.kid import KernelInceptionDistance
+
+        network = 2048 if features is None else _Extractor(features, next(_batches([sample], device)))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*save all extracted features")  # 8 KB an image
+            kid = KernelInceptionDistance(feature=network, subset_size=subset, normalize=features is None)
+        fid = FrechetInceptionDistance(feature=network, normalize=features is None)
+    except ModuleNotFoundError as error:
+        fix = "install the extra: pip install 'fdfo[metrics]'"
+        raise ConfigError(
+            "--distance", [f"needs torchmetrics, and inception torch-fidelity ({error}); {fix}"]
+        ) from error
+    return kid.to(device), fid.set_dtype(torch.float64).to(device)
+
+
+class _Extractor(Module):
+    """Features as torchmetrics takes them."""
+
+    def __init__(self, features: Features, sample: Tensor):
+        super().__init__()
+        self._features = features
+        self.num_features = self(sample).shape[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features [B, D] of images [B, 3, H, W]."""
+        with torch.no_grad():
+            return self._features(images.float()).float()
+
+
+def _batches(paths: Sequence[Path], device: torch.device) -> Iterator[Tensor]:
+    """Images [B, 3, H, W] in [0, 1]."""
+    for start in range(0, len(paths), BATCH):
+        levels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths[start : start + BATCH]])
+        yield torch.from_numpy(levels).to(device).permute(0, 3, 1, 2).float() / 255
