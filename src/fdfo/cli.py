@@ -1,5 +1,7 @@
 """The command line. Each command imports its own code when it is chosen."""
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -307,8 +309,20 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
+def _prepare_libraries() -> None:
+    """Settings that libraries read when they are imported; a user's own stay."""
+    # torch's threads wait for each other by spinning: where cores are shared, a run takes ten times as long unless they
+    # give up soon.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Notices of what is not installed and not needed here.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
 def main() -> None:
     """Entry point: a user's error is one message and a non-zero exit code (2 for the configuration), no traceback."""
+    _prepare_libraries()
     try:
         app()
     except PeerError:  # the process that failed says why

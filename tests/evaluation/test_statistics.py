@@ -45,3 +45,8 @@ def test_win_rate_counts_ties_half():
 def test_images_of_a_prompt_are_averaged():
     assert per_prompt([1.0, 3.0, 5.0, float("nan")], 2)[0] == 2.0
     assert np.isnan(per_prompt([1.0, 3.0, 5.0, float("nan")], 2)[1])
+
+
+def test_one_value_is_told_without_an_interval():
+    assert str(bootstrap([2.0])) == "2"
+    assert str(bootstrap([2.0, 2.0])) == "2 [2, 2]"

@@ -267,8 +267,13 @@ def _write(
 
 
 def _short(interval: Interval) -> str:
-    """Mean and half the width of its interval."""
-    return f"{interval.mean:.3g} ±{(interval.high - interval.low) / 2:.2g}"
+    """Mean and half the width of its interval, which one prompt does not have."""
+    return f"{interval.mean:.3g}" + (f" ±{(interval.high - interval.low) / 2:.2g}" if interval.n > 1 else "")
+
+
+def _difference(gain: Interval) -> str:
+    """Mean difference and its interval."""
+    return f"{gain.mean:+.3g}" + (f" [{gain.low:+.2g}, {gain.high:+.2g}]" if gain.n > 1 else "")
 
 
 def _print(rows: Sequence[Row], adapters: Sequence[str], prompts: int, images: int) -> None:
@@ -287,7 +292,6 @@ def _print(rows: Sequence[Row], adapters: Sequence[str], prompts: int, images: i
             if adapter is not None:
                 other = by_weights[row.score, row.category, adapter]
                 assert other.gain is not None
-                difference = f"{other.gain.mean:+.3g} [{other.gain.low:+.2g}, {other.gain.high:+.2g}]"
-                cells += [_short(other.mean), difference, f"{other.wins:.0%}"]
+                cells += [_short(other.mean), _difference(other.gain), f"{other.wins:.0%}"]
             table.add_row(*cells)
         Console(highlight=False).print(table)

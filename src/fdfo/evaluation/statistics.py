@@ -19,7 +19,7 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        return f"{self.mean:.4g}" + (f" [{self.low:.4g}, {self.high:.4g}]" if self.n > 1 else "")
 
     @property
     def excludes_zero(self) -> bool:
