@@ -47,7 +47,7 @@ class Ended:
     @property
     def told(self) -> str:
         """The line that tells a person why it ended."""
-        lines = [line for line in self.output.splitlines() if line.startswith(("error: ", "stopped"))]
+        lines = [line for line in self.output.splitlines() if line.startswith(("error: ", "stopped", "out of memory"))]
         return lines[-1] if lines else ""
 
 
