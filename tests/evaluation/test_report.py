@@ -309,6 +309,24 @@ def test_tile_scores_are_those_of_the_first_image_of_the_prompt(run, page):
         assert min(abs(float(value.replace("−", "-")) - score) for score in first_images) < 0.0051
 
 
+def test_whole_pictures_stand_side_by_side_without_a_script(run, page):
+    (shown,) = page.find("div", data_gallery=True)
+    assert "beside" in shown["class"].split()
+    assert [choice["value"] for choice in page.find("input", name="view") if "checked" in choice] == ["beside"]
+    sides = [image["class"] for image in page.find("img") if image.get("class")]
+    titles = json.loads((run / "samples" / "epoch-0000020.json").read_text())["titles"]
+    assert sides == ["left", "right"] * len(titles)
+    values = [words(element["text"]) for element in page.find("span", class_="values")]
+    assert all(re.fullmatch(r"before −?[\d.]+ after −?[\d.]+", value) for value in values)
+    assert len(values) == len(titles)
+
+
+def test_a_single_picture_takes_the_whole_place(tmp_path):
+    page = Page(write_report([make_run(tmp_path / "run", done=0)]))
+    assert "beside" not in page.find("div", data_gallery=True)[0]["class"]
+    assert {image["class"] for image in page.find("img") if image.get("class")} == {"right"}
+
+
 def test_large_tiles_are_scaled_down_and_small_ones_are_exact():
     rng = np.random.default_rng(0)
     small, large = (Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)) for n in (32, 512))

@@ -1,6 +1,6 @@
 "use strict";
 
-// Before and after: one divider for all tiles; snapshots are swapped by number.
+// Before and after: side by side, or over each other with one divider for all tiles; snapshots are swapped by number.
 for (const gallery of document.querySelectorAll("[data-gallery]")) {
   const store = gallery.querySelector("[data-snapshots]");
   if (!store) continue;
@@ -20,6 +20,9 @@ for (const gallery of document.querySelectorAll("[data-gallery]")) {
     split.setAttribute("aria-valuetext", Math.round(value) + " % left, " + Math.round(100 - value) + " % right");
   };
   split.addEventListener("input", () => move(Number(split.value)));
+  gallery.querySelector("[data-view]").addEventListener("change", (event) => {
+    gallery.classList.toggle("beside", event.target.value === "beside");
+  });
   for (const tile of tiles) {
     const frame = tile.querySelector(".frame");
     const follow = (event) => {
@@ -27,7 +30,7 @@ for (const gallery of document.querySelectorAll("[data-gallery]")) {
       move(100 * (event.clientX - box.left) / box.width);
     };
     frame.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
+      if (event.button !== 0 || gallery.classList.contains("beside")) return;
       frame.setPointerCapture(event.pointerId);
       follow(event);
     });
