@@ -22,6 +22,14 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
 
 
+def json_lines(path: Path) -> list[Any]:
+    """The documents of a file of JSON lines; a last line that a kill cut off does not count.
+
+    Only line feeds end a line: str.splitlines would also split at the Unicode separators that a text may hold.
+    """
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
 def finite(content: Any) -> Any:
     """The same JSON-like content with every non-finite number replaced by None."""
     if isinstance(content, float):

@@ -11,7 +11,7 @@ from fdfo.comparison.probe import Probed, Prober
 from fdfo.comparison.probe_page import probe_markdown
 from fdfo.comparison.refusals import refuse_unsound
 from fdfo.errors import ConfigError
-from fdfo.files import finite, write_atomically
+from fdfo.files import finite, json_lines, write_atomically
 from fdfo.training.distributed import this_team
 from fdfo.training.interrupt import Interrupted, stop_on_signals
 
@@ -26,7 +26,7 @@ def run_probe(arguments: list[str], batches: int, checkpoint: Path | None, outpu
     if page_only:
         if not data.is_file():
             raise ConfigError("the command line", [f"--page-only: no file {data}; leave the option out"])
-        probed = [Probed.from_dict(json.loads(line)) for line in data.read_text(encoding="utf-8").splitlines()]
+        probed = [Probed.from_dict(content) for content in json_lines(data)]
     else:
         configurations = Configurations(plan)
         refuse_unsound(configurations)

@@ -9,7 +9,7 @@ from typing import Any
 from fdfo.comparison.cells import Run, Stage
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.report.record import RunRecord, read_run
-from fdfo.files import finite, write_atomically
+from fdfo.files import finite, json_lines, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +108,8 @@ class Results:
     def __init__(self, path: Path):
         self.path = path
         self.found: dict[Run, Result] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-            result = _parsed(line)
+        for content in json_lines(path) if path.is_file() else []:
+            result = _parsed(content)
             self.found[result.run] = result
 
     def keep(self, result: Result) -> None:
@@ -145,8 +145,7 @@ class Results:
             raise ConfigError(f"{self.path}: results of another plan", problems)
 
 
-def _parsed(line: str) -> Result:
-    content = json.loads(line)
+def _parsed(content: dict[str, Any]) -> Result:
     points = content.pop("curve")
     curve = [Point(**{**one, "values": {name: _number(v) for name, v in one["values"].items()}}) for one in points]
     return Result(**content, curve=curve)

@@ -17,7 +17,7 @@ from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import diversity
 from fdfo.evaluation.heldout import Evaluation, Judged
 from fdfo.evaluation.pictures import png, tile
-from fdfo.files import finite, write_atomically, write_json
+from fdfo.files import finite, json_lines, write_atomically, write_json
 from fdfo.records import Prompt
 
 MANIFEST = "manifest.json"
@@ -52,10 +52,8 @@ class Ledger:
         """What is done, by prompt number; a line that was cut off by a kill does not count."""
         found = {}
         for path in sorted(self.folder.glob(f"{weights}.*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n"):
-                    row = json.loads(line)
-                    found[row["number"]] = row
+            for row in json_lines(path):
+                found[row["number"]] = row
         return found
 
     def add(self, weights: str, prompts: Sequence[Prompt], judged: Judged, images_per_prompt: int) -> None:
