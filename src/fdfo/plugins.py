@@ -39,6 +39,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "drawbench": "fdfo.prompts.published:drawbench",
         "geneval": "fdfo.prompts.published:geneval",
         "hpdv2": "fdfo.prompts.published:hpdv2",
+        "oneig": "fdfo.prompts.published:oneig",
         "parti": "fdfo.prompts.published:parti",
         "ocr-test": "fdfo.prompts.published:ocr_test",
         "pickscore-test": "fdfo.prompts.published:pickscore_test",

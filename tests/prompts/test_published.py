@@ -9,6 +9,7 @@ import pytest
 
 from fdfo.errors import PromptError
 from fdfo.prompts import load_prompts, published
+from tests.rewards.local_server import Scripted, serving
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_a_list_is_fetched_once_and_then_read_from_the_cache(publisher, tmp_path
 
 def test_a_changed_file_is_refused_and_not_kept(publisher, tmp_path):
     publisher(b"other\n", promised=b"one\n")
-    with pytest.raises(PromptError, match=r"not the file that was checked.*prompts.path"):
+    with pytest.raises(PromptError, match=r"not the file that was checked.*a file of your own"):
         load_prompts(None, "drawbench")
     assert list(tmp_path.glob("cache/**/*.txt")) == []
 
@@ -50,8 +51,23 @@ def test_a_changed_file_is_refused_and_not_kept(publisher, tmp_path):
 def test_an_unreachable_publisher_names_the_way_out(publisher, tmp_path):
     publisher(b"one\n")
     (tmp_path / "web" / "list.txt").unlink()
-    with pytest.raises(PromptError, match=r"cannot fetch .*404.*prompts.path"):
+    with pytest.raises(PromptError, match=r"cannot fetch .*404.*save it as .*drawbench\.txt"):
         load_prompts(None, "drawbench")
+
+
+def test_a_file_that_breaks_off_is_not_kept(tmp_path, monkeypatch):
+    def break_off(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b"one\n")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with serving(Scripted([break_off])) as server:
+        monkeypatch.setitem(published.LISTS, "drawbench", published.Published(f"{server.url}/list.txt"))
+        with pytest.raises(PromptError, match="96 bytes are missing"):
+            load_prompts(None, "drawbench")
+    assert list(tmp_path.glob("**/*.txt")) == []
 
 
 @pytest.fixture
@@ -69,6 +85,11 @@ def test_tables_and_lists_of_other_forms(cached):
         ('a "quoted" cat', "Animals"),
         ('"half', "Arts"),
     ]
+    cached("oneig.csv", '\ufeffcategory,id,prompt_en\nPortrait,000,"A man, two\nlines"\nAnime,001,b\n')
+    assert [(p.text, p.metadata["category"]) for p in load_prompts(None, "oneig")] == [
+        ("A man, two\nlines", "Portrait"),
+        ("b", "Anime"),
+    ]
     for style in published.HPD_STYLES:
         cached(f"hpdv2-{style}.json", f'["one {style}", "two"]')
     prompts = load_prompts(None, "hpdv2")
@@ -77,7 +98,9 @@ def test_tables_and_lists_of_other_forms(cached):
     assert prompts[2].metadata["category"] == "concept-art"
 
 
-@pytest.mark.parametrize(("file", "name"), [("parti.tsv", "parti"), ("hpdv2-anime.json", "hpdv2")])
+@pytest.mark.parametrize(
+    ("file", "name"), [("parti.tsv", "parti"), ("oneig.csv", "oneig"), ("hpdv2-anime.json", "hpdv2")]
+)
 def test_a_spoilt_cache_is_explained(cached, file, name):
     cached(file, "<html>\nsign in\n")
     with pytest.raises(PromptError, match="delete it"):

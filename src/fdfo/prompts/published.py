@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fdfo.errors import PromptError
 from fdfo.files import write_atomically
@@ -24,6 +25,7 @@ LARGEST_BYTES = 32 * 2**20
 _FLOW_GRPO = "https://raw.githubusercontent.com/yifan123/flow_grpo/main/dataset"
 _DIFFUSION_NFT = "https://raw.githubusercontent.com/NVlabs/DiffusionNFT/main/dataset"
 _PARTI = "https://raw.githubusercontent.com/google-research/parti/2c99f6652cbc7f0d0441aa91f4c7e7055bcb0071"
+_ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/21a6b50d667687eaae46bbb1829ca49ecd76140b"
 _HPD = "https://huggingface.co/datasets/zhwang/HPDv2/resolve/260dbde75ab1c68e86d32a8e7739f1b49b100578/benchmark"
 HPD_STYLES = ("anime", "concept-art", "paintings", "photo")
 
@@ -53,10 +55,11 @@ LISTS = {
     "pickscore-train": Published(
         f"{_FLOW_GRPO}/pickscore/train.txt", "2f425adcbb9a6d0feee7c6c448e1cb83a1f71deca9434b803907e2578eca837f"
     ),
+    "oneig": Published(f"{_ONEIG}/OneIG-Bench.csv"),
     "parti": Published(f"{_PARTI}/PartiPrompts.tsv"),
     **{f"hpdv2-{style}": Published(f"{_HPD}/{style}.json") for style in HPD_STYLES},
 }
-"""Published with Flow-GRPO (MIT), DiffusionNFT (Apache-2.0), Parti (Apache-2.0) and HPSv2 (Apache-2.0)."""
+"""Published with Flow-GRPO (MIT), DiffusionNFT (Apache-2.0), Parti (Apache-2.0), HPSv2 (Apache-2.0) and OneIG-Bench."""
 
 
 def drawbench() -> list[Prompt]:
@@ -86,14 +89,12 @@ def pickscore_test() -> list[Prompt]:
 
 def parti() -> list[Prompt]:
     """PartiPrompts P2 (arXiv:2206.10789), with their category."""
-    path = _file("parti")
-    try:
-        rows = list(
-            csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t", quoting=csv.QUOTE_NONE)
-        )
-        return [Prompt(text=row["Prompt"], metadata={"category": row["Category"]}) for row in rows]
-    except (KeyError, ValueError) as error:
-        raise PromptError(f"prompt list 'parti': {path} is not the table of PartiPrompts; delete it") from error
+    return _table("parti", "Prompt", "Category", delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def oneig() -> list[Prompt]:
+    """The English prompts of OneIG-Bench (arXiv:2506.07977), with their category."""
+    return _table("oneig", "prompt_en", "category")
 
 
 def hpdv2() -> list[Prompt]:
@@ -112,6 +113,19 @@ def _hpdv2(style: str) -> list[str]:
     return texts
 
 
+def _table(name: str, text: str, category: str, **form: Any) -> list[Prompt]:
+    """The prompts of a table with these columns; form as csv takes it. Raises PromptError."""
+    path = _file(name)
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), **form))
+        if not rows:
+            raise ValueError("it is empty")
+        return [Prompt(text=row[text], metadata={"category": row[category]}) for row in rows]
+    except (KeyError, ValueError, csv.Error) as error:
+        problem = f"{path} is no table with the columns {text} and {category}; delete it"
+        raise PromptError(f"prompt list {name!r}: {problem}") from error
+
+
 def _load(name: str) -> list[Prompt]:
     """Raises PromptError when the list can neither be found in the cache nor fetched."""
     return list(read_prompts(_file(name)).prompts)
@@ -122,7 +136,7 @@ def _file(name: str) -> Path:
     source = LISTS[name]
     path = _cache() / f"{name}{Path(source.url).suffix}"
     if not path.is_file() or source.sha256 not in (None, _digest(path.read_bytes())):
-        content = _fetch(name)
+        content = _fetch(name, path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     return path
@@ -132,14 +146,18 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / "prompts"
 
 
-def _fetch(name: str) -> bytes:
+def _fetch(name: str, path: Path) -> bytes:
     source = LISTS[name]
-    instead = "download it yourself and set prompts.path (or prompts.eval_path) to the file"
+    instead = "give a file of your own in place of the list"
     try:
         with urllib.request.urlopen(source.url, timeout=TIMEOUT_S) as answer:
             content = answer.read(LARGEST_BYTES)
+            if answer.length:
+                raise OSError(f"{answer.length} bytes are missing")
     except (OSError, urllib.error.URLError) as error:
-        raise PromptError(f"prompt list {name!r}: cannot fetch {source.url} ({error}); {instead}") from error
+        raise PromptError(
+            f"prompt list {name!r}: cannot fetch {source.url} ({error}); save it as {path}, or {instead}"
+        ) from error
     if source.sha256 not in (None, _digest(content)):
         raise PromptError(
             f"prompt list {name!r}: {source.url} is not the file that was checked; look at it, then {instead}"
