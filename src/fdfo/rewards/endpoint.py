@@ -80,9 +80,11 @@ class Endpoint:
         problems = []
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            problems.append(f"url must begin with http:// or https:// and name a host, got {_without_login(url)!r}")
+            problems.append(f"url must begin with http:// or https:// and name a host, got {_address(url)!r}")
         if parts.username or parts.password:
             problems.append("url must hold no user or password; name an environment variable in key_variable")
+        if parts.query or parts.fragment:
+            problems.append("url must hold no ? or #; name the environment variable of a key in key_variable")
         for key, value in {"timeout_s": timeout_s, "patience_s": patience_s}.items():
             if not isinstance(value, int | float) or not 0 < value < float("inf"):
                 problems.append(f"{key} must be a positive number of seconds, got {value!r}")
@@ -156,7 +158,7 @@ class Endpoint:
         deadline = time.monotonic() + self._timeout_s
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
-                return self._parsed(self._read(answer, deadline))
+                return self._parsed(self._read(answer, deadline), key)
         except HTTPError as error:
             with error:
                 said = _excerpt(error.read(_CHUNK_BYTES), key)
@@ -172,7 +174,7 @@ class Endpoint:
             late = isinstance(reason, TimeoutError)
             raise _Away(f"no answer within timeout_s={self._timeout_s:g}" if late else str(reason)) from None
         except (OSError, HTTPException) as error:
-            raise _Away(f"{type(error).__name__}: {error}") from None
+            raise _Away(_excerpt(f"{type(error).__name__}: {error}".encode(), key)) from None
 
     def _read(self, answer: Any, deadline: float) -> bytes:
         """The whole body, in bounded time and size."""
@@ -187,11 +189,11 @@ class Endpoint:
             raise HTTPException(f"the answer ends {answer.length} bytes early")
         return bytes(content)
 
-    def _parsed(self, content: bytes) -> Any:
+    def _parsed(self, content: bytes, key: str) -> Any:
         try:
             return json.loads(content.decode("utf-8"), parse_constant=_refuse)
         except (ValueError, RecursionError):
-            shown = _excerpt(content, "")
+            shown = _excerpt(content, key)
             raise RewardError(f"{self.name} answers with something that is not JSON: {shown}") from None
 
     def _tell(self, text: str, *, outage: bool) -> None:
@@ -220,5 +222,6 @@ def _excerpt(content: bytes, key: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
-def _without_login(url: Any) -> Any:
-    return url.rpartition("@")[2] if isinstance(url, str) else url
+def _address(url: Any) -> Any:
+    """Without what a key may be in."""
+    return url.rpartition("@")[2].partition("?")[0].partition("#")[0] if isinstance(url, str) else url
