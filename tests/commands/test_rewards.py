@@ -11,7 +11,7 @@ from fdfo.commands.rewards import SCENES, drawn_pictures, run_check, run_list, v
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.commands.serve import run_serve
 from fdfo.config.presets import PRESETS
-from fdfo.errors import ConfigError, RewardError
+from fdfo.errors import ConfigError, FdfoError, RewardError
 from fdfo.plugins import names
 from fdfo.rewards.clip import ShapesContrastive
 from fdfo.rewards.remote import Remote
@@ -107,6 +107,13 @@ def test_unknown_devices_are_explained():
 def test_a_model_that_cannot_be_loaded_is_explained():
     with pytest.raises(RewardError, match=r"'clip', model '/no/such'"):
         run_check("clip", ["model=/no/such"], "cpu")
+
+
+def test_running_out_of_memory_is_one_message(tmp_path):
+    file = tmp_path / "hungry.py"
+    file.write_text("import torch\n\ndef score(images, prompts, metadata):\n    raise torch.OutOfMemoryError('full')\n")
+    with pytest.raises(FdfoError, match=r"ran out of memory on 4 images, the first for 'a big red circle'"):
+        run_check(f"{file}:score", [], "cpu")
 
 
 def test_a_served_score_survives_being_killed():

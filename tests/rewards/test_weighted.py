@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fdfo.config.tree import RewardConfig
-from fdfo.errors import RewardError
+from fdfo.errors import PeerError, RewardError
 from fdfo.rewards import WeightedSum, build
 
 IMAGES = torch.rand(4, 3, 5, 6, generator=torch.Generator().manual_seed(1))
@@ -192,14 +192,57 @@ def test_exception_names_reward_prompt_error_and_place(make):
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), torch.OutOfMemoryError("full"), RewardError("as it is")])
-def test_interrupts_memory_and_our_own_errors_pass_unchanged(make, error):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), PeerError("as it is")])
+def test_interrupts_and_failures_of_others_pass_unchanged(make, error):
     def broken(images, prompts, metadata):
         raise error
 
     with pytest.raises(type(error)) as caught:
         make(broken=broken)(IMAGES, PROMPTS, METADATA)
     assert caught.value is error
+
+
+def test_our_own_errors_and_wrong_returns_name_the_prompt(make):
+    def refused(images, prompts, metadata):
+        raise RewardError("reward 'remote' at http://x answers with 1 scores for 4 images")
+
+    for broken, cause in ((refused, "1 scores for 4 images"), (returning([1.0]), r"\[1.0\] for 4 images")):
+        with pytest.raises(RewardError, match=rf"{cause}.*\(on 4 images, the first for 'first prompt'\)"):
+            make(broken=broken)(IMAGES, PROMPTS, METADATA)
+
+
+class Hungry:
+    differentiable = False
+
+    def __init__(self, batch_size=32):
+        pass
+
+    def load(self, device, dtype):
+        pass
+
+    def __call__(self, images, prompts, metadata):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [({}, "try batch_size=2"), ({"batch_size": 3}, "try batch_size=1"), ({"batch_size": 1}, "name another device")],
+)
+def test_running_out_of_memory_names_the_batch_size_to_try(monkeypatch, options, remedy):
+    monkeypatch.setattr(build, "find", lambda kind, name: Hungry)
+    message = f"reward 'hungry' ran out of memory on 4 images, the first for 'first prompt'; {remedy}"
+    with pytest.raises(torch.OutOfMemoryError, match=message):
+        WeightedSum([RewardConfig(name="hungry", **options)])(IMAGES, PROMPTS, METADATA)
+
+
+def test_black_images_are_told_once(make, caplog):
+    reward = make(mean=lambda images, prompts, metadata: images.mean((1, 2, 3)))
+    reward(IMAGES, PROMPTS, METADATA)
+    assert not caplog.records
+    for _ in range(2):
+        reward(torch.zeros_like(IMAGES), PROMPTS, METADATA)
+    (record,) = caplog.records
+    assert "mean: all images are black, on 4 images, the first for 'first prompt'" in record.getMessage()
 
 
 def test_loading_reaches_all_and_names_the_one_that_fails(make):

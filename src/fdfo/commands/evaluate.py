@@ -16,6 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fdfo.commands.distances import distance_features, tell_distances
+from fdfo.commands.memory import memory_explained
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps
 from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
@@ -89,8 +90,9 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         ledger = Ledger(folder, team.rank)
         _open(team, ledger, {**_manifest(task, prompts, entries, steps), **_weights(variants, config)})
         worker = _Worker(team, ledger, scores, prompts, steps, task, features, keep_images)
-        for label, subject in variants.items():
-            worker.judge(label, subject, config)
+        with memory_explained():
+            for label, subject in variants.items():
+                worker.judge(label, subject, config)
         team.wait()
         options = {"steps": steps, "images_per_prompt": task.images}
         results = {label: ledger.evaluation(label, prompts, **options) for label in variants}

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.config.presets import PRESETS
 from fdfo.config.tree import RewardConfig
@@ -60,7 +61,8 @@ def run_check(name: str, options: list[str], device_name: str | None) -> None:
     """
     device = chosen_device(device_name)
     for entry in named_score(name, options):
-        _check(entry, device)
+        with memory_explained():
+            _check(entry, device)
 
 
 def _check(entry: RewardConfig, device: torch.device) -> None:

@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.errors import ConfigError
 from fdfo.rewards.server import RewardServer
@@ -20,7 +21,8 @@ def run_serve(
     reward, device = WeightedSum(named_score(name, options)), chosen_device(device_name)
     if reward.pairwise:
         raise ConfigError("the command line", [f"{name} compares two images; the protocol has scores of one only"])
-    reward.load(device, torch.float32)
+    with memory_explained():
+        reward.load(device, torch.float32)
     try:
         server = RewardServer(reward, name, device, host=host, port=port, key=key)
     except OSError as error:

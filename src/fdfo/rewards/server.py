@@ -52,7 +52,8 @@ class RewardServer(ThreadingHTTPServer):
             with self.scoring, torch.no_grad():
                 return self.reward(images.to(self.device), prompts, metadata).cpu()
         except torch.OutOfMemoryError as error:
-            raise _Refusal(422, f"out of memory with {len(images)} images; lower the client's batch_size") from error
+            smaller = max(1, len(images) // 2)
+            raise _Refusal(422, f"{error}; for the remote score, try batch_size={smaller}") from error
         except FdfoError as error:
             raise _Refusal(422, str(error)) from error
 

@@ -5,9 +5,11 @@ B images with one prompt each; the n images of a group, where there are groups, 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from fdfo.config.tree import RewardConfig
     from fdfo.interfaces import Reward
 
+_OTHER_PLACE = "name another device for it, or a smaller model"
+"""Where memory does not suffice and there is nothing to divide."""
+
+_log = logging.getLogger(__name__)
+
 
 class WeightedSum:
     """A Reward made of rewards."""
@@ -40,6 +47,7 @@ class WeightedSum:
         self._devices = [entry.device for entry in entries]
         self._offloaded = {name for name, entry in zip(self.names, entries, strict=True) if entry.offload}
         self._placed: dict[str, torch.device] = {}
+        self._black_told = False
         self.rewards: list[Reward] = []
         problems = []
         for entry in entries:
@@ -49,6 +57,8 @@ class WeightedSum:
                 problems.append(str(error))
         if problems:
             raise RewardError("\n".join(problems))
+        built = zip(self.names, entries, self.rewards, strict=True)
+        self._batch_sizes = {name: _batch_size(entry, reward) for name, entry, reward in built}
         self.differentiable = all(reward.differentiable for reward in self.rewards)
         named = zip(self.names, entries, strict=True)
         self._moments = RunningMoments([name for name, entry in named if entry.standardize])
@@ -56,7 +66,7 @@ class WeightedSum:
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
         for name, reward, own in zip(self.names, self.rewards, self._devices, strict=True):
-            with _blaming(name, "while loading"):
+            with _blaming(name, "while loading", _OTHER_PLACE):
                 self._placed[name] = torch.device(own or device)
                 reward.load(self._placed[name], dtype)
             if name in self._offloaded and not hasattr(reward, "networks"):
@@ -107,6 +117,7 @@ class WeightedSum:
         """
         assert len(images) == len(prompts) == len(metadata) > 0
         valid = images.detach().isfinite().flatten(1).all(1)  # [B]
+        self._tell_if_black(images, prompts)
         scores = {}
         for name, reward in zip(self.names, self.rewards, strict=True):
             tracked = torch.is_grad_enabled() and reward.differentiable
@@ -152,13 +163,41 @@ class WeightedSum:
         """The reward, with what it returns converted and what it raises explained."""
 
         def judge(images: Tensor, *rest: Any) -> Tensor:
-            prompts = rest[-2]
-            when = f"on {len(prompts)} images, the first for {prompts[0][:200]!r}"
-            with _blaming(name, when):
-                returned = reward(images, *rest)
-            return as_scores(returned, name=name, images=images, gradient=tracked)
+            when = _occasion(rest[-2])
+            try:
+                with _blaming(name, when, self._remedy(name, len(images))):
+                    returned = reward(images, *rest)
+                return as_scores(returned, name=name, images=images, gradient=tracked)
+            except RewardError as error:
+                if when in str(error):
+                    raise
+                raise RewardError(f"{error} ({when})") from error
 
         return judge
+
+    def _remedy(self, name: str, count: int) -> str:
+        """What to do where memory did not suffice for `count` images."""
+        smaller = min(self._batch_sizes[name], count) // 2
+        return f"try batch_size={smaller}" if smaller else _OTHER_PLACE
+
+    def _tell_if_black(self, images: Tensor, prompts: Sequence[str]) -> None:
+        """Once, one line: most scores judge black images like any others."""
+        if not self._black_told and not bool(images.detach().any()):
+            self._black_told = True
+            cause = "a decoder that overflows in half precision, or weights that diverged"
+            _log.warning("%s: all images are black, %s; look for %s", ", ".join(self.names), _occasion(prompts), cause)
+
+
+def _occasion(prompts: Sequence[str]) -> str:
+    return f"on {len(prompts)} images, the first for {prompts[0][:200]!r}"
+
+
+def _batch_size(entry: RewardConfig, reward: Reward) -> int:
+    """Images that a reward embeds at a time; 1 where it has no such option."""
+    accepted = signature(type(reward)).parameters
+    default = accepted["batch_size"].default if "batch_size" in accepted else 1
+    size = entry.options.get("batch_size", default)
+    return size if isinstance(size, int) else 1
 
 
 def _move(network: Module, device: torch.device) -> None:
@@ -181,12 +220,14 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _blaming(name: str, when: str) -> Iterator[None]:
-    """Name the reward in whatever it raises; running out of memory stays what it is, for callers that try again."""
+def _blaming(name: str, when: str, remedy: str) -> Iterator[None]:
+    """Name the reward in whatever it raises; running out of memory stays of its kind, for callers that try again."""
     try:
         yield
-    except (FdfoError, torch.OutOfMemoryError):
+    except FdfoError:
         raise
+    except torch.OutOfMemoryError as error:
+        raise torch.OutOfMemoryError(f"reward {name!r} ran out of memory {when}; {remedy}") from error
     except Exception as error:
         raise RewardError(
             f"reward {name!r} failed {when}: {type(error).__name__}: {error}{raised_at(error)}"
