@@ -1,6 +1,7 @@
 """What `generate` and `eval` are about: a model, an adapter on it, and the run they come from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,14 +44,16 @@ class Subject:
     @property
     def described(self) -> str:
         """Which weights: the given adapter, or the checkpoint of the run. Raises CheckpointError."""
-        return self.adapter if self.adapter is not None else str(self._checkpoint())
+        return self.adapter if self.adapter is not None else str(self._checkpoint)
 
     def announce(self) -> None:
         """Say which checkpoint was chosen from a run. Raises CheckpointError."""
         if self.adapter is None and self.run is not None:
-            print(f"checkpoint {self._checkpoint().name} of {self.run}")
+            print(f"checkpoint {self._checkpoint.name} of {self.run}")
 
+    @cached_property
     def _checkpoint(self) -> Path:
+        """Of the run; looked for once, so that a warning comes once."""
         from fdfo.training.checkpoint import chosen_checkpoint
 
         assert self.run is not None
@@ -74,7 +77,7 @@ class Subject:
         if self.adapter is not None:
             adapter = find_adapter(self.adapter)
         elif self.run is not None:
-            adapter = self._checkpoint()
+            adapter = self._checkpoint
         return load_policy(
             settings.name,
             adapter=adapter,

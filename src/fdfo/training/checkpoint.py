@@ -7,6 +7,7 @@ A checkpoint that is incomplete or was changed is passed over for the one before
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from torch import Tensor
 from fdfo.errors import CheckpointError
 from fdfo.files import sync_tree, write_atomically, write_json
 from fdfo.models.weights import EMA_FILE, TrainableWeights
+
+_log = logging.getLogger(__name__)
 
 COMPLETE = "complete.json"
 CARRIED_FILE = "carried.safetensors"
@@ -138,16 +141,21 @@ def set_unsound_aside(folder: Path, newer_than: int) -> None:
 
 
 def chosen_checkpoint(run: Path, which: str = "latest") -> Path:
-    """Folder of a run's `latest` or `best` checkpoint; the latest sound one where that is missing.
+    """Folder of a run's `latest` or `best` checkpoint; the latest sound one where none is named.
 
-    Raises CheckpointError when there is none.
+    One that is damaged or gone is passed over with a warning. Raises CheckpointError when there is none.
     """
     folder = run / "checkpoints"
     pointer = folder / which
     named = [folder / pointer.read_text(encoding="utf-8").strip()] if pointer.is_file() else []
-    for path in [*named, *sorted(folder.glob("epoch-*"), reverse=True)]:
-        if _problem(path) is None:
+    complaints = []
+    for path in dict.fromkeys([*named, *sorted(folder.glob("epoch-*"), reverse=True)]):
+        problem = _problem(path)
+        if problem is None:
+            if complaints:
+                _log.warning("%s; using %s instead", "; ".join(complaints), path.name)
             return path
+        complaints.append(f"checkpoint {path.name} is not sound ({problem})")
     raise CheckpointError(f"{run}: no complete checkpoint; expected the folder of a run that has saved one")
 
 
@@ -176,7 +184,7 @@ def _load(path: Path, weights: TrainableWeights) -> State:
 def _problem(path: Path) -> str | None:
     """Why a checkpoint folder cannot be used, or None."""
     if not (path / COMPLETE).is_file():
-        return "it was not finished"
+        return "it was not finished" if path.is_dir() else "it is gone"
     try:
         digests = _read_json(path / COMPLETE)
         if not isinstance(digests, dict) or not digests.keys() >= {"state.json", "optimizer.safetensors"}:
