@@ -315,6 +315,17 @@ def test_export_refuses_unknown_formats(command, trained):
     assert "best or latest" in err
 
 
+def test_export_refuses_a_lora_file_of_all_weights_before_anything_loads(command, trained, tmp_path):
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    config["policy"]["adapter"]["kind"] = "full"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "config.yaml").write_text(yaml.safe_dump(config))
+    code, _, err = command("export", "full")
+    assert code == 2
+    assert "use --to merged" in err
+    assert not (tmp_path / "full" / "export").exists()
+
+
 def test_doctor_tries_one_pair(command):
     code, out, err = command("doctor")
     assert code == 0, err

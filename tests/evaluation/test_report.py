@@ -168,6 +168,13 @@ def test_costs_are_sums_over_the_run(run, page):
     assert "1 failed score of 3,840, 1 group dropped" in page.text
 
 
+@pytest.mark.parametrize(("kind", "form"), [("lora", "diffusers"), ("full", "merged")])
+def test_the_export_that_is_proposed_works_for_what_was_trained(tmp_path, kind, form):
+    page = Page(write_report([make_run(tmp_path / "run", done=5, overrides=[f"policy.adapter.kind={kind}"])]))
+    (command,) = [element["text"] for element in page.find("code") if element["text"].startswith("fdfo export")]
+    assert command == f"fdfo export {tmp_path / 'run'} --to {form}"
+
+
 # ---- prompts are data ----
 
 

@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-import torch
-
 from fdfo.errors import CheckpointError, ConfigError
-from fdfo.evaluation.runs import load_run_config
-from fdfo.models.load import load_policy
-from fdfo.training.checkpoint import chosen_checkpoint
 
 FORMATS = ("diffusers", "merged")
 
@@ -21,25 +16,32 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
         problems.append(f"--checkpoint {checkpoint}: expected best or latest")
     if problems:
         raise ConfigError("the command line", problems)
-    config = load_run_config(run)
+    from fdfo.evaluation.runs import load_run_config
+
+    settings = load_run_config(run).policy
+    if to == "diffusers" and settings.adapter.kind == "full":
+        raise ConfigError("the command line", ["--to diffusers: this run trained all weights; use --to merged"])
+    import torch
+
+    from fdfo.models.load import load_policy
+    from fdfo.training.checkpoint import chosen_checkpoint
+
     source = chosen_checkpoint(run, checkpoint)
     folder = output or run / "export"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         policy = load_policy(
-            config.policy.name,
+            settings.name,
             adapter=source,
             device="cpu",
-            dtype=getattr(torch, config.policy.dtype),
-            text_tokens=config.policy.text_tokens,
-            resolution=config.policy.resolution,
-            revision=config.policy.revision,
-            t5=config.policy.t5 and to == "merged",  # a LoRA file needs no text encoder
+            dtype=getattr(torch, settings.dtype),
+            text_tokens=settings.text_tokens,
+            resolution=settings.resolution,
+            revision=settings.revision,
+            t5=settings.t5 and to == "merged",  # a LoRA file needs no text encoder
         )
         if to == "merged":
             policy.save_merged(folder)
-        elif policy.weights.kind == "full":
-            raise ConfigError("the command line", ["--to diffusers: this run trained all weights; use --to merged"])
         else:
             policy.save_lora(folder)
     except OSError as error:

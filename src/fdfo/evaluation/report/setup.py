@@ -50,11 +50,12 @@ def commands(record: RunRecord) -> list[Fact]:
         if record.epochs_done < record.epochs_planned
         else ("Train longer", f"fdfo train {config} train.epochs={longer} --run {run}")
     )
+    form = "merged" if record.config["policy"]["adapter"]["kind"] == "full" else "diffusers"
     return [
         going_on,
         ("Repeat from the start", f"fdfo train {config} --run {shlex.quote(folder + '-again')}"),
         ("Draw pictures, before and after", f"fdfo generate --run {run} 'your prompt'"),
-        ("Export the weights", f"fdfo export {run}"),
+        ("Export the weights", f"fdfo export {run} --to {form}"),
     ]
 
 
