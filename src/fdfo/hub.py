@@ -1,13 +1,22 @@
 """Loading from a folder or the hub: quietly, and with advice for what goes wrong."""
 
+import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
+from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
 """Of the HTTP client of this version of huggingface_hub: httpx or httpx2. Raised bare in the middle of a file."""
+
+_CLIENT: Any = import_module(HTTP_ERROR.__module__.partition(".")[0])
 
 LOADING_ERRORS: Any = (OSError, ValueError, HTTP_ERROR)
 """What loading from a folder or the hub raises."""
@@ -20,27 +29,70 @@ def hub_advice(error: BaseException, revision: str | None) -> str:
         GatedRepoError,
         HFValidationError,
         LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
+    not_reached = (
+        "no such folder, not in the local cache, and the hub cannot be reached; "
+        "check the connection, or download the model elsewhere and give its folder"
+    )
     advice = {  # in this order: some are kinds of later ones
         GatedRepoError: "access is gated; accept its licence on its hub page, then run `hf auth login`",
         RepositoryNotFoundError: "no such folder or hub id; correct the name (a private one needs `hf auth login`)",
         RevisionNotFoundError: f"no revision {revision!r}; give a branch, tag or commit of its hub page",
         HFValidationError: "no such folder, and not a hub id; use a folder, or OWNER/NAME",
-        LocalEntryNotFoundError: "no such folder, not in the local cache, and the hub cannot be reached; "
-        "check the connection, or download the model elsewhere and give its folder",
+        (LocalEntryNotFoundError, OfflineModeIsEnabled, _CLIENT.ConnectError, _CLIENT.ConnectTimeout): not_reached,
         EntryNotFoundError: "the hub has the model, but not this file of it; give a model of the right kind",
         HfHubHTTPError: "the hub does not answer; try again later",
         HTTP_ERROR: "the hub stopped answering while loading; repeat the command to go on, or raise the seconds that "
         "HF_HUB_DOWNLOAD_TIMEOUT allows",
     }
-    for cause in filter(None, (error, error.__cause__)):  # transformers wraps what the hub raises
+    for cause in _causes(error):
         for kind, text in advice.items():
             if isinstance(cause, kind):
                 return text
     return f"cannot be loaded: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it: diffusers and transformers wrap what the hub raises."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@contextmanager
+def reaching_hub(name: str) -> Iterator[None]:
+    """What huggingface_hub does inside for a folder or hub id, without its log lines.
+
+    Where the hub's name does not resolve, as with HF_HUB_OFFLINE=1: from the cache, or an error at once instead of
+    half a minute of retries.
+    """
+    if Path(name).is_dir():
+        yield
+        return
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level, constants.HF_HUB_OFFLINE
+    logger.setLevel(logging.ERROR)
+    constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE or not _resolves()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before[1]
+        logger.setLevel(before[0])
+
+
+def _resolves() -> bool:
+    """Whether the hub has an address; a proxy would look it up itself."""
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fdfo.errors import ModelError
-from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading
+from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 
 
 def find_adapter(name: str) -> Path:
@@ -19,7 +19,7 @@ def find_adapter(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        with quiet_loading():
+        with quiet_loading(), reaching_hub(repository):
             root = snapshot_download(repository, allow_patterns=f"{subfolder}/*" if subfolder else None)
     except LOADING_ERRORS as error:
         raise ModelError(f"adapter {name}: {hub_advice(error, None)}") from error

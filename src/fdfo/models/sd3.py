@@ -17,7 +17,7 @@ from fdfo.config.tree import AttentionKernel
 from fdfo.errors import ModelError
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
-from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading
+from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 from fdfo.interfaces import Weights
 from fdfo.models.attention import attention_kernel, check_attention, checkpoint_with
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
@@ -110,9 +110,10 @@ class SD3Policy:
             raise ModelError(f"{source.name}: " + "; ".join(problems))
         without_t5: dict[str, Any] = {} if t5 else {"text_encoder_3": None, "tokenizer_3": None}
         try:
-            pipeline = StableDiffusion3Pipeline.from_pretrained(
-                source.location, revision=source.revision, dtype=dtype, use_safetensors=True, **without_t5
-            )
+            with reaching_hub(source.location):
+                pipeline = StableDiffusion3Pipeline.from_pretrained(
+                    source.location, revision=source.revision, dtype=dtype, use_safetensors=True, **without_t5
+                )
         except LOADING_ERRORS as error:
             raise ModelError(f"{source.name}: {hub_advice(error, source.revision)}") from error
         return cls(

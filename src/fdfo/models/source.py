@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fdfo.errors import ModelError
-from fdfo.hub import LOADING_ERRORS, hub_advice
+from fdfo.hub import LOADING_ERRORS, hub_advice, reaching_hub
 from fdfo.models.known import KNOWN
 
 EMBEDDED = {"shapes": "assets/pipeline"}
@@ -64,6 +64,7 @@ def _download(name: str, revision: str | None, file: str) -> str:
     from huggingface_hub import hf_hub_download
 
     try:
-        return hf_hub_download(name, file, revision=revision)
+        with reaching_hub(name):
+            return hf_hub_download(name, file, revision=revision)
     except LOADING_ERRORS as error:
         raise ModelError(f"{name}: {hub_advice(error, revision)}") from error

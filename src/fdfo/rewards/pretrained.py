@@ -6,8 +6,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fdfo.errors import RewardError
-from fdfo.hub import LOADING_ERRORS, hub_advice
+from fdfo.hub import LOADING_ERRORS, hub_advice, reaching_hub
+
+DTYPES = ("bfloat16", "float16", "float32")
+"""Precisions of a network, as options name them."""
+
+
+def dtype_problems(dtype: object) -> list[str]:
+    """What is wrong with the option `dtype`, for a message."""
+    return [] if dtype in DTYPES else [f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}"]
+
+
+def network_dtype(option: str, given: torch.dtype) -> torch.dtype:
+    """The precision of a network by its option; float32, the default, leaves it to whoever loads it."""
+    return given if option == "float32" else getattr(torch, option)
 
 
 def read_config(model: str, revision: str | None) -> dict[str, Any]:
@@ -27,6 +42,7 @@ def explained(reward: str, model: str, revision: str | None) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
-        yield
+        with reaching_hub(model):
+            yield
     except (*LOADING_ERRORS, RuntimeError, SafetensorError) as error:
         raise RewardError(f"reward {reward!r}, model {model!r}: {hub_advice(error, revision)}") from error
