@@ -15,6 +15,7 @@ from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards import clip
 from fdfo.rewards.clip import ClipScore, PickScore, ShapesContrastive
+from fdfo.rewards.hpsv2 import HpsV2
 from tests.rewards.tiny_clip import SIDE, TOKENS, as_levels, make_clip, pictures
 
 PROMPTS = ["ab", "c", "a b c d"]
@@ -116,6 +117,14 @@ def test_bfloat16_network_with_float32_comparison(folder, score):
     torch.testing.assert_close(scores, score(images, PROMPTS, [{}] * 3), rtol=0, atol=0.02 * scale.item())
     (gradient,) = torch.autograd.grad(scores.sum(), images)
     assert gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
+def test_a_score_may_have_a_dtype_of_its_own(folder):
+    for reward in (ClipScore, PickScore, HpsV2):
+        own = reward(model=folder, processor=folder, dtype="bfloat16")
+        own.load(CPU, torch.float32)
+        assert {parameter.dtype for parameter in own.networks[0].parameters()} == {torch.bfloat16}
+        assert own(pictures(1, SIDE, SIDE), ["a"], [{}]).dtype == torch.float32
 
 
 def test_image_features_are_what_the_score_compares(folder, score):
@@ -243,5 +252,5 @@ def test_processor_of_another_model(folder, tmp_path):
 
 
 def test_options_are_checked_together_before_loading():
-    with pytest.raises(RewardError, match=r"model must be.*batch_size must be"):
-        ClipScore(model="", batch_size=0)
+    with pytest.raises(RewardError, match=r"model must be.*batch_size must be.*dtype must be one of"):
+        ClipScore(model="", batch_size=0, dtype="half")

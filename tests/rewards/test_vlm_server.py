@@ -99,6 +99,11 @@ def test_a_server_without_log_probabilities_is_found_out_while_loading(reply):
         answered([(200, reply)])
 
 
+def test_an_answer_that_yaml_made_a_truth_value_is_explained():
+    with pytest.raises(RewardError, match=r"got True .*quote it"):
+        VlmServer(target=True)
+
+
 def test_options_are_checked_together():
     with pytest.raises(RewardError, match=r"concurrency must be .*top_logprobs must be .*must not begin alike"):
         VlmServer(concurrency=0, top_logprobs=0.5, contrast="Yes!")

@@ -2,7 +2,8 @@
 
 Each is a ContrastiveScore, exp(logit scale) x cosine of the embeddings, with its own published model. Options: model
 is a folder or hub id with a transformers CLIPModel in safetensors; processor (default: the model) has the tokenizer and
-the image processor; revision is the model's; batch_size images are embedded at a time.
+the image processor; revision is the model's; batch_size images are embedded at a time; dtype is
+the network's.
 """
 
 from importlib.resources import files
@@ -20,9 +21,12 @@ class ClipScore(ContrastiveScore):
         processor: str | None = None,
         revision: str | None = None,
         batch_size: int = 32,
+        dtype: str = "float32",
     ):
         """Raises RewardError for unusable options."""
-        super().__init__("clip", model=model, processor=processor, revision=revision, batch_size=batch_size)
+        super().__init__(
+            "clip", model=model, processor=processor, revision=revision, batch_size=batch_size, dtype=dtype
+        )
 
 
 class PickScore(ContrastiveScore):
@@ -35,9 +39,12 @@ class PickScore(ContrastiveScore):
         processor: str | None = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
         revision: str | None = None,
         batch_size: int = 32,
+        dtype: str = "float32",
     ):
         """The defaults are the published model and processor; give folders for copies of them."""
-        super().__init__("pickscore", model=model, processor=processor, revision=revision, batch_size=batch_size)
+        super().__init__(
+            "pickscore", model=model, processor=processor, revision=revision, batch_size=batch_size, dtype=dtype
+        )
 
 
 class ShapesContrastive(ContrastiveScore):

@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards.preprocess import ClipPreprocess
-from fdfo.rewards.pretrained import explained, read_config
+from fdfo.rewards.pretrained import dtype_problems, explained, network_dtype, read_config
 
 _LEGACY_END = 2
 """An end token that transformers ignores: it then pools at the highest token number (its issue #24773)."""
@@ -44,6 +44,7 @@ class ContrastiveScore:
         processor: str | None = None,
         revision: str | None = None,
         batch_size: int,
+        dtype: str = "float32",
         scale: float | None = None,
         read_weights: Callable[[], Mapping[str, Tensor]] | None = None,
     ):
@@ -51,8 +52,9 @@ class ContrastiveScore:
 
         `reward` is the name for messages. `model` is a folder or hub id; `processor`, the same for the tokenizer and
         the image processor, defaults to it. `revision` is that of `model`. `batch_size` images are embedded at a time.
-        `scale` multiplies the cosine; None: exp(logit scale) of the model. `read_weights` gives the weights where
-        `model` does not have them as safetensors. Raises RewardError for unusable options.
+        `dtype` is the network's; float32 leaves it to `load`. `scale` multiplies the cosine; None: exp(logit scale) of
+        the model. `read_weights` gives the weights where `model` does not have them as safetensors. Raises RewardError
+        for unusable options.
         """
         problems = [
             f"{key} must be a folder or hub id, got {value!r}"
@@ -61,20 +63,22 @@ class ContrastiveScore:
         ]
         if not isinstance(batch_size, int) or batch_size < 1:
             problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
+        problems += dtype_problems(dtype)
         if problems:
             raise RewardError(f"reward {reward!r}: " + "; ".join(problems))
         self._reward, self._model, self._revision, self._batch_size = reward, model, revision, batch_size
         self._processor, self._processor_revision = (processor, None) if processor else (model, revision)
-        self._scale, self._read_weights = scale, read_weights
+        self._scale, self._read_weights, self._dtype = scale, read_weights, dtype
         self._loaded: _Loaded | None = None
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Read the network, frozen, in `dtype`; embeddings are compared in float32.
+        """Read the network, frozen, in `dtype` or that of the options; embeddings are compared in float32.
 
         Raises RewardError when the model cannot be found, reached or read, is no CLIP model, or has another tokenizer.
         """
         from transformers import AutoTokenizer, ImageProcessingMixin
 
+        dtype = network_dtype(self._dtype, dtype)
         with explained(self._reward, self._model, self._revision):
             kind = read_config(self._model, self._revision).get("model_type")
             if kind != "clip":

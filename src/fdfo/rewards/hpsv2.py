@@ -29,6 +29,7 @@ class HpsV2(ContrastiveScore):
         processor: str = _ARCHITECTURE,
         revision: str | None = None,
         batch_size: int = 32,
+        dtype: str = "float32",
     ):
         """model is adams-story/HPSv2-hf (version 2.0), xswu/HPSv2 (the authors', for version 2.1), or a folder or hub
         id with a transformers CLIPModel in safetensors. Raises RewardError for unusable options.
@@ -40,6 +41,7 @@ class HpsV2(ContrastiveScore):
             processor=processor,
             revision=revision,
             batch_size=batch_size,
+            dtype=dtype,
             scale=_SCALE,
             read_weights=(lambda: published.read(model, revision)) if published else None,
         )

@@ -22,7 +22,7 @@ from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards.pickled import published_file, read_pickled
 from fdfo.rewards.preprocess import CLIP_MEAN, CLIP_STD, ClipPreprocess
-from fdfo.rewards.pretrained import explained
+from fdfo.rewards.pretrained import dtype_problems, explained, network_dtype
 
 _TOKENS = 35
 _MEAN, _STD = 0.16717362830052426, 1.0333394966054072  # of the authors' training set
@@ -70,18 +70,26 @@ class ImageReward:
         tokenizer: str = "google-bert/bert-base-uncased",
         revision: str | None = None,
         batch_size: int = 32,
+        dtype: str = "float32",
     ):
         """model is a folder or hub id and file the checkpoint there; tokenizer is BERT's. Raises RewardError."""
+        problems = dtype_problems(dtype)
         if not isinstance(batch_size, int) or batch_size < 1:
-            raise RewardError(f"reward 'image-reward': batch_size must be a whole number from 1, got {batch_size!r}")
+            problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
+        if problems:
+            raise RewardError("reward 'image-reward': " + "; ".join(problems))
         self._model, self._file, self._tokenizer, self._revision = model, file, tokenizer, revision
-        self._batch_size = batch_size
+        self._batch_size, self._dtype = batch_size, dtype
         self._loaded: _Loaded | None = None
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Read the encoders, frozen, in `dtype`, and the head in float32. Raises RewardError when it cannot."""
+        """Read the encoders, frozen, in `dtype` or that of the options, and the head in float32.
+
+        Raises RewardError when it cannot.
+        """
         from transformers import AutoTokenizer
 
+        dtype = network_dtype(self._dtype, dtype)
         with explained("image-reward", self._tokenizer, None), quiet_loading():
             tokenizer = AutoTokenizer.from_pretrained(self._tokenizer)
         with explained("image-reward", self._model, self._revision), quiet_loading():

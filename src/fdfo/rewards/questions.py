@@ -35,6 +35,16 @@ def question_texts(reward: str, asked: Any, known: dict[str, str]) -> list[str]:
     return [known.get(text, text) for text in listed]
 
 
+def answer_problems(words: Sequence[Any]) -> list[str]:
+    """What is wrong with answers, for a message; YAML reads a bare Yes or No as a truth value."""
+    hint = """ (in YAML, quote it: '"Yes"')"""
+    return [
+        f"an answer must be a text, got {word!r}{hint if isinstance(word, bool) else ''}"
+        for word in words
+        if not isinstance(word, str) or not word
+    ]
+
+
 def fill(question: str, prompt: str) -> str:
     """The question with the prompt in the place of every marker."""
     return question.replace(MARKER, prompt)

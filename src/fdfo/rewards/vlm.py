@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.nn import Module
 
 from fdfo.errors import RewardError
-from fdfo.rewards.pretrained import explained
-from fdfo.rewards.questions import PAIR_QUESTIONS, QUESTIONS, defused, fill, question_texts
+from fdfo.rewards.pretrained import dtype_problems, explained
+from fdfo.rewards.questions import PAIR_QUESTIONS, QUESTIONS, answer_problems, defused, fill, question_texts
 from fdfo.rewards.vlm_network import QUANTIZED, VlmNetwork, Words, load_network
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
-_DTYPES = ("bfloat16", "float16", "float32")
 
 
 class VlmAnswers:
@@ -41,13 +40,10 @@ class VlmAnswers:
             problems.append(f"model must be a folder or hub id, got {model!r}")
         if not isinstance(batch_size, int) or batch_size < 1:
             problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
-        if dtype not in _DTYPES:
-            problems.append(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+        problems += dtype_problems(dtype)
         if quantize not in (None, *QUANTIZED):
             problems.append(f"quantize must be one of {', '.join(QUANTIZED)}, got {quantize!r}")
-        problems += [
-            f"an answer must be a text, got {word!r}" for word in words if not isinstance(word, str) or not word
-        ]
+        problems += answer_problems(words)
         if problems:
             raise RewardError(f"reward {reward!r}: " + "; ".join(problems))
         self._reward, self._model, self._revision = reward, model, revision

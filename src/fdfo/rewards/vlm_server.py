@@ -21,7 +21,7 @@ from torch import Tensor
 from fdfo.errors import RewardError
 from fdfo.rewards.endpoint import Endpoint
 from fdfo.rewards.png import to_png
-from fdfo.rewards.questions import QUESTIONS, fill, question_texts
+from fdfo.rewards.questions import QUESTIONS, answer_problems, fill, question_texts
 
 _PROBE = torch.full((1, 3, 64, 64), 0.5)
 
@@ -52,11 +52,12 @@ class VlmServer:
         allows (vLLM and OpenAI: 20). key_variable names the environment variable with the key. The rest as in `remote`.
         Raises RewardError for unusable options.
         """
-        problems = []
+        unusable = answer_problems((target, contrast))
+        problems = list(unusable)
         for name, value in {"concurrency": concurrency, "top_logprobs": top_logprobs}.items():
             if not isinstance(value, int) or value < 1:
                 problems.append(f"{name} must be a whole number from 1, got {value!r}")
-        if _begins(target, contrast) or _begins(contrast, target):
+        if not unusable and (_begins(target, contrast) or _begins(contrast, target)):
             problems.append(f"target {target!r} and contrast {contrast!r} must not begin alike")
         if problems:
             raise RewardError("reward 'vlm-server': " + "; ".join(problems))
