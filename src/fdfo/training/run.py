@@ -33,6 +33,7 @@ from fdfo.training.checkpoint import (
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
+from fdfo.training.findings import gain, levels
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.judging import build_jury
@@ -88,7 +89,7 @@ class Run:
         config, progress = self.config, self._restore()
         if config.log.trackers:
             self.team.accelerator.init_trackers("fdfo", config=flat(config.model_dump(mode="json")))
-        self.console.begin(progress.epoch)
+        self.console.start(progress.epoch)
         with self._saving_on_failure():
             if self._is_due():
                 self._evaluate()
@@ -147,7 +148,9 @@ class Run:
         if self.team.is_main:
             write_report([self.folder.path])
             report = os.path.relpath(self.folder.path / "report.html")
-            self.console.say(f"finished {self.progress.epoch} epochs; report: {report}")
+            self.console.stop()
+            self.console.say_items(f"finished {self.progress.epoch} epochs", gain(self.history))
+            self.console.say(f"report: {report}")
         if self.config.log.trackers:
             self.team.accelerator.end_training()
         self.team.wait()
@@ -231,7 +234,7 @@ class Run:
             "seconds": dict(seconds),
         }
         self.folder.log("evaluation", evaluation.epoch, values)
-        self.console.say(f"held-out, epoch {evaluation.epoch}: " + ", ".join(f"{n} {i}" for n, i in intervals.items()))
+        self.console.say_items(f"held-out, epoch {evaluation.epoch}", levels(evaluation))
         for name, count in values["failed"].items():
             self.console.say(f"{name} failed on {count} of {len(evaluation.scores[name])} images", style="yellow")
         for alarm in found:
