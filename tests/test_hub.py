@@ -11,6 +11,7 @@ from fdfo.errors import ModelError
 from fdfo.hub import _CLIENT, HTTP_ERROR, hub_advice
 from fdfo.models import load_policy
 from fdfo.models.source import ModelSource
+from tests.test_cli import fdfo
 
 KNOWN = "stabilityai/stable-diffusion-3.5-medium"
 """Its small files need no hub; its weights do."""
@@ -55,3 +56,13 @@ def test_a_hub_that_refuses_the_connection_is_not_one_that_stopped():
     wrapped = OSError("cannot load")
     wrapped.__cause__ = _CLIENT.ConnectError("refused")
     assert NOT_REACHED in hub_advice(wrapped, None)
+
+
+def test_a_name_without_an_owner_never_goes_to_the_hub(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("asked the hub"))
+    code, _, err = fdfo(monkeypatch, capsys, "train", "shapes", "policy.name=shape", "--run", tmp_path / "run")
+    assert code == 2
+    assert "policy.name=shape: no such folder" in err
+    assert "did you mean 'shapes'?" in err
+    with pytest.raises(ModelError, match="did you mean 'shapes'"):
+        load_policy("shape")

@@ -8,7 +8,7 @@ import torch
 from fdfo.config.tree import AdapterConfig, AttentionKernel, PolicyConfig
 from fdfo.errors import ModelError, nearest
 from fdfo.hub import quiet_loading
-from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
+from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
 from fdfo.plugins import find, names
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def policy_problems(config: PolicyConfig) -> list[str]:
 
     Raises ModelError for a model that cannot be found.
     """
+    if problem := name_problem(config.name):
+        return [f"policy.name={problem}"]
     family, source, resolution = _planned(config)
     return family.problems(source, resolution, config.vae_tile)
 

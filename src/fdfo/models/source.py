@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fdfo.errors import ModelError
+from fdfo.errors import ModelError, nearest
 from fdfo.hub import LOADING_ERRORS, hub_advice, reaching_hub
 from fdfo.models.known import KNOWN
 
@@ -31,6 +31,8 @@ class ModelSource:
     @staticmethod
     def find(name: str, revision: str | None = None) -> "ModelSource":
         """Look a model up and read its model_index.json. Raises ModelError with the fix."""
+        if problem := name_problem(name):
+            raise ModelError(problem)
         is_embedded = name in EMBEDDED
         location = str(files("fdfo") / "shapes" / EMBEDDED[name]) if is_embedded else name
         index = _read_json(name, location, revision, "model_index.json")
@@ -44,6 +46,13 @@ class ModelSource:
     def component_config(self, component: str, file: str = "config.json") -> dict[str, Any]:
         """The small JSON configuration of one component, such as `vae`."""
         return _read_json(self.name, self.location, self.revision, f"{component}/{file}")
+
+
+def name_problem(name: str) -> str | None:
+    """Why a name can be no model, known without asking the hub: a hub id of a pipeline has an owner."""
+    if name in EMBEDDED or "/" in name or Path(name).is_dir():
+        return None
+    return f"{name}: no such folder, and a hub id looks like OWNER/NAME; {nearest(name, [*EMBEDDED])}"
 
 
 def _read_json(name: str, location: str, revision: str | None, file: str) -> dict[str, Any]:
