@@ -40,9 +40,13 @@ class RunFolder:
         self.evaluations = path / "evaluations"
 
     def prepare(self, config: Config) -> None:
-        """Create the folder, or check that it belongs to this configuration. Raises ConfigError or CheckpointError."""
+        """Create the folder, or check that it belongs to this configuration. Raises ConfigError or CheckpointError.
+
+        One of a run that never began, because something did not load, belongs to any.
+        """
         if (self.path / CONFIG).is_file():
-            self._check_same(config)
+            if self._has_begun():
+                self._check_same(config)
         elif self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CheckpointError(f"{self.path} is not empty and not a run folder; give another --run folder")
         try:
@@ -55,6 +59,10 @@ class RunFolder:
             raise CheckpointError(
                 f"cannot write to {self.path}: {error.strerror}; give another --run folder"
             ) from error
+
+    def _has_begun(self) -> bool:
+        """Whether the folder holds an event or a checkpoint, sound or not."""
+        return (self.path / METRICS).is_file() or any(self.checkpoints.glob("*epoch-*"))
 
     def _check_same(self, config: Config) -> None:
         stored = load_run_config(self.path)

@@ -1,0 +1,28 @@
+"""A run folder belongs to the run that began in it."""
+
+import pytest
+
+from fdfo.config.load import load_config
+from fdfo.errors import ConfigError, RewardError
+from fdfo.evaluation.runs import load_run_config
+from fdfo.training.folder import RunFolder
+from tests.training.runs import run
+
+
+def test_a_run_that_did_not_load_leaves_its_folder_free(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RewardError("does not load")
+
+    monkeypatch.setattr("fdfo.training.run.build_trainer", fail)
+    with pytest.raises(RewardError):
+        run(tmp_path / "run", "optim.lr=0.5")
+    RunFolder(tmp_path / "run").prepare(load_config("shapes-smoke", ["optim.lr=0.25"]))
+    assert load_run_config(tmp_path / "run").optim.lr == 0.25
+
+
+@pytest.mark.parametrize("kept", ["metrics.jsonl", "checkpoints/epoch-0000001", "checkpoints/unsound-epoch-0000001"])
+def test_what_a_run_wrote_keeps_its_folder(tmp_path, kept):
+    RunFolder(tmp_path).prepare(load_config("shapes-smoke"))
+    (tmp_path / kept).touch()
+    with pytest.raises(ConfigError, match=r"optim\.lr is"):
+        RunFolder(tmp_path).prepare(load_config("shapes-smoke", ["optim.lr=0.5"]))
