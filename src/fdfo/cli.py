@@ -1,7 +1,5 @@
 """The command line. Each command imports its own code when it is chosen."""
 
-import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fdfo import __version__
+from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.tell import tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
 
@@ -78,7 +77,7 @@ def generate(
     seeds: Annotated[int, typer.Option(help="Images of each prompt, from seeds 0, 1, ...", min=1)] = 4,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the run's, or 40.", min=1)] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")] = Path("images.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")] = Path("images.png"),
 ) -> None:
     """Draw images, before and after training, on the same seeds."""
     from fdfo.commands.generate import run_generate
@@ -309,20 +308,9 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-def _prepare_libraries() -> None:
-    """Settings that libraries read when they are imported; a user's own stay."""
-    # torch's threads wait for each other by spinning: where cores are shared, a run takes ten times as long unless they
-    # give up soon.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # Notices of what is not installed and not needed here.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-
 def main() -> None:
     """Entry point: a user's error is one message and a non-zero exit code (2 for the configuration), no traceback."""
-    _prepare_libraries()
+    prepare_libraries()
     try:
         app()
     except PeerError:  # the process that failed says why
