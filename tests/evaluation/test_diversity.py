@@ -1,6 +1,8 @@
 """Diversity is the mean squared distance of all pairs."""
 
+import sys
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,3 +46,28 @@ def test_features_by_name():
         assert_close(features * images.flatten(1).norm(dim=1, keepdim=True), images.flatten(1))
     with pytest.raises(ConfigError, match="did you mean 'embedding'"):
         diversity_features("embeding", scores)
+
+
+def test_dreamsim_sees_whole_images_at_its_size(monkeypatch):
+    seen = []
+
+    class Model:
+        def embed(self, images):
+            seen.append(images)
+            return images.mean((2, 3)).repeat(1, 2)[None]
+
+    def dreamsim(pretrained, device, normalize_embeds):
+        assert (pretrained, device, normalize_embeds) == (True, "cpu", True)
+        return Model(), None
+
+    monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
+    images = torch.rand(3, 3, 32, 48)
+    embedded = diversity_features("dreamsim", {})(images)
+    assert seen[0].shape == (3, 3, 224, 224)
+    torch.testing.assert_close(embedded, images.mean((2, 3)).repeat(1, 2), atol=0.02, rtol=0)
+
+
+def test_dreamsim_that_is_not_installed_is_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dreamsim", None)
+    with pytest.raises(ConfigError, match=r"fdfo\[metrics\]"):
+        diversity_features("dreamsim", {})(torch.rand(1, 3, 8, 8))
