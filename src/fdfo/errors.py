@@ -1,15 +1,20 @@
 """Errors that a user can cause. Each message says what was received, what is accepted and the smallest fix."""
 
+from typing import Any
+
 
 class FdfoError(Exception):
     """Base of every error that is shown to a user as one message without a traceback."""
 
 
 class ConfigError(FdfoError):
-    """The configuration cannot be used; `problems` lists everything that is wrong with it, one line each."""
+    """The configuration cannot be used; `problems` lists everything that is wrong with it, one line each.
 
-    def __init__(self, source: str, problems: list[str]):
-        self.problems = problems
+    `tree` is the configuration without its unknown keys, for further checks, where every value is valid by itself.
+    """
+
+    def __init__(self, source: str, problems: list[str], tree: Any = None):
+        self.source, self.problems, self.tree = source, problems, tree
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"{count} in {source}\n" + "\n".join(f"  - {problem}" for problem in problems))
 

@@ -8,6 +8,7 @@ import yaml
 
 from fdfo.config.load import load_config, to_yaml
 from fdfo.config.tree import Config
+from fdfo.errors import ConfigError, FdfoError
 
 
 def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
@@ -17,7 +18,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
     """
     has_recipe = bool(arguments) and "=" not in arguments[0]
     recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (None, arguments)
-    config = load_config(recipe, overrides)
+    config = _loaded(recipe, overrides)
     if dry_run:
         from fdfo.training.setup import check
 
@@ -35,6 +36,25 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
         train(config, run)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal_number)
+
+
+def _loaded(recipe: str | None, overrides: list[str]) -> Config:
+    """The configuration. Raises ConfigError with all problems, among them those that are found after reading it."""
+    try:
+        return load_config(recipe, overrides)
+    except ConfigError as error:
+        if error.tree is None:
+            raise
+        from fdfo.training.setup import check
+
+        further: list[str] = []
+        try:
+            check(error.tree)
+        except ConfigError as found:
+            further = found.problems
+        except FdfoError as found:
+            further = [str(found)]
+        raise ConfigError(error.source, [*error.problems, *further]) from None
 
 
 def plan(config: Config) -> dict[str, str]:

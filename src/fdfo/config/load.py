@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
@@ -18,6 +18,8 @@ from fdfo.config.section import Section
 from fdfo.config.tree import Config, RewardConfig, RewardsOnly
 from fdfo.errors import ConfigError, PluginError, nearest
 from fdfo.plugins import find
+
+S = TypeVar("S", bound=Section)
 
 RECIPES = files("fdfo.config") / "recipes"
 DEFAULT_RECIPE = "shapes"
@@ -50,18 +52,14 @@ def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = T
     raw = {str(key): value for key, value in raw.items()}
     problems: list[str] = []
     method = _method(raw.pop("method", None), problems)
-    config: Config | None = None
-    try:
-        config = Config.model_validate({**raw, "method": method or Section()})
-    except ValidationError as error:
-        problems += explain(error, Config)
+    config = _validated(Config, {**raw, "method": method or Section()}, problems)
     if check_machine:
         problems += score_problems(raw)
     if config is not None and method is not None:
         problems += cross_field_problems(config)
         problems += machine_problems(config) if check_machine else []
     if problems or config is None:
-        raise ConfigError(source, problems)
+        raise ConfigError(source, problems, tree=None if method is None else config)
     return config
 
 
@@ -154,8 +152,25 @@ def _method(raw: Any, problems: list[str]) -> Section | None:
     except PluginError as error:
         problems.append(f"method.name: {error}")
         return None
+    return _validated(schema, raw, problems, "method.")
+
+
+def _validated(schema: type[S], raw: Mapping[str, Any], problems: list[str], prefix: str = "") -> S | None:
+    """The typed section, without keys that it does not know; None where a value is invalid or missing.
+
+    Adds what is wrong to `problems`.
+    """
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        problems += [f"method.{text}" for text in explain(error, schema)]
-        return None
+        problems += [f"{prefix}{text}" for text in explain(error, schema)]
+        unknown = [one["loc"] for one in error.errors() if one["type"] == "extra_forbidden"]
+        return schema.model_validate(_without(raw, unknown)) if len(unknown) == error.error_count() else None
+
+
+def _without(raw: Any, paths: Iterable[tuple[int | str, ...]], above: tuple[int | str, ...] = ()) -> Any:
+    """The same nested mapping without the keys at some paths."""
+    if not isinstance(raw, Mapping):
+        return raw
+    kept = {key: value for key, value in raw.items() if (*above, key) not in paths}
+    return {key: _without(value, paths, (*above, key)) for key, value in kept.items()}

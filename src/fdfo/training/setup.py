@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch.nn import Parameter
 
+from fdfo.config.checks import score_problems
 from fdfo.config.tree import Config, OptimConfig
-from fdfo.errors import ConfigError, FdfoError, RewardError
+from fdfo.errors import ConfigError, FdfoError, ModelError, RewardError
 from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import policy_from_config, policy_problems
 from fdfo.planning.batches import chosen_batches, free_bytes
@@ -68,17 +69,30 @@ def check(config: Config) -> None:
 
     Raises ConfigError with all problems, or ModelError for a model that cannot be found.
     """
-    problems = policy_problems(config.policy)
+    problems: list[str] = []
     prompts = config.prompts
     for path in dict.fromkeys((prompts.path, prompts.eval_path)):
         problems += _problem(lambda path=path: read_prompts(path) if path is not None else None)
-    problems += _problem(lambda: WeightedSum(config.eval.rewards))
-    problems += _problem(lambda: _check_reward_fits(config, WeightedSum(config.reward)))
-    if not problems:
-        scores = {**WeightedSum(config.eval.rewards).by_name, **WeightedSum(config.reward).by_name}
-        problems += _problem(lambda: diversity_features(config.eval.diversity, scores))
+    if not score_problems(config.model_dump()):  # said where the configuration was read
+        problems += _scores(config)
+    try:
+        problems += policy_problems(config.policy)
+    except ModelError as error:
+        if not problems:
+            raise
+        problems.append(str(error))
     if problems:
         raise ConfigError("the configuration", problems)
+
+
+def _scores(config: Config) -> list[str]:
+    """What is wrong with the scores, whose names and options are right."""
+    problems = _problem(lambda: WeightedSum(config.eval.rewards))
+    problems += _problem(lambda: _check_reward_fits(config, WeightedSum(config.reward)))
+    if problems:
+        return problems
+    scores = {**WeightedSum(config.eval.rewards).by_name, **WeightedSum(config.reward).by_name}
+    return _problem(lambda: diversity_features(config.eval.diversity, scores))
 
 
 def _problem(attempt: Callable[[], object]) -> list[str]:

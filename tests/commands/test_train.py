@@ -1,0 +1,31 @@
+"""`fdfo train` with several mistakes: one message for all of them."""
+
+from tests.test_cli import fdfo
+
+FOUR = {
+    "policy.resolution=[33,32]": "policy.resolution: height 33 is not a multiple of",
+    "prompts.path=missing.txt": "missing.txt: no such file",
+    "reward=[{name: nofile.py:f}]": "reward.0.name: no file 'nofile.py'",
+    "optim.updates_per_epoch=7": "optim.updates_per_epoch=7 does not divide",
+}
+UNKNOWN = {
+    "optim.lrr=1": "optim.lrr: unknown key; did you mean 'lr'?",
+    "method.stepz=3": "method.stepz: unknown key; did you mean 'steps'?",
+}
+
+
+def test_all_mistakes_are_told_at_once(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for mistakes in (FOUR, {**FOUR, **UNKNOWN}):
+        code, _, err = fdfo(monkeypatch, capsys, "train", "shapes", *mistakes, "--run", "run")
+        assert code == 2
+        assert f"{len(mistakes)} problems in shapes" in err
+        assert all(fragment in err for fragment in mistakes.values())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_is_not_found_is_told_with_the_rest(monkeypatch, capsys, tmp_path):
+    mistakes = ("policy.name=shape", "optim.updates_per_epoch=7", f"prompts.path={tmp_path}/missing.txt")
+    code, _, err = fdfo(monkeypatch, capsys, "train", "shapes", *mistakes)
+    assert code == 2
+    assert "3 problems" in err
