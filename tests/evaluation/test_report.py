@@ -379,6 +379,32 @@ def test_several_runs_side_by_side(run, tmp_path):
     assert len(page.find("p", class_="headline")) == 2
 
 
+def test_differing_scores_are_named_and_have_charts_of_their_own(run, tmp_path):
+    mixed = ["reward=[shapes-verifier, {name: jpeg, weight: 0.1, standardize: true}]", "eval.rewards=[]"]
+    page = Page(write_report([run, make_run(tmp_path / "mixed", overrides=mixed)], tmp_path / "both.html"))
+    formula = "1 × shapes-verifier + 0.1 × jpeg"
+    rows = {words(row["text"]) for row in page.find("tr")}
+    assert f"rewardshapes-verifier{formula}" in rows
+    assert not [row for row in rows if "standardize" in row]  # of a score that only one run has
+    assert not [row for row in rows if "{" in row]
+    charts = [words(title["text"]) for title in page.find("h3") if title["text"].startswith("Training reward")]
+    assert charts == ["Training reward: shapes-verifier", f"Training reward: {formula}"] * 3  # axes
+
+
+def test_options_of_a_score_that_both_runs_have_are_compared(run, tmp_path):
+    other = make_run(tmp_path / "other", overrides=["reward=[{name: shapes-verifier, standardize: true}]"])
+    page = Page(write_report([run, other], tmp_path / "both.html"))
+    assert "reward[shapes-verifier].standardizeFalseTrue" in {words(row["text"]) for row in page.find("tr")}
+
+
+def test_every_cell_of_a_comparison_names_its_run_where_the_table_is_stacked(run, tmp_path):
+    other = make_run(tmp_path / "other", done=5, overrides=["optim.lr=3e-5"])
+    page = Page(write_report([run, other], tmp_path / "both.html"))
+    assert len(page.find("table", class_="stacked")) == 2
+    names = [cell.get("data-label") for cell in page.find("td")]
+    assert names and names == [run.name, "other"] * (len(names) // 2)
+
+
 def test_a_score_is_compared_with_itself_where_one_run_trains_on_it_and_another_does_not(run, tmp_path):
     swapped = ["reward=[shapes-contrastive]", "eval.rewards=[shapes-verifier]"]
     other = make_run(tmp_path / "swapped", overrides=swapped)

@@ -75,7 +75,7 @@ def curves(records: Sequence[RunRecord], axis: AxisName = "epoch") -> Curves:
     place = _Axis(axis, records)
     labels = dict.fromkeys(score.label for record in records for score in record.scores)
     primary = [_score_chart(records, label, place) for label in labels]
-    primary.append(_training_reward(records, place))
+    primary += [_training_reward(records, formula, place) for formula in dict.fromkeys(r.formula for r in records)]
     primary.append(_diversity(records, place))
     secondary = [_velocity(records, place), _sharpness(records, place), _spread(records, place)]
     secondary += [_component(records, name, place) for name in _component_names(records)]
@@ -166,10 +166,12 @@ def _signal(
 # ---- training ----
 
 
-def _training_reward(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+def _training_reward(records: Sequence[RunRecord], formula: str, place: _Axis) -> Chart | None:
+    """The reward of the runs that train on this one; other rewards have other units."""
+
     def points(record: RunRecord) -> list[Point]:
         found = []
-        for event in record.rollouts:
+        for event in record.rollouts if record.formula == formula else []:
             mean, std = _number(event.get("reward")), _number(event.get("reward_std"))
             low, high = (mean - std, mean + std) if len(records) == 1 else (float("nan"), float("nan"))
             epoch = event["epoch"]
@@ -178,7 +180,9 @@ def _training_reward(records: Sequence[RunRecord], place: _Axis) -> Chart | None
 
     note = "of the epoch's training images" + ("; band: ± one standard deviation" if len(records) == 1 else "")
     chart_series = _series(records, points, 1)
-    return draw("Training reward", chart_series, x_name=place.label, badge="training", note=note)
+    is_one = all(record.formula == formula for record in records)
+    title = "Training reward" if is_one else f"Training reward: {formula}"
+    return draw(title, chart_series, x_name=place.label, badge="training", note=note)
 
 
 def _spread(records: Sequence[RunRecord], place: _Axis) -> Chart | None:

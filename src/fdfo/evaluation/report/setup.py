@@ -9,6 +9,9 @@ from fdfo.evaluation.report.text import count, number
 
 Fact = tuple[str, str]
 
+OPTION = "["
+"""In a dotted key, before the name of a score whose option it is; compared where all runs have the score."""
+
 
 def facts(record: RunRecord) -> list[Fact]:
     """The run in a few words: (term, value)."""
@@ -61,8 +64,9 @@ def commands(record: RunRecord) -> list[Fact]:
 
 def differences(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     """Configuration fields in which runs differ: (dotted key, value in each run)."""
-    flat = [dict(_flatten(record.config)) for record in records]
+    flat = [{**dict(_flatten(record.config)), "reward": record.formula} for record in records]
     keys = list(dict.fromkeys(key for values in flat for key in values))
+    keys = [key for key in keys if OPTION not in key or all(key in values for values in flat)]
     rows = [(key, [values.get(key, "–") for values in flat]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
@@ -71,5 +75,10 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and all(isinstance(one, Mapping) and "name" in one for one in value):
+            yield f"{prefix}{name}", ", ".join(one["name"] for one in value)
+            for one in value:
+                options = {option: of for option, of in one.items() if option not in ("name", "weight")}
+                yield from _flatten(options, f"{prefix}{name}{OPTION}{one['name']}].")
         else:
             yield f"{prefix}{name}", str(value)
