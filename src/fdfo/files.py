@@ -3,7 +3,10 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -20,6 +23,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """As `write_atomically`, one JSON document; a non-finite number is written as null."""
     write_atomically(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def save_tensors(tensors: "dict[str, Tensor]", path: Path) -> None:
+    """Write a safetensors file, with the permissions of any new file. Raises OSError or SafetensorError."""
+    from safetensors.torch import save_file
+
+    save_file(tensors, path)
+    give_usual_permissions(path)
+
+
+def give_usual_permissions(path: Path) -> None:
+    """Those of a new file under the user's umask: safetensors (0.8) writes files that only their owner can read."""
+    mask = os.umask(0o077)  # reading it means setting it
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def json_lines(path: Path) -> list[Any]:

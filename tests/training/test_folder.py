@@ -1,7 +1,10 @@
 """A run folder belongs to the run that began in it."""
 
+import os
+
 import pytest
 
+from fdfo.commands.export import run_export
 from fdfo.config.load import load_config
 from fdfo.errors import ConfigError, RewardError
 from fdfo.evaluation.runs import load_run_config
@@ -26,3 +29,17 @@ def test_what_a_run_wrote_keeps_its_folder(tmp_path, kept):
     (tmp_path / kept).touch()
     with pytest.raises(ConfigError, match=r"optim\.lr is"):
         RunFolder(tmp_path).prepare(load_config("shapes-smoke", ["optim.lr=0.5"]))
+
+
+def test_weights_have_the_permissions_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        folder = run(tmp_path / "run", "train.epochs=1")
+        for to in ("diffusers", "merged"):
+            run_export(folder, to, "latest", tmp_path / to)
+    finally:
+        os.umask(before)
+    files = [path for part in ("run/checkpoints", "diffusers", "merged") for path in (tmp_path / part).rglob("*")]
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    assert len(weights) > 5
+    assert {path.stat().st_mode & 0o777 for path in weights} == {0o640}

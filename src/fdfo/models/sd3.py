@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
 from torch import Tensor
 from torch.nn import Parameter
 
 from fdfo.config.tree import AttentionKernel
 from fdfo.errors import ModelError
+from fdfo.files import give_usual_permissions
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
@@ -283,11 +285,15 @@ class SD3Policy:
     def save_lora(self, folder: Path) -> None:
         """Write the trained adapter as a LoRA file that diffusers and ComfyUI read."""
         StableDiffusion3Pipeline.save_lora_weights(folder, transformer_lora_layers=self.weights.diffusers_lora())
+        give_usual_permissions(folder / LORA_WEIGHT_NAME_SAFE)
 
     def save_merged(self, folder: Path) -> None:
         """Write the whole pipeline with the trained weights inside; the policy cannot be trained afterwards."""
         self.pipeline.transformer = self.weights.merged()
         self.pipeline.save_pretrained(folder)
+        for component in self.pipeline.components:
+            for path in (folder / component).glob("*.safetensors"):
+                give_usual_permissions(path)
 
     def trainable(self) -> list[Parameter]:
         """Parameters that the optimizer changes."""

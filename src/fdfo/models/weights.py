@@ -8,12 +8,13 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import Module, Parameter
 
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import ModelError
+from fdfo.files import save_tensors
 
 ADAPTER_FILE = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -115,9 +116,9 @@ class TrainableWeights:
         """Write trainable weights (the current ones, or `values`): PEFT's files for LoRA, one file for a full model."""
         values = {name: value.detach().cpu().contiguous() for name, value in (values or self.named()).items()}
         if self.kind == "full":
-            save_file(values, folder / FULL_FILE)
+            save_tensors(values, folder / FULL_FILE)
             return
-        save_file({_peft_key(name): value for name, value in values.items()}, folder / ADAPTER_FILE)
+        save_tensors({_peft_key(name): value for name, value in values.items()}, folder / ADAPTER_FILE)
         self.peft.peft_config["default"].save_pretrained(str(folder))
 
     def read(self, folder: Path) -> dict[str, Tensor]:

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from fdfo.errors import CheckpointError
-from fdfo.files import sync_tree, write_atomically, write_json
+from fdfo.files import save_tensors, sync_tree, write_atomically, write_json
 from fdfo.models.weights import EMA_FILE, TrainableWeights
 
 _log = logging.getLogger(__name__)
@@ -96,11 +96,11 @@ def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Pa
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         weights.save(temporary, state.weights)
-        save_file(state.optimizer, temporary / "optimizer.safetensors")
+        save_tensors(state.optimizer, temporary / "optimizer.safetensors")
         if state.ema is not None:
-            save_file(state.ema, temporary / EMA_FILE)
+            save_tensors(state.ema, temporary / EMA_FILE)
         if state.carried:
-            save_file(state.carried, temporary / CARRIED_FILE)
+            save_tensors(state.carried, temporary / CARRIED_FILE)
         write_json(temporary / "state.json", asdict(state.progress))
         write_json(temporary / COMPLETE, {path.name: _digest(path) for path in sorted(temporary.iterdir())})
         sync_tree(temporary)
