@@ -146,3 +146,12 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing(serve, tmp_path, ca
     assert {"score/shapes-contrastive", "score/remote", f"score/{own}:redness"} <= rollout.keys()
     evaluation = next(event for event in read_events(disturbed) if event["event"] == "evaluation")
     assert {"shapes-verifier", "jpeg", "diversity"} <= evaluation["scores"].keys()
+
+
+@pytest.mark.parametrize(("value", "said"), [("inf", "inf"), ("-inf", "-inf"), ("nan", "NaN")])
+def test_what_a_score_returned_instead_of_a_number_is_said(tmp_path, value, said):
+    (tmp_path / "mine.py").write_text(
+        f"def score(images, prompts, metadata):\n    return [float('{value}')] * len(prompts)\n"
+    )
+    with pytest.raises(RewardError, match=rf"mine\.py:score \(returned {said}\) on '"):
+        run(tmp_path / "run", f"reward=[{{name: {tmp_path}/mine.py:score}}]", "eval.every=100")

@@ -12,7 +12,7 @@ from fdfo.errors import RewardError
 def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Tensor:
     """One float32 score per image, [B] on their device, of whatever the reward `name` returned for them.
 
-    Accepted: tensors, arrays and lists of B real numbers or booleans. Infinite scores become NaN. With `gradient`,
+    Accepted: tensors, arrays and lists of B real numbers or booleans. With `gradient`,
     scores of images that carry a gradient must carry it on. Raises RewardError for anything else.
     """
     values = _as_tensor(returned)
@@ -27,8 +27,13 @@ def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Te
             f"reward {name!r} says that it is differentiable, but its scores have no gradient; remove what cuts it off "
             "(detach(), numpy(), item(), no_grad()), or set differentiable = False"
         )
-    scores = values.to(images.device, torch.float32)
-    return scores.where(scores.isfinite(), torch.nan)
+    return values.to(images.device, torch.float32)
+
+
+def failed_kinds(scores: Tensor) -> str:
+    """What is among scores [B] that is no finite number, in words; empty where all are finite."""
+    kinds = {"NaN": scores.isnan(), "inf": scores.isposinf(), "-inf": scores.isneginf()}
+    return " and ".join(kind for kind, found in kinds.items() if found.any())
 
 
 def _as_tensor(returned: Any) -> Tensor | None:

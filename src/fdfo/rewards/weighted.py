@@ -20,7 +20,7 @@ from fdfo.errors import FdfoError, RewardError
 from fdfo.rewards.build import build_reward
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores
-from fdfo.rewards.scores import as_scores
+from fdfo.rewards.scores import as_scores, failed_kinds
 from fdfo.rewards.user import raised_at
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class WeightedSum:
         self._offloaded = {name for name, entry in zip(self.names, entries, strict=True) if entry.offload}
         self._placed: dict[str, torch.device] = {}
         self._black_told = False
+        self.failures: dict[str, str] = {}
+        """What a component returned instead of finite scores, the last time that it did."""
         self.rewards: list[Reward] = []
         problems = []
         for entry in entries:
@@ -167,11 +169,14 @@ class WeightedSum:
             try:
                 with _blaming(name, when, self._remedy(name, len(images))):
                     returned = reward(images, *rest)
-                return as_scores(returned, name=name, images=images, gradient=tracked)
+                scores = as_scores(returned, name=name, images=images, gradient=tracked)
             except RewardError as error:
                 if when in str(error):
                     raise
                 raise RewardError(f"{error} ({when})") from error
+            if kinds := failed_kinds(scores):
+                self.failures[name] = kinds
+            return scores.where(scores.isfinite(), torch.nan)
 
         return judge
 

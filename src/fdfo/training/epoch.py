@@ -210,7 +210,11 @@ def _stop_if_too_many_failed(
         for i, prompt in enumerate(rollout.sample_prompts)
         if not part.total[i].isfinite()
     ]
-    examples = "; ".join(f"{', '.join(names)} on {text[:80]!r}" for text, names in failed[:3])
+    returned = trainer.reward.failures
+    kinds = {name: f" (returned {returned[name]})" if name in returned else "" for name in trainer.reward.names}
+    examples = "; ".join(
+        f"{', '.join(name + kinds[name] for name in names)} on {text[:80]!r}" for text, names in failed[:3]
+    )
     error = RewardError(
         f"{metrics['failed']:.0f} of {metrics['images']:.0f} scores failed, more than "
         f"train.max_failed_share={allowed} allows or too many to train on"
