@@ -16,6 +16,8 @@ from fdfo.config.load import load_config
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.runs import read_events
 from fdfo.training.checkpoint import prune
+from fdfo.training.interrupt import Interrupted
+from fdfo.training.judging import Jury
 from fdfo.training.run import train
 from tests.training.runs import TINY, adapter, command, finish, run
 
@@ -72,6 +74,31 @@ def test_sigterm_saves_and_says_how_to_continue(undisturbed, tmp_path):
     assert f"--run {folder}" in output
     finish(command(folder))
     assert same(folder, undisturbed)
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_an_interrupted_evaluation_loses_no_epoch(tmp_path, monkeypatch, capsys, epoch):
+    """In the middle of the run, and at its end."""
+    settings = ("train.epochs=4", "eval.every=2")
+    run(tmp_path / "whole", *settings)
+    judge = Jury.judge
+
+    def interrupted(self, trainer, now):
+        if now == epoch:
+            raise Interrupted(signal.SIGINT)
+        return judge(self, trainer, now)
+
+    monkeypatch.setattr(Jury, "judge", interrupted)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "stopped", *settings)
+    assert f"stopped by SIGINT; saved after epoch {epoch}" in capsys.readouterr().out
+    monkeypatch.undo()
+    run(tmp_path / "stopped", *settings)
+    assert f"continuing after epoch {epoch}" in capsys.readouterr().out
+    assert same(tmp_path / "stopped", tmp_path / "whole")
+    events = [without_times(read_events(tmp_path / name)) for name in ("stopped", "whole")]
+    assert events[0] == events[1]
+    assert names_of(tmp_path / "stopped")[1] == names_of(tmp_path / "whole")[1]
 
 
 def test_a_damaged_checkpoint_is_passed_over(undisturbed, tmp_path, capsys):

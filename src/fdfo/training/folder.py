@@ -83,7 +83,8 @@ class RunFolder:
     def forget_after(self, epoch: int, evaluated_every: int) -> None:
         """Drop events and evaluations of later epochs, as the run continues from this one.
 
-        Also drops what a shorter run evaluated at its end only: one run in all would not have done so.
+        Also drops what a shorter run evaluated at its end only: one run in all would not have done so; and events of
+        an evaluation that was not finished.
         """
         path = self.path / METRICS
         if path.is_file():
@@ -91,7 +92,11 @@ class RunFolder:
             kept = [
                 event
                 for event in read_events(self.path)
-                if event["epoch"] <= epoch and (event["event"] not in judged or event["epoch"] % evaluated_every == 0)
+                if event["epoch"] <= epoch
+                and (
+                    event["event"] not in judged
+                    or (event["epoch"] % evaluated_every == 0 and self._evaluation_file(event["epoch"]).is_file())
+                )
             ]
             write_atomically(path, "".join(json.dumps(event) + "\n" for event in kept))
         for file in self.evaluations.glob("epoch-*.json"):
@@ -101,7 +106,10 @@ class RunFolder:
 
     def save_evaluation(self, evaluation: Evaluation) -> None:
         """Write evaluations/epoch-N.json."""
-        write_atomically(self.evaluations / f"epoch-{evaluation.epoch:07d}.json", evaluation.to_json())
+        write_atomically(self._evaluation_file(evaluation.epoch), evaluation.to_json())
+
+    def _evaluation_file(self, epoch: int) -> Path:
+        return self.evaluations / f"epoch-{epoch:07d}.json"
 
 
 def next_run_number(root: Path) -> int:

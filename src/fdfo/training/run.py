@@ -90,19 +90,25 @@ class Run:
         if config.log.trackers:
             self.team.accelerator.init_trackers("fdfo", config=flat(config.model_dump(mode="json")))
         self.console.start(progress.epoch)
-        with self._saving_on_failure():
-            if self._is_due():
-                self._evaluate()
+        if self._evaluate_if_due():
+            self._save(self._state())  # is there; may be the best now
         while progress.epoch < config.train.epochs and not self._should_stop_early():
             with self._saving_on_failure():
                 self._epoch()
-                if self._is_due():
-                    self._evaluate()
+            self._evaluate_if_due()
             is_best = self._best()[0] == progress.epoch
             is_last = progress.epoch == config.train.epochs or self._should_stop_early()
             if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best:
                 self._save(self._state())
         self._finish()
+
+    def _evaluate_if_due(self) -> bool:
+        """Evaluate weights that are to be and were not; an interruption loses the evaluation, but no epoch."""
+        if not self._is_due():
+            return False
+        with self._saving_on_failure():
+            self._evaluate()
+        return True
 
     def _is_due(self) -> bool:
         """Whether the weights of now are to be evaluated, and were not."""
@@ -225,7 +231,6 @@ class Run:
             write_report([self.folder.path])
 
     def _log_evaluation(self, evaluation: Evaluation, found: Sequence[Alarm], seconds: Mapping[str, float]) -> None:
-        self.folder.save_evaluation(evaluation)
         intervals = {name: evaluation.interval(name) for name in evaluation.metrics}
         values: dict[str, Any] = {
             "scores": {name: asdict(interval) for name, interval in intervals.items()},
@@ -240,6 +245,7 @@ class Run:
         for alarm in found:
             self.folder.log("alarm", alarm.epoch, {"name": alarm.name, "message": alarm.message})
             self.console.say(f"alarm ({alarm.name}): {alarm.message}", style="bold yellow")
+        self.folder.save_evaluation(evaluation)  # last: an evaluation without its file is done again
         if self.config.log.trackers:
             means = {f"held-out/{name}": i.mean for name, i in intervals.items()}
             self.team.accelerator.log(means, step=evaluation.epoch)
