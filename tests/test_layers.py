@@ -21,7 +21,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "interfaces": {"flow", "records"},
     "config": {"plugins"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
-    "models": {"flow", "records", "interfaces", "config", "plugins", "hub"},
+    "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files"},
     "rewards": {"records", "interfaces", "config", "plugins", "hub"},
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
     "shapes": {"records", "interfaces", "files"},
