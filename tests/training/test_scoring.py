@@ -11,6 +11,7 @@ import torch
 
 from fdfo.config.load import load_config
 from fdfo.errors import RewardError
+from fdfo.evaluation.alarms import constant_score
 from fdfo.evaluation.runs import read_events
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.background import Background
@@ -155,3 +156,21 @@ def test_what_a_score_returned_instead_of_a_number_is_said(tmp_path, value, said
     )
     with pytest.raises(RewardError, match=rf"mine\.py:score \(returned {said}\) on '"):
         run(tmp_path / "run", f"reward=[{{name: {tmp_path}/mine.py:score}}]", "eval.every=100")
+
+
+def test_a_constant_score_is_said_once_and_stands_in_the_report(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("def score(images, prompts, metadata):\n    return [0.1] * len(prompts)\n")
+    folder = run(tmp_path / "run", f"reward=[{{name: {tmp_path}/mine.py:score}}]")
+    said = "all images of every prompt got the same score, 0.1 in the mean"
+    assert " ".join(capsys.readouterr().out.split()).count(said) == 1
+    found = [event["epoch"] for event in read_events(folder) if event["event"] == "training_alarm"]
+    assert found == [1, 2, 3]
+    assert said in (folder / "report.html").read_text()
+
+
+def test_only_groups_can_have_equal_scores():
+    constant = {"group_spread": 0.0, "reward": 0.0}
+    assert constant_score(1, constant, group_size=2) is not None
+    assert constant_score(1, constant, group_size=1) is None
+    assert constant_score(1, {"group_spread": 1e-5, "reward": 1.0}, group_size=2) is None
+    assert constant_score(1, {"group_spread": float("nan"), "reward": 1.0}, group_size=2) is None

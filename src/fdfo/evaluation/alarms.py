@@ -1,6 +1,6 @@
 """Alarms: signs that a run improves its score at the expense of what the score does not see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fdfo.evaluation.heldout import Evaluation
@@ -14,10 +14,13 @@ VELOCITY_CEILING = 1.25
 SHARPNESS_RANGE = (0.6, 1.6)
 """Alarm when the energy of fine details leaves this range of multiples of its value before training (ours)."""
 
+EQUAL = 1e-7
+"""Scores that differ by a smaller share are equal (float32)."""
+
 
 @dataclass(frozen=True)
 class Alarm:
-    """One finding of an evaluation."""
+    """One finding of an evaluation, or of an epoch."""
 
     epoch: int
     name: str
@@ -61,3 +64,16 @@ def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = 
 
 def _ratio(last: Evaluation, first: Evaluation, name: str) -> float:
     return last.interval(name).mean / first.interval(name).mean
+
+
+def constant_score(epoch: int, rollout: Mapping[str, float], group_size: int) -> Alarm | None:
+    """A finding of training: all images of every prompt got one score, whose differences methods learn from.
+
+    From what is logged of the epoch; equal to float32 rounding, in which scores are computed.
+    """
+    if group_size == 1 or not rollout["group_spread"] <= EQUAL * abs(rollout["reward"]):
+        return None
+    message = (
+        f"all images of every prompt got the same score, {rollout['reward']:.4g} in the mean: nothing to learn from"
+    )
+    return Alarm(epoch, "constant score", message)

@@ -12,7 +12,7 @@ import torch
 
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, FdfoError
-from fdfo.evaluation.alarms import Alarm, alarms
+from fdfo.evaluation.alarms import Alarm, alarms, constant_score
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
@@ -83,6 +83,7 @@ class Run:
         self.weights = self.trainer.policy.weights
         self.progress = Progress()
         self.history: list[Evaluation] = []
+        self.is_constant = False  # the score, in the epoch before
 
     def go(self) -> None:
         """Continue from the folder's latest checkpoint to the end."""
@@ -210,6 +211,12 @@ class Run:
         self.folder.log("rollout", progress.epoch, rollout)
         while self.trainer.halvings:
             self.folder.log("out_of_memory", progress.epoch, self.trainer.halvings.pop(0))
+        alarm = constant_score(progress.epoch, scores, self.trainer.method.group_size)
+        if alarm is not None:
+            self.folder.log("training_alarm", alarm.epoch, {"name": alarm.name, "message": alarm.message})
+            if not self.is_constant:
+                self.console.say(f"alarm ({alarm.name}): {alarm.message}", style="bold yellow")
+        self.is_constant = alarm is not None
         for index, values in enumerate(updates):
             self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
         if self.config.log.trackers:

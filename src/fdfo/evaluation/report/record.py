@@ -134,7 +134,9 @@ def read_run(folder: Path, label: str | None = None) -> RunRecord:
         updates=[event for event in events if event["event"] == "update"],
         logged={event["epoch"]: event for event in events if event["event"] == "evaluation"},
         alarms=[
-            Alarm(event["epoch"], event["name"], event["message"]) for event in events if event["event"] == "alarm"
+            Alarm(event["epoch"], event["name"], event["message"])
+            for event in events
+            if event["event"] in ("alarm", "training_alarm")
         ],
         evaluations=read_evaluations(folder),
         checkpoints=_pointers(folder / "checkpoints"),
