@@ -207,3 +207,11 @@ def test_published_settings_of_the_rivals_value_by_value():
     assert {"form": "importance", "buffer_size": 32, "clip_range": 1e-4}.items() <= dict(ddpo.method).items()
     assert {"steps": 40, "late_share": 0.25, "weight": 1e-3}.items() <= dict(refl.method).items()
     assert {"last_steps": 1, "copies": None}.items() <= dict(draft.method).items()
+
+
+def test_unknown_keys_do_not_hide_what_does_not_fit_together():
+    with pytest.raises(ConfigError) as caught:
+        load_config("shapes", ["method.stepz=3", "method.direction=score_gradient", "method.credit=step"])
+    text = str(caught.value)
+    assert "stepz" in text
+    assert "credit=step has no meaning with direction=score_gradient" in text

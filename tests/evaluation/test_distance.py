@@ -61,6 +61,13 @@ def test_images_are_at_no_distance_to_themselves(folders):
     assert found.kid == pytest.approx(kernel_distance(folders[2], folders[2]), abs=1e-5)
 
 
+def test_images_of_other_prompts_are_refused(folders):
+    base, other, _, _ = folders
+    (other / f"{0:05d}-0.png").unlink()
+    with pytest.raises(ConfigError, match="does not hold the same images"):
+        distance(base, other, colors, torch.device("cpu"))
+
+
 def test_too_few_images_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="at least 2 images of each, found 0"):
         distance(tmp_path / "none", tmp_path / "neither", colors, torch.device("cpu"))

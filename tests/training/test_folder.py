@@ -31,6 +31,24 @@ def test_what_a_run_wrote_keeps_its_folder(tmp_path, kept):
         RunFolder(tmp_path).prepare(load_config("shapes-smoke", ["optim.lr=0.5"]))
 
 
+@pytest.mark.parametrize("foreign", ["config.yaml", "notes.txt"])
+def test_what_someone_else_wrote_is_kept(tmp_path, foreign):
+    if foreign != "config.yaml":
+        RunFolder(tmp_path).prepare(load_config("shapes-smoke"))
+    (tmp_path / foreign).write_text("mine: 1\n")
+    with pytest.raises(ConfigError):
+        RunFolder(tmp_path).prepare(load_config("shapes-smoke", ["optim.lr=0.5"]))
+    assert (tmp_path / foreign).read_text() == "mine: 1\n"
+
+
+def test_a_run_that_has_loaded_keeps_its_folder(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.prepare(load_config("shapes-smoke"))
+    folder.begin()
+    with pytest.raises(ConfigError, match=r"optim\.lr is"):
+        folder.prepare(load_config("shapes-smoke", ["optim.lr=0.5"]))
+
+
 def test_weights_have_the_permissions_of_any_new_file(tmp_path):
     before = os.umask(0o027)
     try:

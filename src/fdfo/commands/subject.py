@@ -89,6 +89,7 @@ class Subject:
             negative_prompt=settings.negative_prompt,
             revision=settings.revision,
             t5=settings.t5,
+            vae_tile=settings.vae_tile,
         )
 
 

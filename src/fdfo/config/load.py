@@ -165,7 +165,11 @@ def _validated(schema: type[S], raw: Mapping[str, Any], problems: list[str], pre
     except ValidationError as error:
         problems += [f"{prefix}{text}" for text in explain(error, schema)]
         unknown = [one["loc"] for one in error.errors() if one["type"] == "extra_forbidden"]
-        return schema.model_validate(_without(raw, unknown)) if len(unknown) == error.error_count() else None
+        error_count = error.error_count()
+    known = _without(raw, unknown)
+    if len(unknown) < error_count or known == raw:
+        return None
+    return _validated(schema, known, problems, prefix)  # checks of several fields come after those of single ones
 
 
 def _without(raw: Any, paths: Iterable[tuple[int | str, ...]], above: tuple[int | str, ...] = ()) -> Any:

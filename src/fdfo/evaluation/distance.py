@@ -43,7 +43,9 @@ def distance(base: Path, other: Path, features: Features | None, device: torch.d
     subsets of KID are the same in every call. Raises ConfigError without torchmetrics, or for fewer than 2 images.
     """
     files = [sorted(folder.glob("*.png")) for folder in (base, other)]
-    count = min(map(len, files))
+    if [path.name for path in files[0]] != [path.name for path in files[1]]:
+        raise ConfigError("--distance", ["the folder does not hold the same images of all; give a new --output folder"])
+    count = len(files[0])
     if count < 2:
         raise ConfigError("--distance", [f"needs at least 2 images of each, found {count}; raise --count or --images"])
     kid, fid = _metrics(features, min(SUBSET, count), files[0][0], device)

@@ -34,9 +34,9 @@ class NoiseStreams:
     def normal(self, shape: Sequence[int], use: str, samples: Sequence[int], step: int = 0) -> Tensor:
         """Standard normal numbers [B, *shape], float32 on the CPU; row i belongs to samples[i].
 
-        Where there is a GPU, in pinned memory: a copy with non_blocking=True does not wait for it.
+        Where a GPU is in use, in pinned memory: a copy with non_blocking=True does not wait for it.
         """
-        draws = torch.empty((len(samples), *shape), dtype=torch.float32, pin_memory=torch.cuda.is_available())
+        draws = torch.empty((len(samples), *shape), dtype=torch.float32, pin_memory=torch.cuda.is_initialized())
         rows = draws.view(len(samples), -1).numpy()
 
         def draw(row: np.ndarray, sample: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ class RunFolder:
         One of a run that never began, because something did not load, belongs to any.
         """
         if (self.path / CONFIG).is_file():
-            if self._has_begun():
+            if not self._is_unused():
                 self._check_same(config)
         elif self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CheckpointError(f"{self.path} is not empty and not a run folder; give another --run folder")
@@ -60,9 +61,20 @@ class RunFolder:
                 f"cannot write to {self.path}: {error.strerror}; give another --run folder"
             ) from error
 
-    def _has_begun(self) -> bool:
-        """Whether the folder holds an event or a checkpoint, sound or not."""
-        return (self.path / METRICS).is_file() or any(self.checkpoints.glob("*epoch-*"))
+    def _is_unused(self) -> bool:
+        """Whether the folder is as `prepare` leaves it: nothing has been loaded, or written by anyone else."""
+        folders = (self.checkpoints, self.samples, self.evaluations)
+        own = {CONFIG, ENVIRONMENT, *(folder.name for folder in folders)}
+        header = (self.path / CONFIG).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+        return (
+            {path.name for path in self.path.iterdir()} <= own
+            and re.fullmatch("# [0-9a-f]+", header) is not None
+            and not any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
+        )
+
+    def begin(self) -> None:
+        """Everything is loaded: from now on the folder belongs to its configuration."""
+        (self.path / METRICS).touch()
 
     def _check_same(self, config: Config) -> None:
         stored = load_run_config(self.path)

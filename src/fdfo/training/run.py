@@ -80,6 +80,7 @@ class Run:
             self.console.say(line, style="yellow")
         self.trainer = build_trainer(config, team, stop, self.console)
         self.jury = build_jury(self.trainer, held_out)
+        self.folder.begin()
         self.weights = self.trainer.policy.weights
         self.progress = Progress()
         self.history: list[Evaluation] = []
