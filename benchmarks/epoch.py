@@ -6,12 +6,12 @@ encoders and decoder, nor the scores: noise, solver, bookkeeping, dealing items 
 
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
+from benchmarks.timing import Stopwatch
 from fdfo.config.load import load_config
 from fdfo.flow.noise import NoiseStreams
 from fdfo.training.console import Console
@@ -22,30 +22,6 @@ from fdfo.training.phases import peak_memory_gib
 from fdfo.training.setup import build_trainer, training_prompts
 
 EPOCHS = 3
-
-
-class Stopwatch:
-    """Seconds spent inside wrapped functions."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.seconds = 0.0
-
-    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            self._wait()
-            start = time.monotonic()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._wait()
-                self.seconds += time.monotonic() - start
-
-        return timed
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:

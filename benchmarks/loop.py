@@ -22,6 +22,7 @@ from accelerate import Accelerator
 
 from benchmarks.loop_page import write_page
 from benchmarks.scale import MEDIUM, TEXT_TOKENS, random_policy
+from benchmarks.timing import Stopwatch, now
 from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig, Config
 from fdfo.models.sd3 import SD3Policy
@@ -56,32 +57,6 @@ NETWORKS = (
     (torch.Tensor, "backward"),
 )
 """What counts as network: the transformer and its gradient, text encoders, decoder and scores."""
-
-
-class Stopwatch:
-    """Wall-clock seconds inside some functions, while it is on."""
-
-    def __init__(self, device: torch.device):
-        self.device, self.seconds, self.is_on = device, 0.0, True
-
-    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            if not self.is_on:
-                return function(*args, **kwargs)
-            start = now(self.device)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.seconds += now(self.device) - start
-
-        return timed
-
-
-def now(device: torch.device) -> float:
-    """Seconds, after all that the device has been given is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.monotonic()
 
 
 @contextmanager

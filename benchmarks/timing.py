@@ -52,3 +52,29 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
 def _finish(device: torch.device | None) -> None:
     if device is None or device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+class Stopwatch:
+    """Wall-clock seconds inside some functions, while it is on."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.seconds, self.is_on = device, 0.0, True
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if not self.is_on:
+                return function(*args, **kwargs)
+            start = now(self.device)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds += now(self.device) - start
+
+        return timed
+
+
+def now(device: torch.device) -> float:
+    """Seconds, after all that the device has been given is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()

@@ -273,11 +273,6 @@ def _short(interval: Interval) -> str:
     return f"{interval.mean:.3g}" + (f" ±{(interval.high - interval.low) / 2:.2g}" if interval.n > 1 else "")
 
 
-def _difference(gain: Interval) -> str:
-    """Mean difference and its interval."""
-    return f"{gain.mean:+.3g}" + (f" [{gain.low:+.2g}, {gain.high:+.2g}]" if gain.n > 1 else "")
-
-
 def _print(rows: Sequence[Row], adapters: Sequence[str], prompts: int, images: int) -> None:
     """A table for each adapter beside the base, or one for the base alone."""
     print(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
@@ -294,6 +289,6 @@ def _print(rows: Sequence[Row], adapters: Sequence[str], prompts: int, images: i
             if adapter is not None:
                 other = by_weights[row.score, row.category, adapter]
                 assert other.gain is not None
-                cells += [_short(other.mean), _difference(other.gain), f"{other.wins:.0%}"]
+                cells += [_short(other.mean), other.gain.told("+.3g", "+.2g"), f"{other.wins:.0%}"]
             table.add_row(*cells)
         Console(highlight=False).print(table)

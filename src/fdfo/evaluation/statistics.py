@@ -19,7 +19,12 @@ class Interval:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g}" + (f" [{self.low:.4g}, {self.high:.4g}]" if self.n > 1 else "")
+        return self.told(".4g")
+
+    def told(self, form: str, bounds: str | None = None) -> str:
+        """Mean and interval in a number format, the bounds in one of their own if given; one unit has no interval."""
+        within = f" [{self.low:{bounds or form}}, {self.high:{bounds or form}}]" if self.n > 1 else ""
+        return f"{self.mean:{form}}{within}"
 
     @property
     def excludes_zero(self) -> bool:

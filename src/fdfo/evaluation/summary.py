@@ -53,9 +53,7 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = ["| score | weights | mean | difference to base | wins |", "|---|---|---|---|---|"]
     for row in rows:
         name = row.score if row.category is None else f"{row.score}, {row.category}"
-        gain = "" if row.gain is None else f"{row.gain.mean:+.4g}"
-        if row.gain is not None and row.gain.n > 1:
-            gain += f" [{row.gain.low:+.4g}, {row.gain.high:+.4g}]"
+        gain = "" if row.gain is None else row.gain.told("+.4g")
         wins = "" if row.wins is None else f"{row.wins:.0%}"
         lines.append(f"| {name} | {row.weights} | {row.mean} | {gain} | {wins} |")
     return "\n".join(lines) + "\n"

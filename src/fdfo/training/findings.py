@@ -20,8 +20,7 @@ def gain(history: Sequence[Evaluation]) -> list[str]:
         return []
     first, last = history[0], history[-1]
     before, now, change = first.interval("reward"), last.interval("reward"), last.gain(first, "reward")
-    bounds = f" [{change.low:+.3g}, {change.high:+.3g}]" if change.n > 1 else ""
-    return [f"held-out {_name(last)} {before.mean:.4g} -> {now.mean:.4g}", f"{change.mean:+.3g}{bounds}"]
+    return [f"held-out {_name(last)} {before.mean:.4g} -> {now.mean:.4g}", change.told("+.3g")]
 
 
 def _name(evaluation: Evaluation) -> str:
