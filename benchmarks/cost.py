@@ -1,17 +1,16 @@
-"""What an epoch costs: `python -m benchmarks.cost [--cards 8] [--tflops 350] [--scoring 0]`.
+"""What a run costs: `python -m benchmarks.cost [RECIPE] [KEY=VALUE ...] [--cards 8] [--tflops 350] [--scoring 0]`.
 
-From the model's FLOPs, the number of cards and the rate that one of them reaches on it (benchmarks.scale measures it):
-by default an epoch of the paper's setting, SD3.5-Medium at 512 px.
+From the model's FLOPs, the number of cards and the rate that one of them reaches on it (benchmarks.scale measures it).
+The recipe is sd35-medium-paper unless one is given.
 """
 
 import argparse
 from dataclasses import dataclass
 from math import ceil
 
-FORWARD_TFLOP, TRAINED_TFLOP = 2.25, 4.77
-"""Of a row of SD3.5-Medium at 512 px: forward, and forward and backward with frozen weights."""
-PAIRS, SAMPLED_ROWS, TRAINED_ROWS = 432, 34_560, 34_560
-"""An epoch of the paper's setting: 432 pairs of 2 images with 40 steps, all of which are trained on."""
+from benchmarks.flops import RowCost, row_cost
+from fdfo.comparison.counting import EpochCost, epoch_cost
+from fdfo.config.load import load_config
 
 
 @dataclass(frozen=True)
@@ -22,38 +21,34 @@ class Cost:
     gpu_hours: float
 
 
-def epoch_cost(
-    *,
-    cards: int,
-    tflops: float,
-    scoring_s: float = 0.0,
-    pairs: int = PAIRS,
-    sampled_rows: int = SAMPLED_ROWS,
-    trained_rows: int = TRAINED_ROWS,
-    forward_tflop: float = FORWARD_TFLOP,
-    trained_tflop: float = TRAINED_TFLOP,
-) -> Cost:
-    """Cost of an epoch on `cards` cards that reach `tflops` TFLOP/s each on this model.
+def cost_on(work: EpochCost, row: RowCost, groups: int, *, cards: int, tflops: float, scoring_s: float = 0.0) -> Cost:
+    """Cost of an epoch of this work on `cards` cards that reach `tflops` TFLOP/s each on this model.
 
-    scoring_s are the card-seconds that decoding and scoring all images take. The card with the largest share of the
-    pairs sets the pace: 432 pairs on 32 cards are shares of 13 and 14.
+    groups are the prompts, of which each is one card's; the card with the largest share sets the pace: 432 pairs on 32
+    cards are shares of 13 and 14. scoring_s are the card-seconds that decoding and scoring all images take.
     """
-    work_s = (sampled_rows * forward_tflop + trained_rows * trained_tflop) / tflops + scoring_s
-    seconds = work_s * ceil(pairs / cards) / pairs
+    work_s = (work.forwards * row.forward + work.trained * row.trained) / tflops + scoring_s
+    seconds = work_s * ceil(groups / cards) / groups
     return Cost(seconds=seconds, gpu_hours=seconds * cards / 3600)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", nargs="?", default="sd35-medium-paper")
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--cards", type=int, default=8)
     parser.add_argument("--tflops", type=float, default=350.0, help="TFLOP/s that a card reaches")
     parser.add_argument("--scoring", type=float, default=0.0, help="card-seconds an epoch of decoding and scoring")
-    parser.add_argument("--epochs", type=int, default=100)
     options = parser.parse_args()
-    cost = epoch_cost(cards=options.cards, tflops=options.tflops, scoring_s=options.scoring)
-    hours, total = options.epochs * cost.seconds / 3600, options.epochs * cost.gpu_hours
+    config = load_config(options.recipe, options.changes)
+    policy = config.policy
+    row = row_cost(policy.name, max(policy.resolution), policy.text_tokens, policy.adapter.rank)
+    work, groups = epoch_cost(config), config.prompts.pairs_per_epoch
+    cost = cost_on(work, row, groups, cards=options.cards, tflops=options.tflops, scoring_s=options.scoring)
+    hours, total = config.train.epochs * cost.seconds / 3600, config.train.epochs * cost.gpu_hours
+    print(f"{work.forwards} rows forward x {row.forward:.3f} TFLOP, {work.trained} with gradient x {row.trained:.3f}")
     print(f"an epoch: {cost.seconds:.0f} s on {options.cards} cards, {cost.gpu_hours:.3f} GPU-hours")
-    print(f"{options.epochs} epochs: {hours:.1f} hours, {total:.1f} GPU-hours")
+    print(f"{config.train.epochs} epochs: {hours:.1f} hours, {total:.1f} GPU-hours")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,11 @@ class FdfoError(Exception):
     """Base of every error that is shown to a user as one message without a traceback."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, without the pages that may follow; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class ConfigError(FdfoError):
     """The configuration cannot be used; `problems` lists everything that is wrong with it, one line each.
 

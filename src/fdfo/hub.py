@@ -13,6 +13,8 @@ from urllib.request import getproxies
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
+from fdfo.errors import first_line
+
 HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
 """Of the HTTP client of this version of huggingface_hub: httpx or httpx2. Raised bare in the middle of a file."""
 
@@ -53,7 +55,7 @@ def hub_advice(error: BaseException, revision: str | None) -> str:
         for kind, text in advice.items():
             if isinstance(cause, kind):
                 return text
-    return f"cannot be loaded: {str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}"
+    return f"cannot be loaded: {first_line(error)}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -74,5 +74,5 @@ def test_a_single_row_that_does_not_fit_ends_the_run(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("injected")
 
     monkeypatch.setattr(SD3Policy, "velocity", full)
-    with pytest.raises(FdfoError, match="out of device memory"):
+    with pytest.raises(FdfoError, match=r"out of device memory \(injected\); lower train.micro_batch"):
         run(tmp_path / "run", *SMOOTH)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from fdfo.errors import FdfoError
+from fdfo.errors import FdfoError, first_line
 
 
 @contextmanager
@@ -14,4 +14,4 @@ def memory_explained() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise FdfoError(str(error).strip().splitlines()[0] if str(error).strip() else "out of memory") from error
+        raise FdfoError(first_line(error)) from error

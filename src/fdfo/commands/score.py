@@ -7,7 +7,7 @@ import yaml
 
 from fdfo.config.load import reward_entries
 from fdfo.config.tree import RewardConfig
-from fdfo.errors import ConfigError
+from fdfo.errors import ConfigError, first_line
 
 
 def named_score(name: str, options: Sequence[str]) -> tuple[RewardConfig, ...]:
@@ -31,6 +31,6 @@ def chosen_device(name: str | None) -> torch.device:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError("the command line", [f"--device {name}: {reason}"]) from error
     return device

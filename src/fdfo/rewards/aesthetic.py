@@ -33,15 +33,16 @@ class Aesthetic:
         head_file: str = "aesthetic-model.pth",
         head_revision: str | None = None,
         model: str = "openai/clip-vit-large-patch14",
+        revision: str | None = None,
         batch_size: int = 32,
         dtype: str = "float32",
     ):
         """head is a folder or hub id and head_file the file there: safetensors, or what torch.save wrote.
 
-        The default is sac+logos+ava1-l14-linearMSE, as DDPO uses it. model is the CLIP that it was trained on.
-        Raises RewardError for unusable options.
+        The default is sac+logos+ava1-l14-linearMSE, as DDPO uses it. model is the CLIP that it was trained on, and
+        revision pins that. Raises RewardError for unusable options.
         """
-        self._clip = ContrastiveScore("aesthetic", model=model, batch_size=batch_size, dtype=dtype)
+        self._clip = ContrastiveScore("aesthetic", model=model, revision=revision, batch_size=batch_size, dtype=dtype)
         self._head, self._head_file, self._head_revision = head, head_file, head_revision
         self._layers: list[tuple[Tensor, Tensor]] = []
 

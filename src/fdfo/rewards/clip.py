@@ -2,8 +2,8 @@
 
 Each is a ContrastiveScore, exp(logit scale) x cosine of the embeddings, with its own published model. Options: model
 is a folder or hub id with a transformers CLIPModel in safetensors; processor (default: the model) has the tokenizer and
-the image processor; revision is the model's; batch_size images are embedded at a time; dtype is
-the network's.
+the image processor; revision and
+processor_revision pin them; batch_size images are embedded at a time; dtype is the network's.
 """
 
 from importlib.resources import files
@@ -18,14 +18,21 @@ class ClipScore(ContrastiveScore):
         self,
         *,
         model: str = "openai/clip-vit-large-patch14",
-        processor: str | None = None,
         revision: str | None = None,
+        processor: str | None = None,
+        processor_revision: str | None = None,
         batch_size: int = 32,
         dtype: str = "float32",
     ):
         """Raises RewardError for unusable options."""
         super().__init__(
-            "clip", model=model, processor=processor, revision=revision, batch_size=batch_size, dtype=dtype
+            "clip",
+            model=model,
+            revision=revision,
+            processor=processor,
+            processor_revision=processor_revision,
+            batch_size=batch_size,
+            dtype=dtype,
         )
 
 
@@ -36,14 +43,21 @@ class PickScore(ContrastiveScore):
         self,
         *,
         model: str = "yuvalkirstain/PickScore_v1",
-        processor: str | None = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
         revision: str | None = None,
+        processor: str | None = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        processor_revision: str | None = None,
         batch_size: int = 32,
         dtype: str = "float32",
     ):
         """The defaults are the published model and processor; give folders for copies of them."""
         super().__init__(
-            "pickscore", model=model, processor=processor, revision=revision, batch_size=batch_size, dtype=dtype
+            "pickscore",
+            model=model,
+            revision=revision,
+            processor=processor,
+            processor_revision=processor_revision,
+            batch_size=batch_size,
+            dtype=dtype,
         )
 
 

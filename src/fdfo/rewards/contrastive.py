@@ -41,8 +41,9 @@ class ContrastiveScore:
         reward: str,
         *,
         model: str,
-        processor: str | None = None,
         revision: str | None = None,
+        processor: str | None = None,
+        processor_revision: str | None = None,
         batch_size: int,
         dtype: str = "float32",
         scale: float | None = None,
@@ -51,7 +52,7 @@ class ContrastiveScore:
         """Nothing is read yet.
 
         `reward` is the name for messages. `model` is a folder or hub id; `processor`, the same for the tokenizer and
-        the image processor, defaults to it. `revision` is that of `model`. `batch_size` images are embedded at a time.
+        the image processor, defaults to it. Both have a `revision`. `batch_size` images are embedded at a time.
         `dtype` is the network's; float32 leaves it to `load`. `scale` multiplies the cosine; None: exp(logit scale) of
         the model. `read_weights` gives the weights where `model` does not have them as safetensors. Raises RewardError
         for unusable options.
@@ -64,10 +65,14 @@ class ContrastiveScore:
         if not isinstance(batch_size, int) or batch_size < 1:
             problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
         problems += dtype_problems(dtype)
+        if processor_revision and not processor:
+            problems.append(
+                "processor_revision belongs to processor, which is not given; revision is that of the model"
+            )
         if problems:
             raise RewardError(f"reward {reward!r}: " + "; ".join(problems))
         self._reward, self._model, self._revision, self._batch_size = reward, model, revision, batch_size
-        self._processor, self._processor_revision = (processor, None) if processor else (model, revision)
+        self._processor, self._processor_revision = (processor, processor_revision) if processor else (model, revision)
         self._scale, self._read_weights, self._dtype = scale, read_weights, dtype
         self._loaded: _Loaded | None = None
 

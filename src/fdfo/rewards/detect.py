@@ -55,12 +55,14 @@ class Detect:
         model: str = "PekingU/rtdetr_v2_r50vd",
         revision: str | None = None,
         color_model: str = "openai/clip-vit-large-patch14",
+        color_revision: str | None = None,
         threshold: float = 0.3,
         counting_threshold: float = 0.9,
         strict: bool = False,
         batch_size: int = 16,
     ):
         """model is a folder or hub id of a transformers object detector of COCO's classes; color_model a CLIP.
+        revision and color_revision pin them.
 
         Objects count above threshold, those of prompts with tag "counting" above counting_threshold (GenEval's values,
         which fit its own detector). strict gives 1 for a right image and 0 else, as GenEval does.
@@ -77,7 +79,7 @@ class Detect:
             raise RewardError("reward 'detect': " + "; ".join(problems))
         self._model, self._revision, self._batch_size = model, revision, batch_size
         self._threshold, self._counting_threshold, self._strict = threshold, counting_threshold, strict
-        self._clip = ContrastiveScore("detect", model=color_model, batch_size=batch_size)
+        self._clip = ContrastiveScore("detect", model=color_model, revision=color_revision, batch_size=batch_size)
         self._detector: Detector | None = None
         self._described: dict[str, Tensor] = {}
         """Embeddings of the colours of each object that was asked for."""

@@ -26,8 +26,9 @@ class HpsV2(ContrastiveScore):
         self,
         *,
         model: str = "adams-story/HPSv2-hf",
-        processor: str = _ARCHITECTURE,
         revision: str | None = None,
+        processor: str = _ARCHITECTURE,
+        processor_revision: str | None = None,
         batch_size: int = 32,
         dtype: str = "float32",
     ):
@@ -38,8 +39,9 @@ class HpsV2(ContrastiveScore):
         super().__init__(
             "hpsv2",
             model=published.config if published else model,
+            revision=revision if published is None or published.config == model else None,  # the weights' own below
             processor=processor,
-            revision=revision,
+            processor_revision=processor_revision,
             batch_size=batch_size,
             dtype=dtype,
             scale=_SCALE,

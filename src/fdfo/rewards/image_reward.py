@@ -67,18 +67,23 @@ class ImageReward:
         *,
         model: str = "THUDM/ImageReward",
         file: str = "ImageReward.pt",
-        tokenizer: str = "google-bert/bert-base-uncased",
         revision: str | None = None,
+        tokenizer: str = "google-bert/bert-base-uncased",
+        tokenizer_revision: str | None = None,
         batch_size: int = 32,
         dtype: str = "float32",
     ):
-        """model is a folder or hub id and file the checkpoint there; tokenizer is BERT's. Raises RewardError."""
+        """model is a folder or hub id and file the checkpoint there; tokenizer is BERT's; both have a revision.
+
+        Raises RewardError for unusable options.
+        """
         problems = dtype_problems(dtype)
         if not isinstance(batch_size, int) or batch_size < 1:
             problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
         if problems:
             raise RewardError("reward 'image-reward': " + "; ".join(problems))
-        self._model, self._file, self._tokenizer, self._revision = model, file, tokenizer, revision
+        self._model, self._file, self._revision = model, file, revision
+        self._tokenizer, self._tokenizer_revision = tokenizer, tokenizer_revision
         self._batch_size, self._dtype = batch_size, dtype
         self._loaded: _Loaded | None = None
 
@@ -90,8 +95,8 @@ class ImageReward:
         from transformers import AutoTokenizer
 
         dtype = network_dtype(self._dtype, dtype)
-        with explained("image-reward", self._tokenizer, None), quiet_loading():
-            tokenizer = AutoTokenizer.from_pretrained(self._tokenizer)
+        with explained("image-reward", self._tokenizer, self._tokenizer_revision), quiet_loading():
+            tokenizer = AutoTokenizer.from_pretrained(self._tokenizer, revision=self._tokenizer_revision)
         with explained("image-reward", self._model, self._revision), quiet_loading():
             weights = read_pickled(published_file(self._model, self._file, self._revision), as_transformers)
             try:

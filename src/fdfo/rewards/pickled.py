@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fdfo.errors import first_line
+
 
 def published_file(source: str, file: str, revision: str | None) -> Path:
     """A file of a folder or hub id, fetched if need be. Raises what huggingface_hub raises."""
@@ -47,7 +49,7 @@ def _convert(path: Path, arrange: Callable[[Any], Mapping[str, Tensor]], target:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(f"{path.name} holds more than tensors, or is damaged: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path.name} holds more than tensors, or is damaged: {first_line(error)}") from error
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")  # processes of one machine may convert at the same time
     save_file({name: tensor.contiguous().clone() for name, tensor in arrange(content).items()}, temporary)

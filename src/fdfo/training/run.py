@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fdfo.config.tree import Config
-from fdfo.errors import CheckpointError, FdfoError
+from fdfo.errors import CheckpointError, FdfoError, first_line
 from fdfo.evaluation.alarms import Alarm, alarms, constant_score
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
@@ -44,7 +44,7 @@ SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
 
 OUT_OF_MEMORY = (
-    "out of device memory; lower train.micro_batch, train.sample_batch or the batch_size of a score, "
+    "out of device memory ({}); lower train.micro_batch, train.sample_batch or the batch_size of a score, "
     "and continue with the same --run folder"
 )
 
@@ -140,7 +140,7 @@ class Run:
             yield
         except torch.OutOfMemoryError as error:
             self._leave(before, "stopped: out of memory")
-            raise FdfoError(OUT_OF_MEMORY) from error
+            raise FdfoError(OUT_OF_MEMORY.format(first_line(error))) from error
         except (Interrupted, FdfoError, OSError) as reason:
             self._leave(before, f"stopped by {reason if isinstance(reason, Interrupted) else 'an error'}")
             raise
@@ -279,7 +279,7 @@ class Run:
                 save_checkpoint(self.folder.checkpoints, state, self.weights)
                 prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
         except torch.OutOfMemoryError as error:
-            raise FdfoError(OUT_OF_MEMORY) from error
+            raise FdfoError(OUT_OF_MEMORY.format(first_line(error))) from error
 
     def _restore(self) -> Progress:
         """Continue from the newest sound checkpoint, or start; what was written after it is forgotten."""
