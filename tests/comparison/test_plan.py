@@ -210,3 +210,13 @@ def test_a_cell_differs_in_what_it_says_and_nothing_else(tmp_path):
     assert "optim.lr is 0.001 here" in found[1]
     cells["single"]["differs"] = ["policy.adapter", "optim.lr"]
     refuse_unsound(Configurations(plan(tmp_path, cells=cells)))
+
+
+def test_cells_that_are_the_same_runs_are_refused(tmp_path):
+    strength = load_config("shapes-smoke").method.model_dump()["strength"]
+    cells = {"pair": {}, "again": {"changes": {"method.strength": strength}}}
+    assert problems(tmp_path, cells=cells, claims=[]) == [
+        "cells.again: the same runs as pair; change one of them, or leave it out"
+    ]
+    cells["again"]["changes"]["method.strength"] = 2 * strength
+    refuse_unsound(Configurations(plan(tmp_path, cells=cells, claims=[])))

@@ -95,8 +95,10 @@ def _configurations(configurations: Configurations) -> Iterator[str]:
     except ConfigError as error:
         yield from (f"recipe {plan.recipe}, changes, scores: {problem}" for problem in error.problems)
         return
+    seen: list[tuple[str, str, list[Config]]] = []
     for name in plan.cells:
         for score in plan.scores_of(name):
+            configs: list[Config] = []
             for point in range(len(points(plan, name))):
                 run = Run("final", score, name, point, plan.seeds[0])
                 where = f"cells.{name} on {score}"
@@ -109,8 +111,13 @@ def _configurations(configurations: Configurations) -> Iterator[str]:
                 except FdfoError as error:
                     yield f"{where}: {error}"
                     continue
+                configs.append(config)
                 yield from _differences(plan, name, bases[score], config)
                 yield from _too_short(configurations, run, config)
+            for other, its_score, its_configs in seen:
+                if configs and (score, configs) == (its_score, its_configs):
+                    yield f"cells.{name}: the same runs as {other}; change one of them, or leave it out"
+            seen.append((name, score, configs))
 
 
 def _differences(plan: Plan, name: str, base: Config, config: Config) -> Iterator[str]:
