@@ -45,6 +45,24 @@ def test_unseen_score_falls_from_its_best():
     assert "since epoch 5" in alarm.message
 
 
+def test_unseen_scores_that_do_not_change_raise_hardly_ever_one():
+    """Runs of 20 evaluations with two unseen scores, of which the best is looked for among all: less than 1 in 20."""
+    unseen, raised = ["a", "b"], 0
+    for _ in range(20):
+        history = [evaluation(0)]
+        for epoch in range(1, 21):
+            past = evaluation(epoch, reward=epoch / 10)
+            past.scores.update({name: list(BASE + RNG.normal(0, 0.5, 100)) for name in unseen})
+            history.append(past)
+        history[0].scores.update({name: list(BASE + RNG.normal(0, 0.5, 100)) for name in unseen})
+        raised += any(alarms(history[: n + 1], unseen) for n in range(1, 21))
+    assert raised <= 1
+
+
+def test_nothing_is_compared_with_black_images():
+    assert names(evaluation(0, diversity=0.0, sharpness=0.0), evaluation(5)) == []
+
+
 def test_no_alarm_when_both_fall():
     assert names(evaluation(0), evaluation(5, -1.0, -1.0)) == []
 

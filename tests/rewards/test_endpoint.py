@@ -56,6 +56,15 @@ def break_off(handler):
     handler.wfile.write(b'{"scores": [')
 
 
+def failing_silently(handler):
+    """An error whose explanation never comes."""
+    handler.send_response(503)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.flush()
+    time.sleep(0.4)
+
+
 def test_an_answer_is_parsed_and_the_question_arrives():
     reply, seen = ask([(200, {"a": [1, None]})])
     assert reply == {"a": [1, None]}
@@ -105,6 +114,11 @@ def test_a_server_that_keeps_failing_is_given_up():
 @pytest.mark.parametrize("slow", [dawdle, trickle], ids=["silent", "trickling"])
 def test_a_slow_answer_is_abandoned_and_asked_for_again(slow):
     reply, seen = ask([slow, (200, [1])], timeout_s=0.2)
+    assert reply == [1] and len(seen) == 2
+
+
+def test_a_server_that_dies_while_it_explains_an_error_is_asked_again():
+    reply, seen = ask([failing_silently, (200, [1])], timeout_s=0.2)
     assert reply == [1] and len(seen) == 2
 
 

@@ -1,5 +1,7 @@
 """Yes or no from vision-language models, on tiny random ones of several families."""
 
+import json
+
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, Qwen2VLImageProcessorPil
@@ -9,7 +11,7 @@ from fdfo.hub import quiet_loading
 from fdfo.rewards.preprocess_qwen import QwenPreprocess
 from fdfo.rewards.vlm import VlmPair, VlmScore
 from tests.rewards.tiny_clip import as_levels, pictures
-from tests.rewards.tiny_vlm import make_idefics, make_llava, make_qwen
+from tests.rewards.tiny_vlm import QWEN_TEMPLATE, make_idefics, make_llava, make_qwen
 
 CPU = torch.device("cpu")
 PROMPTS = ["ab", 'a "quoted" {prompt} {0} %s\n\u2028 cat', "c"]
@@ -216,6 +218,24 @@ def test_words_that_begin_alike_are_refused(folder):
 def test_model_without_a_chat_template(tmp_path):
     with pytest.raises(RewardError, match="it has no chat template"):
         loaded(make_qwen(tmp_path, template=None))
+
+
+TEXT_TEMPLATE = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+"""Of the kind that the tokenizer of Qwen2.5-VL is published with."""
+
+
+@pytest.mark.parametrize("file", ["chat_template.json", "chat_template.jinja"])
+def test_the_chat_template_is_that_of_the_processor(tmp_path, folders, file):
+    """Qwen2.5-VL is published with a chat_template.json for its processor, beside the tokenizer's own template."""
+    folder = make_qwen(tmp_path, template=None)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": TEXT_TEMPLATE}))
+    with pytest.raises(RewardError, match=r"'vlm', model .* its chat template has no place for images"):
+        loaded(folder)
+    content = json.dumps({"chat_template": QWEN_TEMPLATE}) if file.endswith("json") else QWEN_TEMPLATE
+    (tmp_path / file).write_text(content)
+    images = pictures(3, 32, 24)
+    assert torch.equal(scores(loaded(folder), images, PROMPTS), scores(loaded(folders["qwen2.5"]), images, PROMPTS))
 
 
 def test_model_whose_template_has_no_images(tmp_path):

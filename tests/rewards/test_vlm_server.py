@@ -56,7 +56,8 @@ def test_the_question_is_that_of_the_local_model():
     assert path == "/v1/chat/completions"
     assert (body["model"], body["max_tokens"], body["temperature"], body["top_logprobs"]) == ("some/model", 1, 0, 20)
     image, text = body["messages"][0]["content"]
-    assert text["text"] == f'Does this image match the caption "{prompt}"? Answer Yes or No.'
+    defused = prompt.replace("<|", "< |")  # as for a local model that has this special token
+    assert text["text"] == f'Does this image match the caption "{defused}"? Answer Yes or No.'
     kind, _, data = image["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
     assert b64decode(data) and torch.equal(from_png(data), pictures(1, 6, 5)[0])
@@ -97,6 +98,15 @@ def test_many_requests_at_a_time_keep_the_order():
 def test_a_server_without_log_probabilities_is_found_out_while_loading(reply):
     with pytest.raises(RewardError, match=r"'vlm-server' at http.* gives no log-probabilities"):
         answered([(200, reply)])
+
+
+def test_the_prompt_whose_question_was_refused_is_named():
+    def by_prompt(handler):
+        refused = "long" in handler.body["messages"][0]["content"][1]["text"]
+        handler.send(*((400, b"too many tokens") if refused else completion(("Yes", -0.5), ("No", -1.0))))
+
+    with pytest.raises(RewardError, match=r"status 400: too many tokens \(asked about an image for 'a long cat'\)"):
+        answered([by_prompt], images=2, prompts=["a short cat", "a long cat"])
 
 
 def test_an_answer_that_yaml_made_a_truth_value_is_explained():

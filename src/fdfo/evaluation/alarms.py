@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from fdfo.evaluation.heldout import Evaluation
 
+SURE = 2.0
+"""Times its interval's half width that a fall must be: the best of many evaluations looks better than it was, and each
+of them is looked at (ours; twice is 3.9 standard errors)."""
+
 DIVERSITY_FLOOR = 0.6
 """Alarm when diversity falls below this share of its value before training (ours)."""
 
@@ -31,7 +35,8 @@ def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = 
     """Findings of the latest evaluation, against the one before training; `unseen` are the scores not trained on.
 
     over-optimisation: the trained score is significantly up since the first evaluation, and since the best
-    evaluation of an unseen score it rose while that one fell significantly (paired 95 % intervals over prompts).
+    evaluation of an unseen score it rose while that one fell by twice what is significant (paired 95 % intervals over
+    prompts): so that a run with 20 evaluations whose unseen scores do not change raises hardly ever one.
     diversity, velocity, sharpness: beyond the limits above, in the mean over prompts.
     """
     if len(history) < 2:
@@ -43,7 +48,8 @@ def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = 
             peak = max(history[:-1], key=lambda past: past.interval(name).mean)
             fall = last.gain(peak, name)
             since = "before training" if peak is first else f"epoch {peak.epoch}"
-            if fall.high < 0 and last.gain(peak, trained).mean > 0:
+            width = fall.high - fall.mean
+            if fall.mean + SURE * width < 0 and last.gain(peak, trained).mean > 0:
                 message = f"{name} fell by {-fall.mean:.3g} since {since} while the trained score rose"
                 found.append(Alarm(last.epoch, "over-optimisation", message))
     if first.diversity is not None and last.diversity is not None:
@@ -63,7 +69,9 @@ def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = 
 
 
 def _ratio(last: Evaluation, first: Evaluation, name: str) -> float:
-    return last.interval(name).mean / first.interval(name).mean
+    """How many times its value before training; 1 where that was zero, as of black images: nothing to compare with."""
+    before = first.interval(name).mean
+    return last.interval(name).mean / before if before else 1.0
 
 
 def constant_score(epoch: int, rollout: Mapping[str, float], group_size: int) -> Alarm | None:

@@ -7,6 +7,7 @@ image of some prompts) and, where they are kept, images/WEIGHTS (all images).
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class Ledger:
     def rows(self, weights: str) -> dict[int, dict[str, Any]]:
         """What is done, by prompt number; a line that was cut off by a kill does not count."""
         found = {}
-        for path in sorted(self.folder.glob(f"{weights}.*.jsonl")):
+        name = re.compile(re.escape(weights) + r"\.\d+\.jsonl")  # adapters may be called v1 and v1.1
+        for path in sorted(path for path in self.folder.iterdir() if name.fullmatch(path.name)):
             for row in json_lines(path):
                 found[row["number"]] = row
         return found

@@ -160,8 +160,7 @@ class Endpoint:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
                 return self._parsed(self._read(answer, deadline), key)
         except HTTPError as error:
-            with error:
-                said = _excerpt(error.read(_CHUNK_BYTES), key)
+            said = _excerpt(_beginning(error), key)
             if error.code in _AWAY:
                 raise _Away(f"status {error.code}: {said}") from None
             if error.code >= 500:
@@ -208,6 +207,15 @@ class Endpoint:
             f"{self.name} has not answered for patience_s={self._patience_s:g}: {error}. What a run had finished is "
             "saved: start the server, then repeat the command to continue; a larger patience_s waits longer"
         )
+
+
+def _beginning(error: HTTPError) -> bytes:
+    """What arrived first of the body of an error; nothing where the server is gone by then."""
+    try:
+        with error:
+            return error.read1(_CHUNK_BYTES)
+    except (OSError, HTTPException):
+        return b""
 
 
 def _refuse(constant: str) -> None:

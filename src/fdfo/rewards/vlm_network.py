@@ -150,16 +150,28 @@ def load_network(
                 raise ValueError("it has no chat template; choose a model that is tuned to answer")
             _prepare_padding(inputs.tokenizer)
             network = VlmNetwork(_read_model(model, revision, device, dtype, quantize), inputs, templates, device)
-            if network.render("?", 0) == network.render("?", 1):
+            if not _has_place_for_images(network):
                 raise ValueError("its chat template has no place for images; choose a model that sees")
         _loaded[key] = network
     return network
 
 
+def _has_place_for_images(network: VlmNetwork) -> bool:
+    from jinja2 import TemplateError
+
+    try:
+        return network.render("?", 0) != network.render("?", 1)
+    except (TemplateError, TypeError):  # a template for text alone joins what it takes for text
+        return False
+
+
 def _qwen(model: str, revision: str | None) -> tuple[Inputs, Any]:
-    from transformers import AutoTokenizer, ImageProcessingMixin
+    from transformers import AutoTokenizer, ImageProcessingMixin, ProcessorMixin
 
     tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+    processor, _ = ProcessorMixin.get_processor_dict(model, revision=revision)
+    if template := processor.get("chat_template"):
+        tokenizer.chat_template = template  # Qwen2.5-VL's tokenizer has one of its own, for text alone
     config, _ = ImageProcessingMixin.get_image_processor_dict(model, revision=revision)
     image_token = tokenizer.convert_ids_to_tokens(read_config(model, revision)["image_token_id"])
     return QwenInputs(tokenizer, QwenPreprocess.from_config(config), image_token), tokenizer

@@ -6,6 +6,7 @@ A score is 100 x sigmoid(log p(target) - log p(contrast)), averaged over the que
    by its likeliest first token; one that is not among them is taken to be as likely as the least likely of them. With
    20 of them this moves a score only where it is next to 0 or 100.
 2. Images are rounded to levels of 1/255.
+3. In prompts, what looks like the beginning of a special token of any model is broken, not those of this model.
 
 B images with one prompt each, Q questions.
 """
@@ -21,9 +22,12 @@ from torch import Tensor
 from fdfo.errors import RewardError
 from fdfo.rewards.endpoint import Endpoint
 from fdfo.rewards.png import to_png
-from fdfo.rewards.questions import QUESTIONS, answer_problems, fill, question_texts
+from fdfo.rewards.questions import QUESTIONS, answer_problems, defused, fill, question_texts
 
 _PROBE = torch.full((1, 3, 64, 64), 0.5)
+
+_MARKERS = ("<|", "<image", "</s")
+"""How special tokens of chat models begin; which ones the served model has is not known here."""
 
 
 class VlmServer:
@@ -80,14 +84,20 @@ class VlmServer:
         """Scores [B] float32 on the CPU of images [B, 3, H, W] in [0, 1]; NaN where neither answer was likely."""
         pictures = to_png(images)
         rows = [
-            (picture, fill(question, prompt))
+            (picture, prompt, question)
             for picture, prompt in zip(pictures, prompts, strict=True)
             for question in self._questions
         ]
         with ThreadPoolExecutor(self._concurrency) as threads:
-            answers = list(threads.map(lambda row: self._log_odds(*row), rows))
+            answers = list(threads.map(lambda row: self._answer(*row), rows))
         log_odds = torch.tensor(answers).unflatten(0, (len(pictures), len(self._questions)))
         return 100 * log_odds.sigmoid().mean(1)
+
+    def _answer(self, picture: str, prompt: str, question: str) -> float:
+        try:
+            return self._log_odds(picture, fill(question, defused(prompt, _MARKERS)))
+        except RewardError as error:
+            raise RewardError(f"{error} (asked about an image for {prompt[:200]!r})") from error
 
     def _log_odds(self, picture: str, question: str) -> float:
         image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}
