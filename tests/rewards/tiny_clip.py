@@ -19,7 +19,9 @@ TOKENS = 10
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def make_clip(folder: Path, image_processor: dict | None = None, *, nested: bool = True, end: int = 1) -> str:
+def make_clip(
+    folder: Path, image_processor: dict | None = None, *, nested: bool = True, end: int = 1, side: int = SIDE
+) -> str:
     """A random CLIP with its processor, saved as transformers saves it."""
     torch.manual_seed(0)
     vocabulary = {token: i for i, token in enumerate(["<|startoftext|>", "<|endoftext|>", *LETTERS])}
@@ -29,10 +31,10 @@ def make_clip(folder: Path, image_processor: dict | None = None, *, nested: bool
     text = CLIPTextConfig(
         vocab_size=len(vocabulary), max_position_embeddings=TOKENS, bos_token_id=0, eos_token_id=end, **size
     )
-    vision = CLIPVisionConfig(image_size=SIDE, patch_size=8, **size)
+    vision = CLIPVisionConfig(image_size=side, patch_size=8, **size)
     config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=8)
     CLIPModel(config).save_pretrained(folder)
-    pictures = CLIPImageProcessorPil(**{"size": {"shortest_edge": SIDE}, "crop_size": SIDE} | (image_processor or {}))
+    pictures = CLIPImageProcessorPil(**{"size": {"shortest_edge": side}, "crop_size": side} | (image_processor or {}))
     if nested:
         CLIPProcessor(image_processor=pictures, tokenizer=tokenizer).save_pretrained(folder)
     else:
