@@ -48,7 +48,7 @@ def main() -> None:
     sources |= {f"model, guidance {guidance:g}": drawn(prompts, guidance) for guidance in (1.0, 4.0)}
     print(f"diversity of {IMAGES} images of {PROMPTS} captions, 95 % intervals over captions")
     for name, images in sources.items():
-        spread = [diversity(diversity_features(choice, scores.by_name)(images), IMAGES) for choice in (SCORE, PIXELS)]
+        spread = [diversity(diversity_features(choice, scores.embedders)(images), IMAGES) for choice in (SCORE, PIXELS)]
         cells = [
             f"{choice} {bootstrap(values.numpy())}" for choice, values in zip((SCORE, PIXELS), spread, strict=True)
         ]

@@ -45,6 +45,21 @@ def test_overlapped_scoring_changes_nothing(reference, tmp_path):
     assert scores[0] == scores[1]
 
 
+def test_scores_that_take_turns_judge_all_images_at_once(reference, tmp_path, monkeypatch):
+    """One offloaded network: every epoch and every evaluation it comes once, to the same scores but for rounding."""
+    asked = []
+    components = WeightedSum.components
+
+    def counting(self, images, *rest, **options):
+        asked.append(len(images))
+        return components(self, images, *rest, **options)
+
+    monkeypatch.setattr(WeightedSum, "components", counting)
+    entries = "reward=[{name: shapes-contrastive, offload: true}]"
+    assert largest_difference(reference, run(tmp_path / "run", "train.sample_batch=2", entries)) < 1e-6
+    assert asked.count(10) == 3 and len(asked) == 3 + 2 * 2  # 5 pairs in 3 epochs; 2 evaluations, trained and unseen
+
+
 @pytest.mark.parametrize(
     ("entry", "device", "expected"),
     [

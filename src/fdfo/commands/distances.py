@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,9 +13,9 @@ from fdfo.evaluation.summary import BASE
 from fdfo.files import write_json
 
 
-def distance_features(choice: str, scores: Mapping[str, Any]) -> Features | None:
+def distance_features(choice: str, embedders: Mapping[str, Features]) -> Features | None:
     """Features by name; None for Inception's. Raises ConfigError for a choice that there is not."""
-    return None if choice == INCEPTION else diversity_features(choice, scores)
+    return None if choice == INCEPTION else diversity_features(choice, embedders)
 
 
 def tell_distances(

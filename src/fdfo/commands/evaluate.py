@@ -74,8 +74,8 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         problems = [PAIRWISE_IS_FOR_TRAINING.format(name=repr(name)) for name in scores.pairwise]
         raise ConfigError("--rewards", problems)
     measured = task.diversity or (config.eval.diversity if config is not None else None)
-    features = diversity_features(measured, scores.by_name)
-    apart = None if task.distance is None else distance_features(task.distance, scores.by_name)
+    features = diversity_features(measured, scores.embedders)
+    apart = None if task.distance is None else distance_features(task.distance, scores.embedders)
     if task.distance is not None and output is None:
         raise ConfigError("--distance", ["give --output FOLDER, which keeps the images"])
     prompts = evenly_spread(_prompts(task.prompts, config), task.count)

@@ -13,22 +13,21 @@ from fdfo.evaluation.diversity import Features
 PIXELS, DREAMSIM = "pixels", "dreamsim"
 
 
-def diversity_features(choice: str | None, scores: Mapping[str, Any]) -> Features:
+def diversity_features(choice: str | None, embedders: Mapping[str, Features]) -> Features:
     """Features by name: `pixels`, `dreamsim`, or one of the scores that embed images; None takes the first of those.
 
-    Scores are by name, loaded or not. Raises ConfigError for a choice that there is not.
+    `embedders` are those of the scores, by name. Raises ConfigError for a choice that there is not.
     """
-    embedding = {name: score.image_features for name, score in scores.items() if hasattr(score, "image_features")}
     if choice is None:
-        choice = next(iter(embedding), PIXELS)
+        choice = next(iter(embedders), PIXELS)
     if choice == PIXELS:
         return pixel_features
     if choice == DREAMSIM:
         return DreamSim()
-    if choice not in embedding:
-        known = [PIXELS, DREAMSIM, *embedding]
+    if choice not in embedders:
+        known = [PIXELS, DREAMSIM, *embedders]
         raise ConfigError("the diversity", [f"eval.diversity={choice!r} has no features; {nearest(choice, known)}"])
-    features = embedding[choice]
+    features = embedders[choice]
     return lambda images: normalize(features(images).float(), dim=1)
 
 

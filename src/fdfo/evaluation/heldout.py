@@ -108,23 +108,27 @@ def judge_prompts(
     shown: frozenset[int] = frozenset(),
     weights: Weights = "current",
     batch: int | None = None,
+    at_once: bool = False,
     watch: Callable[[int], None] = lambda done: None,
 ) -> Judged:
     """Generate and score the images of `prompts`, `batch` images at a time.
 
-    `shown` are the numbers of the prompts whose pictures are kept; `watch` is told how many prompts are done.
+    With `at_once` they are scored at the end, from host memory. `shown` are the numbers of the prompts whose pictures
+    are kept; `watch` is told how many prompts are done.
     """
     scores: dict[str, list[Tensor]] = {}
     done = 0
     signals: dict[str, list[Tensor]] = {"velocity_rms": [], "sharpness": []}
-    embedded, pictures = [], []
+    embedded, pictures, waiting = [], [], []
     options = {"steps": steps, "seed": seed, "images_per_prompt": images_per_prompt}
     for part in generate(policy, prompts, weights=weights, batch=batch, **options):
         watch(done)
         done += len(part.prompts)
         owners = [prompt for prompt in part.prompts for _ in range(images_per_prompt)]
-        for name, values in judge(part.images, owners).items():
-            scores.setdefault(name, []).append(values.detach().cpu().double())
+        if at_once:
+            waiting.append((part.images.cpu(), owners))
+        else:
+            _keep(scores, judge(part.images, owners))
         if features is not None and images_per_prompt > 1:
             with torch.no_grad():
                 embedded.append(features(part.images).float().cpu())
@@ -134,12 +138,20 @@ def judge_prompts(
         signals["sharpness"].append(sharpness(part.images).cpu())
         first = part.images[::images_per_prompt]
         pictures.append(first[[prompt.number in shown for prompt in part.prompts]])
+    if waiting:
+        images, owners = zip(*waiting, strict=True)
+        _keep(scores, judge(torch.cat(images), [prompt for part in owners for prompt in part]))
     return Judged(
         scores={name: torch.cat(values) for name, values in scores.items()},
         features=torch.cat(embedded),
         signals={name: torch.cat(values) for name, values in signals.items()},
         pictures=(torch.cat(pictures).cpu() * 255).round().to(torch.uint8),
     )
+
+
+def _keep(scores: dict[str, list[Tensor]], judged: Mapping[str, Tensor]) -> None:
+    for name, values in judged.items():
+        scores.setdefault(name, []).append(values.detach().cpu().double())
 
 
 def evaluation_of(

@@ -46,6 +46,7 @@ class WeightedSum:
         self.weights = [entry.weight for entry in entries]
         self._devices = [entry.device for entry in entries]
         self._offloaded = {name for name, entry in zip(self.names, entries, strict=True) if entry.offload}
+        self._device: torch.device | None = None
         self._placed: dict[str, torch.device] = {}
         self._black_told = False
         self.failures: dict[str, str] = {}
@@ -67,6 +68,7 @@ class WeightedSum:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
+        self._device = torch.device(device)
         for name, reward, own in zip(self.names, self.rewards, self._devices, strict=True):
             with _blaming(name, "while loading", _OTHER_PLACE):
                 self._placed[name] = torch.device(own or device)
@@ -80,12 +82,15 @@ class WeightedSum:
     def _on_device(self, name: str, reward: Reward) -> Iterator[None]:
         """The networks of a reward, which another one may share, on its device; offloaded ones leave it afterwards."""
         networks = getattr(reward, "networks", ())
+        before = [_contents(network) for network in networks]
         for network in networks:
             _move(network, self._placed[name])
-        yield
-        if name in self._offloaded:
-            for network in networks:
-                _move(network, torch.device("cpu"))
+        try:
+            yield
+        finally:  # also where memory did not suffice: the next attempt needs what this one took
+            if name in self._offloaded:
+                for network, contents in zip(networks, before, strict=True):
+                    _put_back(network, contents)
 
     @property
     def pairwise(self) -> list[str]:
@@ -98,9 +103,23 @@ class WeightedSum:
         return any(getattr(reward, "remote", False) for reward in self.rewards)
 
     @property
-    def by_name(self) -> dict[str, Reward]:
-        """The rewards by the names of their components."""
-        return dict(zip(self.names, self.rewards, strict=True))
+    def takes_turns(self) -> bool:
+        """Whether networks come to the device to score and leave it: worth as many images at a time as there are."""
+        return bool(self._offloaded)
+
+    @property
+    def embedders(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """By name, what embeds images [B, 3, H, W] as [B, D], for the rewards that can; loaded or not."""
+
+        def embedder(name: str, reward: Any) -> Callable[[Tensor], Tensor]:
+            def embed(images: Tensor) -> Tensor:
+                with self._on_device(name, reward):
+                    return reward.image_features(images)
+
+            return embed
+
+        named = zip(self.names, self.rewards, strict=True)
+        return {name: embedder(name, reward) for name, reward in named if hasattr(reward, "image_features")}
 
     def components(
         self,
@@ -109,10 +128,14 @@ class WeightedSum:
         metadata: Sequence[Mapping[str, Any]],
         *,
         group_size: int = 1,
+        batch: int | None = None,
+        watch: Callable[[], None] = lambda: None,
     ) -> dict[str, Tensor]:
         """Scores [B] float32 of each reward, by name, on the device of images [B, 3, H, W] in [0, 1].
 
-        Pairwise rewards compare each group of `group_size` images, and are 0 for an image alone (pairwise.py).
+        One reward after the other scores all images, in whole groups of up to `batch` images if given; images in host
+        memory are moved for that, and `watch` is called before each. Pairwise rewards compare each group of
+        `group_size` images, and are 0 for an image alone (pairwise.py).
         NaN marks a failed item: a score that is not finite, or an image that is not. Rewards that are not
         differentiable get a copy of the images, without gradient. Raises RewardError when a reward raises, or returns
         anything but one number per image.
@@ -120,17 +143,24 @@ class WeightedSum:
         assert len(images) == len(prompts) == len(metadata) > 0
         valid = images.detach().isfinite().flatten(1).all(1)  # [B]
         self._tell_if_black(images, prompts)
+        size = len(images) if batch is None else max(1, batch // group_size) * group_size
+        pieces = [slice(start, start + size) for start in range(0, len(images), size)]
         scores = {}
         for name, reward in zip(self.names, self.rewards, strict=True):
             tracked = torch.is_grad_enabled() and reward.differentiable
-            given = images if reward.differentiable else images.detach().clone()
+            judge = self._checked(name, reward, tracked)
+            parts = []
             with torch.set_grad_enabled(tracked), self._on_device(name, reward):
-                judge = self._checked(name, reward, tracked)
-                if _is_pairwise(reward):
-                    returned = group_scores(judge, given, prompts, metadata, group_size)
-                else:
-                    returned = judge(given, prompts, metadata)
-            scores[name] = returned.where(valid, torch.nan)
+                for piece in pieces:
+                    watch()
+                    given = images[piece].to(self._device or images.device)
+                    given = given if reward.differentiable else given.detach().clone()
+                    if _is_pairwise(reward):
+                        part = group_scores(judge, given, prompts[piece], metadata[piece], group_size)
+                    else:
+                        part = judge(given, prompts[piece], metadata[piece])
+                    parts.append(part.to(images.device))
+            scores[name] = torch.cat(parts).where(valid, torch.nan)
         return scores
 
     def total(self, components: Mapping[str, Tensor]) -> Tensor:
@@ -209,6 +239,20 @@ def _move(network: Module, device: torch.device) -> None:
     """Move a network that is elsewhere; one in few bits, which cannot move, may stay where it is."""
     if any(parameter.device != device for parameter in network.parameters()):
         network.to(device)
+
+
+def _contents(network: Module) -> list[Tensor]:
+    """The weights and buffers of a network, where they are now."""
+    return [tensor.data for tensor in (*network.parameters(), *network.buffers())]
+
+
+def _put_back(network: Module, contents: list[Tensor]) -> None:
+    """Give a frozen network the host memory that it came from, without copying; one that had none is moved there."""
+    if any(tensor.device.type != "cpu" for tensor in contents):
+        _move(network, torch.device("cpu"))
+        return
+    for tensor, content in zip((*network.parameters(), *network.buffers()), contents, strict=True):
+        tensor.data = content
 
 
 def _is_pairwise(reward: Any) -> bool:

@@ -20,9 +20,10 @@ from fdfo.training.background import Background
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.fitting import fitting, fitting_components
+from fdfo.training.fitting import fitting
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
+from fdfo.training.scoring import Scoring
 
 T = TypeVar("T")
 
@@ -107,21 +108,18 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
     scores: list[Scores] = []
     pictures: list[Tensor] = []
     with trainer.together():
-        finish = None  # of the batch before, whose scores may be under way
+        scoring = Scoring(trainer, len(prompts))
         start = 0
         while start < len(prompts):
             trainer.stop.check()
             trainer.console.phase("sample", start, len(prompts))
             rollout, x0, images = fitting(trainer, "sample_batch", partial(_sampled, trainer, prompts[start:], noise))
-            if finish is not None:
-                scores.append(finish())
-            finish = score(trainer, rollout, x0, images)
+            scoring.add(rollout, x0, images)
             groups = images.unflatten(0, (-1, rollout.group_size))
             pictures.append((groups[: max(0, shown - start)].detach().cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
             start += len(rollout.prompts)
-        assert finish is not None
-        scores.append(finish())
+        scores = scoring.finish()
     components = _of_all_processes(trainer, scores)
     trainer.reward.observe(components)
     scores = [replace(part, total=trainer.reward.standardized_total(part.components)) for part in scores]
@@ -145,27 +143,6 @@ def _sampled(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams) -
     with torch.set_grad_enabled(wants_gradient), trainer.phases("decode"):
         x0 = rollout.x0.detach().requires_grad_(wants_gradient)
         return rollout, x0, trainer.policy.decode(x0)
-
-
-def score(trainer: Trainer, rollout: Rollout, x0: Tensor, images: Tensor) -> Callable[[], Scores]:
-    """Begin to score images [B, 3, H, W] of a rollout, decoded from x0 [B, C, H, W]: how to get the scores.
-
-    The scores are on the CPU.
-    """
-    owners = rollout.sample_prompts
-    texts, metadata = [prompt.text for prompt in owners], [prompt.metadata for prompt in owners]
-    wants_gradient = trainer.method.needs_score_gradient
-
-    def judge() -> Scores:
-        with torch.set_grad_enabled(wants_gradient):  # the setting belongs to a thread
-            components = fitting_components(trainer, trainer.reward, images, texts, metadata, rollout.group_size)
-            total = trainer.reward.standardized_total(components)
-            gradient = torch.autograd.grad(total.nansum(), x0)[0].cpu() if wants_gradient else None
-        total = total.detach().float().cpu()
-        components = {name: values.detach().float().cpu() for name, values in components.items()}
-        return Scores(total=total, components=components, batch=total, gradient=gradient)
-
-    return trainer.begin(judge)
 
 
 def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, Tensor]:

@@ -43,12 +43,8 @@ def fitting_components(
     """The scores of images [B, 3, H, W] by component, in pieces of whole groups where they do not fit at once."""
 
     def components() -> dict[str, Tensor]:
-        size = max(1, trainer.score_batch // group_size) * group_size
-        pieces = [slice(start, start + size) for start in range(0, len(images), size)]
-        parts = [
-            reward.components(images[piece], texts[piece], metadata[piece], group_size=group_size) for piece in pieces
-        ]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        batches = {"group_size": group_size, "batch": trainer.score_batch}
+        return reward.components(images, texts, metadata, **batches, watch=trainer.stop.check)
 
     return fitting(trainer, "score_batch", components)
 

@@ -49,6 +49,7 @@ class Jury:
 
             return trainer.begin(judge)()
 
+        at_once = trainer.reward.takes_turns or self.unseen.takes_turns
         own = self.prompts[share(len(self.prompts), team.rank, team.size)]
 
         def watch(done: int) -> None:
@@ -67,6 +68,7 @@ class Jury:
                 shown=frozenset(self.shown),
                 weights="current" if trainer.ema is None else "ema",
                 batch=trainer.sample_batch,
+                at_once=at_once,
                 watch=watch,
             )
 
@@ -91,5 +93,5 @@ def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
     """Load the unseen scores. Raises RewardError."""
     unseen = WeightedSum(trainer.config.eval.rewards)
     unseen.load(trainer.team.device, torch.float32)
-    scores = {**unseen.by_name, **trainer.reward.by_name}
-    return Jury(prompts, unseen, diversity_features(trainer.config.eval.diversity, scores))
+    embedders = {**unseen.embedders, **trainer.reward.embedders}
+    return Jury(prompts, unseen, diversity_features(trainer.config.eval.diversity, embedders))

@@ -91,8 +91,8 @@ def _scores(config: Config) -> list[str]:
     problems += _problem(lambda: _check_reward_fits(config, WeightedSum(config.reward)))
     if problems:
         return problems
-    scores = {**WeightedSum(config.eval.rewards).by_name, **WeightedSum(config.reward).by_name}
-    return _problem(lambda: diversity_features(config.eval.diversity, scores))
+    embedders = {**WeightedSum(config.eval.rewards).embedders, **WeightedSum(config.reward).embedders}
+    return _problem(lambda: diversity_features(config.eval.diversity, embedders))
 
 
 def _problem(attempt: Callable[[], object]) -> list[str]:

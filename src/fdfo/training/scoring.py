@@ -1,0 +1,82 @@
+"""The scores of an epoch's samples, batch by batch or all at the end. B samples of one rollout, N of the epoch."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fdfo.records import Prompt, Rollout, Scores
+from fdfo.training.fitting import fitting_components
+
+if TYPE_CHECKING:
+    from fdfo.training.epoch import Trainer
+
+
+class Scoring:
+    """Scores of rollouts, in their order.
+
+    Each batch is scored before the next one, or while it is sampled. Where networks take turns on the device, all
+    images wait in host memory for the end, so that each network comes once an epoch; not for the score's gradient.
+    """
+
+    def __init__(self, trainer: "Trainer", num_prompts: int):
+        self._trainer = trainer
+        self._num_images = num_prompts * trainer.method.group_size
+        self._waits = trainer.reward.takes_turns and not trainer.method.needs_score_gradient
+        self._rollouts: list[list[Prompt]] = []
+        """Of images that wait: the prompt of each."""
+        self._images: Tensor | None = None
+        """Those that wait, [N, 3, H, W] on the CPU."""
+        self._under_way: Callable[[], Scores] | None = None
+        self._done: list[Scores] = []
+
+    def add(self, rollout: Rollout, x0: Tensor, images: Tensor) -> None:
+        """Images [B, 3, H, W] of a rollout, decoded from x0 [B, C, H, W]."""
+        owners = rollout.sample_prompts
+        if self._waits:
+            if self._images is None:
+                self._images = torch.empty(self._num_images, *images.shape[1:])
+            start = sum(map(len, self._rollouts))
+            self._images[start : start + len(images)] = images
+            self._rollouts.append(owners)
+            return
+        self._collect()
+        self._under_way = self._begin(owners, images, x0 if self._trainer.method.needs_score_gradient else None)
+
+    def finish(self) -> list[Scores]:
+        """The scores of each rollout, on the CPU."""
+        if self._images is not None:
+            owners = [prompt for part in self._rollouts for prompt in part]
+            return _split(self._begin(owners, self._images, None)(), [len(part) for part in self._rollouts])
+        self._collect()
+        return self._done
+
+    def _collect(self) -> None:
+        if self._under_way is not None:
+            self._done.append(self._under_way())
+
+    def _begin(self, owners: list[Prompt], images: Tensor, x0: Tensor | None) -> Callable[[], Scores]:
+        trainer, texts, metadata = self._trainer, [p.text for p in owners], [p.metadata for p in owners]
+
+        def judge() -> Scores:
+            with torch.set_grad_enabled(x0 is not None):  # the setting belongs to a thread
+                size = trainer.method.group_size
+                components = fitting_components(trainer, trainer.reward, images, texts, metadata, size)
+                total = trainer.reward.standardized_total(components)
+                gradient = None if x0 is None else torch.autograd.grad(total.nansum(), x0)[0].cpu()
+            total = total.detach().float().cpu()
+            components = {name: values.detach().float().cpu() for name, values in components.items()}
+            return Scores(total=total, components=components, batch=total, gradient=gradient)
+
+        return trainer.begin(judge)
+
+
+def _split(scores: Scores, sizes: list[int]) -> list[Scores]:
+    """Scores of several rollouts, rollout by rollout."""
+    totals = scores.total.split(sizes)
+    components = {name: values.split(sizes) for name, values in scores.components.items()}
+    return [
+        Scores(total=total, components={name: parts[i] for name, parts in components.items()}, batch=total)
+        for i, total in enumerate(totals)
+    ]
