@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fdfo.records import Conditioning, Items, Prompt, Scores
+from fdfo.records import Conditioning, Items, Prompt, Scores, _join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,17 @@ def test_parts_join_into_one():
     assert torch.equal(joined.sample_number, whole.sample_number)
     samples, times = torch.arange(10), torch.zeros(10, dtype=torch.int64)
     assert torch.equal(joined.rows(samples, times).cond.tokens, whole.rows(samples, times).cond.tokens)
+
+
+def test_parts_are_let_go_while_they_are_joined():
+    """Else an epoch would take its host memory twice."""
+    parts = [items(2), items(3, first=2), items(1, first=5)]
+    assert torch.equal(Numbered.cat(parts).value, items(6).value)
+    assert parts == []
+    pieces = [torch.rand(2, 3), torch.rand(1, 3)]
+    expected = torch.cat(pieces)
+    assert torch.equal(_join(pieces), expected)
+    assert pieces == []
 
 
 def test_moving_keeps_everything():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
@@ -179,28 +180,38 @@ class Items:
         return move(self, device)
 
     @classmethod
-    def cat(cls, parts: Sequence[Self]) -> Self:
-        """Items of several rollouts as one, samples in order."""
-        offsets = [0]
-        for part in parts:
-            offsets.append(offsets[-1] + len(part.prompts))
-        shifted = [replace(part, prompt_row=part.prompt_row + n) for part, n in zip(parts, offsets, strict=False)]
+    def cat(cls, parts: list[Self]) -> Self:
+        """Items of several rollouts as one, samples in order.
+
+        The list is emptied, and each tensor let go as soon as it is copied: an epoch's are most of the host memory.
+        """
+        offsets = accumulate((len(part.prompts) for part in parts), initial=0)
+        prompts = [prompt for part in parts for prompt in part.prompts]
+        conditioning = Conditioning.cat([part.conditioning for part in parts])
         names = [item.name for item in fields(parts[0]) if item.name not in ("prompts", "conditioning")]
-        return replace(
-            parts[0],
-            prompts=[prompt for part in parts for prompt in part.prompts],
-            conditioning=Conditioning.cat([part.conditioning for part in parts]),
-            **{name: _join([getattr(part, name) for part in shifted]) for name in names},
-        )
+        tensors = {name: [getattr(part, name) for part in parts] for name in names}
+        tensors["prompt_row"] = [rows + n for rows, n in zip(tensors["prompt_row"], offsets, strict=False)]
+        kind = type(parts[0])
+        parts.clear()
+        return kind(prompts=prompts, conditioning=conditioning, **{name: _join(tensors.pop(name)) for name in names})
 
 
-def _join(parts: Sequence[Tensor]) -> Tensor:
-    """Tensors [B, K, ...] as one; what is the same for all K times stays stored once, a single part is not copied."""
+def _join(parts: list[Tensor]) -> Tensor:
+    """Tensors [B, K, ...] as one; what is the same for all K times stays stored once, a single part is not copied.
+
+    The list is emptied on the way.
+    """
     if len(parts) == 1:
-        return parts[0]
+        return parts.pop()
     if all(part.stride(1) == 0 for part in parts):
         return torch.cat([part[:, :1] for part in parts]).expand(-1, parts[0].shape[1], *parts[0].shape[2:])
-    return torch.cat(list(parts))
+    joined = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]))
+    start = 0
+    while parts:
+        part = parts.pop(0)
+        joined[start : start + len(part)] = part
+        start += len(part)
+    return joined
 
 
 @dataclass(frozen=True, kw_only=True)

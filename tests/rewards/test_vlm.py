@@ -134,7 +134,10 @@ def test_bfloat16_network_with_a_float32_output_layer(folder):
     reward.load(CPU, torch.float32)
     network = reward._answers.network._model
     assert network.dtype == torch.bfloat16
-    assert network.get_output_embeddings().weight.dtype == torch.float32
+    head = network.get_output_embeddings()
+    assert head.head.weight.dtype == torch.bfloat16  # no copy of it
+    hidden = torch.randn(3, head.head.weight.shape[1], dtype=torch.bfloat16)
+    torch.testing.assert_close(head(hidden), hidden.float() @ head.head.weight.float().T)
     rough = scores(reward, images, PROMPTS)
     torch.testing.assert_close(rough, scores(loaded(folder), images, PROMPTS), rtol=0, atol=6)
 

@@ -1,9 +1,17 @@
 """The straight path x_t = (1 - t) x0 + t eps and the conversions it allows (arXiv:2209.03003, Sec. 2.1)."""
 
+import torch
 from torch import Tensor
 
 Scalar = float | Tensor
 """A number, a 0-d tensor, or a tensor [B] with one value per sample."""
+
+
+def on_device(value: Scalar, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The same values as a tensor there. A number is written by the device itself, which nobody waits for."""
+    if isinstance(value, Tensor):
+        return value.to(device, dtype)
+    return torch.full((), value, device=device, dtype=dtype)
 
 
 def per_sample(value: Scalar, like: Tensor) -> Scalar:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fdfo.flow.path import Scalar, per_sample, velocity_to_clean, velocity_to_noise
+from fdfo.flow.path import Scalar, on_device, per_sample, velocity_to_clean, velocity_to_noise
 
 Sampler = Literal["sde", "cps"]
 
@@ -62,5 +62,5 @@ def transition(
 def _in_float32(x: Tensor, v: Tensor, *scalars: Scalar) -> tuple[Tensor, ...]:
     """x, v and scalars as tensors of x's dtype, at least float32, that broadcast over x."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    shaped = [per_sample(torch.as_tensor(value, dtype=dtype, device=x.device), x) for value in scalars]
+    shaped = [per_sample(on_device(value, x.device, dtype), x) for value in scalars]
     return x.to(dtype), v.to(dtype), *(torch.as_tensor(value) for value in shaped)

@@ -24,13 +24,15 @@ class Recorder:
 
     def visit(self, step: int, **values: Tensor | float) -> None:
         """Store what the samples that train on this step need; values have B rows, or one per prompt while shared."""
-        samples, times = (self.slots == step).nonzero(as_tuple=True)
+        samples, times = (self.slots == step).nonzero(as_tuple=True)  # on the CPU: a device would be waited for
         for name in self.names & values.keys():
             value = torch.as_tensor(values[name])
             value = value[None] if value.ndim == 0 else value  # one number for all samples
             if name not in self.stores:
                 self.stores[name] = value.new_zeros((*self.slots.shape, *value.shape[1:]))
-            self.stores[name][samples, times] = value[samples * len(value) // len(self.slots)]
+            rows = samples * len(value) // len(self.slots)
+            there = [index.to(value.device, non_blocking=True) for index in (samples, times, rows)]
+            self.stores[name][there[0], there[1]] = value[there[2]]
 
     def store(self, name: str) -> Tensor:
         """The kept values of one field: [B, K, ...]."""

@@ -19,6 +19,7 @@ from fdfo.errors import ModelError
 from fdfo.files import give_usual_permissions
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.guidance import guided
+from fdfo.flow.path import on_device
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 from fdfo.interfaces import Weights
 from fdfo.models.attention import attention_kernel, check_attention, checkpoint_with
@@ -207,12 +208,12 @@ class SD3Policy:
 
     def velocity(self, x: Tensor, t: float | Tensor, cond: Conditioning, *, weights: Weights = "current") -> Tensor:
         """Guided velocity [B, C, h, w], float32, of states x [B, C, h, w] at time t (a number or [B])."""
-        times = torch.as_tensor(t, dtype=torch.float32, device=x.device).expand(len(x))
+        times = on_device(t, x.device, torch.float32).expand(len(x))
         if self.guidance == 1:
             return self._network(x, times, cond, weights)
         if self._negative is None:
             self._negative = self.encode([self.negative_prompt])
-        negative = self._negative[[0] * len(x)]
+        negative = self._negative[torch.zeros(len(x), dtype=torch.long, device=x.device)]
         if not self.branches_together:
             unguided = self._network(x, times, negative, weights)
             return guided(unguided, self._network(x, times, cond, weights), scale=self.guidance)

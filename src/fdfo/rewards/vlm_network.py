@@ -12,7 +12,8 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
-from torch.nn import Module, Parameter
+from torch.nn import Module
+from torch.nn.functional import linear
 
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
@@ -22,6 +23,9 @@ from fdfo.rewards.vlm_inputs import QWEN, Inputs, ProcessorInputs, QwenInputs
 
 _TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
 """Inputs that say for each token whether it is of an image; 0 is text."""
+
+HEAD_TOKENS = 2**14
+"""Tokens of the vocabulary whose weights are in float32 at a time."""
 
 QUANTIZED: dict[str, dict[str, Any]] = {
     "8bit": {"load_in_8bit": True},
@@ -209,8 +213,19 @@ def _read_model(
     network.requires_grad_(False).eval()
     if quantize is None:
         network.to(device)
-    head = network.get_output_embeddings()
-    for name, parameter in list(head.named_parameters(recurse=False)):
-        setattr(head, name, Parameter(parameter.detach().float(), requires_grad=False))  # a copy, where it was tied
-    head.register_forward_pre_hook(lambda module, arguments: (arguments[0].float(),))
+    network.set_output_embeddings(Float32Head(network.get_output_embeddings()))
     return network
+
+
+class Float32Head(Module):
+    """An output layer that computes in float32 from the weights that it has: a copy of a 7B model's would take 2 GB."""
+
+    def __init__(self, head: Any):
+        super().__init__()
+        self.head = head
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] float32 of hidden states [..., D]."""
+        parts = [linear(hidden.float(), weight.float()) for weight in self.head.weight.split(HEAD_TOKENS)]
+        logits = torch.cat(parts, -1)
+        return logits if self.head.bias is None else logits + self.head.bias.float()
