@@ -250,9 +250,18 @@ def test_eval_measures_the_distance_to_the_base(command, trained, tmp_path):
     assert code == 0, err
     assert "adapter to base, 6 images each, in features of pixels: KID" in out
     assert json.loads((tmp_path / "judged" / "distances.json").read_text())["adapter"]["images"] == 6
+    assert "(std" not in out  # 6 images have one subset
     code, _, err = command(*options)
     assert code == 2
     assert "give --output FOLDER" in err
+
+
+def test_a_distance_of_images_that_were_not_kept_is_explained(command, trained):
+    options = ("eval", "--run", trained, "--count", 2, "--output", "judged")
+    assert command(*options)[0] == 0
+    code, _, err = command(*options, "--distance", "pixels")
+    assert code == 2
+    assert "found 0; the folder's evaluation was made without --keep-images or --distance: give a new --output" in err
 
 
 def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypatch):
