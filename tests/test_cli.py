@@ -217,6 +217,19 @@ def test_generate_checks_the_guidance(command):
     assert "--run FOLDER" in err
 
 
+def test_generate_and_eval_draw_at_a_resolution_that_the_model_allows(command, tmp_path):
+    task = ("--rewards", "jpeg", "--prompts", "shapes-test", "--count", 1)
+    for arguments in (("generate", "a red circle", "--seeds", 1, "-o", "a.png"), ("eval", *task, "-o", "judged")):
+        options = (*arguments, "--model", "shapes", "--steps", 1, "--resolution")
+        code, _, err = command(*options, 20)
+        assert code == 2
+        assert err.count("20") == 1 and "--resolution 20 is not a multiple of 8; use 16 or 24" in err
+        code, out, err = command(*options, 16)
+        assert code == 0, err
+        assert arguments[0] == "eval" or "16 x 16 pixels each" in out
+    assert json.loads((tmp_path / "judged" / "manifest.json").read_text())["model"]["resolution"] == [16, 16]
+
+
 def test_generate_reads_a_file_and_needs_prompts(command, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n\na blue cross\n")
     output = ("-o", "new/images.png")
