@@ -308,6 +308,7 @@ def test_eval_of_two_adapters(command, trained, tmp_path):
 def test_a_preset_prints_published_values_beside_ours(command, trained, tmp_path, monkeypatch):
     part = replace(PAPER[0], prompts="shapes-test", count=3, rewards="jpeg", published={"jpeg": -1.5})
     monkeypatch.setitem(PRESETS, "paper", (part,))
+    monkeypatch.setattr("fdfo.commands.protocol.RESOLUTION", 32)
     code, out, err = command("eval", "--preset", "paper", "--run", trained, "--output", "judged")
     assert code == 0, err
     line = next(line for line in out.splitlines() if line.startswith("  jpeg"))

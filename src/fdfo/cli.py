@@ -14,9 +14,11 @@ from fdfo.commands.options import (
     GuidanceOption,
     ModelOption,
     OptionsArgument,
+    PlanArgument,
     ResolutionOption,
     RunOption,
     StepsOption,
+    given,
 )
 from fdfo.commands.tell import tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
@@ -92,6 +94,7 @@ def generate(
 
 @app.command("eval")
 def evaluate(
+    context: typer.Context,
     run: RunOption = None,
     model: ModelOption = None,
     adapters: Annotated[
@@ -126,7 +129,7 @@ def evaluate(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="paper: the published prompts, scores and steps, beside the published values."),
+        typer.Option("--preset", help="paper: the published prompts, scores, steps and size, and published values."),
     ] = None,
 ) -> None:
     """Score images before and after training, with intervals.
@@ -135,12 +138,12 @@ def evaluate(
     launch or torchrun the processes share the prompts, with the same numbers.
     """
     from fdfo.commands.evaluate import Task, run_evaluate
-    from fdfo.commands.protocol import run_protocol
+    from fdfo.commands.protocol import DECIDED, run_protocol
     from fdfo.commands.subject import Subject
 
     subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
     if preset is not None:
-        run_protocol(preset, subjects, seed, output, keep_images)
+        run_protocol(preset, subjects, seed, output, keep_images, given(context, DECIDED))
         return
     task = Task(
         prompts=prompts,
@@ -171,9 +174,7 @@ def report(
 
 @app.command()
 def compare(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
-    ] = None,
+    arguments: PlanArgument = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of NAME.html, NAME.md and data/NAME.jsonl.")
     ] = Path("results"),
@@ -202,9 +203,7 @@ def compare(
 
 @app.command()
 def probe(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
-    ] = None,
+    arguments: PlanArgument = None,
     batches: Annotated[int, typer.Option("--batches", help="Estimates of each cell, one epoch each.", min=4)] = 8,
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="Checkpoint folder with the weights; default: the base's.")

@@ -26,7 +26,10 @@ class Subject:
     """Pixels a side."""
 
     def config(self) -> Config | None:
-        """The configuration of the run, if there is one. Raises ConfigError for options that cannot be used."""
+        """The configuration of the run, if there is one.
+
+        Raises ConfigError for options that cannot be used, ModelError for a model that cannot be found.
+        """
         from fdfo.evaluation.runs import load_run_config
         from fdfo.models.load import side_problem
 
