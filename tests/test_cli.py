@@ -217,6 +217,19 @@ def test_generate_checks_the_guidance(command):
     assert "--run FOLDER" in err
 
 
+def test_generate_and_eval_draw_at_a_resolution_that_the_model_allows(command, tmp_path):
+    task = ("--rewards", "jpeg", "--prompts", "shapes-test", "--count", 1)
+    for arguments in (("generate", "a red circle", "--seeds", 1, "-o", "a.png"), ("eval", *task, "-o", "judged")):
+        options = (*arguments, "--model", "shapes", "--steps", 1, "--resolution")
+        code, _, err = command(*options, 20)
+        assert code == 2
+        assert err.count("20") == 1 and "--resolution 20 is not a multiple of 8; use 16 or 24" in err
+        code, out, err = command(*options, 16)
+        assert code == 0, err
+        assert arguments[0] == "eval" or "16 x 16 pixels each" in out
+    assert json.loads((tmp_path / "judged" / "manifest.json").read_text())["model"]["resolution"] == [16, 16]
+
+
 def test_generate_reads_a_file_and_needs_prompts(command, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red circle\n\na blue cross\n")
     output = ("-o", "new/images.png")
@@ -250,9 +263,18 @@ def test_eval_measures_the_distance_to_the_base(command, trained, tmp_path):
     assert code == 0, err
     assert "adapter to base, 6 images each, in features of pixels: KID" in out
     assert json.loads((tmp_path / "judged" / "distances.json").read_text())["adapter"]["images"] == 6
+    assert "(std" not in out  # 6 images have one subset
     code, _, err = command(*options)
     assert code == 2
     assert "give --output FOLDER" in err
+
+
+def test_a_distance_of_images_that_were_not_kept_is_explained(command, trained):
+    options = ("eval", "--run", trained, "--count", 2, "--output", "judged")
+    assert command(*options)[0] == 0
+    code, _, err = command(*options, "--distance", "pixels")
+    assert code == 2
+    assert "found 0; the folder's evaluation was made without --keep-images or --distance: give a new --output" in err
 
 
 def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypatch):
@@ -286,6 +308,7 @@ def test_eval_of_two_adapters(command, trained, tmp_path):
 def test_a_preset_prints_published_values_beside_ours(command, trained, tmp_path, monkeypatch):
     part = replace(PAPER[0], prompts="shapes-test", count=3, rewards="jpeg", published={"jpeg": -1.5})
     monkeypatch.setitem(PRESETS, "paper", (part,))
+    monkeypatch.setattr("fdfo.commands.protocol.RESOLUTION", 32)
     code, out, err = command("eval", "--preset", "paper", "--run", trained, "--output", "judged")
     assert code == 0, err
     line = next(line for line in out.splitlines() if line.startswith("  jpeg"))

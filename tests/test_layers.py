@@ -1,8 +1,10 @@
-"""Who may import whom, what an import may do, and that every configuration field has a reader."""
+"""Who may import whom, what an import may do, and that configuration fields and extras are what they are said to be."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,12 @@ def test_every_configuration_field_is_read_somewhere():
     unread = [f"{cls.__name__}.{name}" for cls in ours for name in cls.model_fields if name not in read]
     assert len(ours) > 8
     assert unread == []
+
+
+def test_every_extra_that_a_message_names_exists():
+    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {name for path in FILES for name in re.findall(r"fdfo\[(\w+)\]", path.read_text(encoding="utf-8"))}
+    assert named and named <= set(project["optional-dependencies"])
 
 
 def test_files_and_functions_stay_small():

@@ -8,6 +8,18 @@ import typer
 
 from fdfo import __version__
 from fdfo.commands.libraries import prepare_libraries
+from fdfo.commands.options import (
+    ADAPTER_HELP,
+    DeviceOption,
+    GuidanceOption,
+    ModelOption,
+    OptionsArgument,
+    PlanArgument,
+    ResolutionOption,
+    RunOption,
+    StepsOption,
+    given,
+)
 from fdfo.commands.tell import tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
 
@@ -22,13 +34,6 @@ app = typer.Typer(
 
 rewards_app = typer.Typer(help="Look at the scores: list, check.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(rewards_app, name="rewards")
-
-RunOption = Annotated[
-    Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
-]
-ADAPTER_HELP = "Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best."
-AdapterOption = Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)]
-ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
 
 
 @app.command()
@@ -73,21 +78,23 @@ def generate(
     file: Annotated[Path | None, typer.Option("--file", help="Prompt file, text or JSON lines.")] = None,
     run: RunOption = None,
     model: ModelOption = None,
-    adapter: AdapterOption = None,
+    adapter: Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)] = None,
     seeds: Annotated[int, typer.Option(help="Images of each prompt, from seeds 0, 1, ...", min=1)] = 4,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the run's, or 40.", min=1)] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    resolution: ResolutionOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")] = Path("images.png"),
 ) -> None:
     """Draw images, before and after training, on the same seeds."""
     from fdfo.commands.generate import run_generate
     from fdfo.commands.subject import Subject
 
-    run_generate(Subject(run, model, adapter, guidance), prompts or [], file, seeds, steps, output)
+    run_generate(Subject(run, model, adapter, guidance, resolution), prompts or [], file, seeds, steps, output)
 
 
 @app.command("eval")
 def evaluate(
+    context: typer.Context,
     run: RunOption = None,
     model: ModelOption = None,
     adapters: Annotated[
@@ -101,8 +108,9 @@ def evaluate(
     ] = None,
     count: Annotated[int, typer.Option("--count", help="Number of prompts.", min=1)] = 192,
     images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1)] = 1,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps; default: the run's, or 40.", min=1)] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance; default: the run's, or 1.")] = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    resolution: ResolutionOption = None,
     seed: Annotated[
         int,
         typer.Option(help="Of the start noises; evaluation during training uses eval.noise_seed, by default 0.", min=0),
@@ -121,7 +129,7 @@ def evaluate(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="paper: the published prompts, scores and steps, beside the published values."),
+        typer.Option("--preset", help="paper: the published prompts, scores, steps and size, and published values."),
     ] = None,
 ) -> None:
     """Score images before and after training, with intervals.
@@ -130,12 +138,12 @@ def evaluate(
     launch or torchrun the processes share the prompts, with the same numbers.
     """
     from fdfo.commands.evaluate import Task, run_evaluate
-    from fdfo.commands.protocol import run_protocol
+    from fdfo.commands.protocol import DECIDED, run_protocol
     from fdfo.commands.subject import Subject
 
-    subjects = [Subject(run, model, adapter, guidance) for adapter in adapters or [None]]
+    subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
     if preset is not None:
-        run_protocol(preset, subjects, seed, output, keep_images)
+        run_protocol(preset, subjects, seed, output, keep_images, given(context, DECIDED))
         return
     task = Task(
         prompts=prompts,
@@ -166,9 +174,7 @@ def report(
 
 @app.command()
 def compare(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
-    ] = None,
+    arguments: PlanArgument = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of NAME.html, NAME.md and data/NAME.jsonl.")
     ] = Path("results"),
@@ -197,9 +203,7 @@ def compare(
 
 @app.command()
 def probe(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
-    ] = None,
+    arguments: PlanArgument = None,
     batches: Annotated[int, typer.Option("--batches", help="Estimates of each cell, one epoch each.", min=4)] = 8,
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="Checkpoint folder with the weights; default: the base's.")
@@ -250,12 +254,6 @@ def doctor(
     from fdfo.commands.doctor import run_doctor
 
     run_doctor(model)
-
-
-OptionsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="option=value", help="Options of the score, with YAML values.")
-]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
 
 
 @app.command("serve-reward")

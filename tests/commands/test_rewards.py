@@ -141,8 +141,25 @@ def serve(port):
 
 
 def test_serving_checks_key_and_address(monkeypatch):
-    monkeypatch.delenv("MY_KEY", raising=False)
-    with pytest.raises(ConfigError, match="the environment has no MY_KEY"):
+    monkeypatch.setenv("MY_KEY", " \n")
+    with pytest.raises(ConfigError, match="the environment has no key in MY_KEY"):
+        run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
+    monkeypatch.delenv("MY_KEY")
+    with pytest.raises(ConfigError, match="the environment has no key in MY_KEY"):
         run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
     with pytest.raises(ConfigError, match=r"cannot listen at no\.such\.host\.invalid:0"):
         run_serve("jpeg", [], "no.such.host.invalid", 0, None, "cpu")
+
+
+def test_a_key_is_served_without_the_line_feed_that_clients_do_not_send(monkeypatch):
+    keys = []
+
+    def server(*_, key, **__):
+        keys.append(key)
+        raise OSError("enough")
+
+    monkeypatch.setattr("fdfo.commands.serve.RewardServer", server)
+    monkeypatch.setenv("MY_KEY", " right\n")
+    with pytest.raises(ConfigError, match="enough"):
+        run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
+    assert keys == ["right"]

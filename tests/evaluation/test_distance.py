@@ -61,6 +61,13 @@ def test_images_are_at_no_distance_to_themselves(folders):
     assert found.kid == pytest.approx(kernel_distance(folders[2], folders[2]), abs=1e-5)
 
 
+def test_only_subsets_that_differ_have_a_spread(folders, monkeypatch):
+    base, other, _, _ = folders
+    for subset, has_spread in ((COUNT, False), (COUNT - 1, True)):
+        monkeypatch.setattr("fdfo.evaluation.distance.SUBSET", subset)
+        assert (distance(base, other, colors, torch.device("cpu")).kid_std is not None) == has_spread
+
+
 def test_images_of_other_prompts_are_refused(folders):
     base, other, _, _ = folders
     (other / f"{0:05d}-0.png").unlink()

@@ -62,7 +62,7 @@ def test_dreamsim_sees_whole_images_at_its_size(monkeypatch):
     torch.testing.assert_close(embedded, images.mean((2, 3)).repeat(1, 2), atol=0.02, rtol=0)
 
 
-def test_dreamsim_that_is_not_installed_is_explained(monkeypatch):
+def test_dreamsim_that_is_not_installed_is_explained_before_there_are_images(monkeypatch):
     monkeypatch.setitem(sys.modules, "dreamsim", None)
     with pytest.raises(ConfigError, match=r"fdfo\[metrics\]"):
-        diversity_features("dreamsim", {})(torch.rand(1, 3, 8, 8))
+        diversity_features("dreamsim", {})

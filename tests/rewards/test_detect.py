@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessorPil
 
+from fdfo.config.tree import RewardConfig
 from fdfo.errors import RewardError
-from fdfo.rewards import detect
+from fdfo.rewards import WeightedSum, detect, weighted
 from fdfo.rewards.detect import Detect, load_detector
 from fdfo.rewards.geneval import Detection, by_class, checks, relations
 from tests.rewards.tiny_clip import make_clip, pictures
@@ -164,25 +165,71 @@ def test_metadata_of_another_form_are_explained(make, metadata):
 
 
 def test_options_are_checked_together():
-    with pytest.raises(RewardError, match=r"counting_threshold must be .*batch_size must be"):
-        Detect(counting_threshold=2, batch_size=0)
+    with pytest.raises(RewardError, match=r"counting_threshold must be .*batch_size must be .*dtype must be"):
+        Detect(counting_threshold=2, batch_size=0, dtype="int8")
 
 
-def test_a_detector_of_transformers(tmp_path):
+# ---- a tiny random detector ----
+
+
+@pytest.fixture(scope="module")
+def yolos(tmp_path_factory):
+    """Its folder."""
+    folder = tmp_path_factory.mktemp("yolos")
     torch.manual_seed(0)
     size = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
     config = YolosConfig(
         image_size=[32, 48], patch_size=8, num_detection_tokens=6, id2label={0: "Mouse", 1: "cat", 2: "sofa"}, **size
     )
-    YolosForObjectDetection(config).save_pretrained(tmp_path)
-    YolosImageProcessorPil(size={"height": 32, "width": 48}).save_pretrained(tmp_path)
+    YolosForObjectDetection(config).save_pretrained(folder)
+    YolosImageProcessorPil(size={"height": 32, "width": 48}).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_detector_of_transformers(yolos):
     with torch.no_grad():
-        one, two = load_detector(str(tmp_path), None, CPU)(pictures(2, 20, 60))
-        (alone,) = load_detector(str(tmp_path), None, CPU)(pictures(2, 20, 60)[1:])
+        one, two = load_detector(yolos, None, CPU, torch.float32)(pictures(2, 20, 60))
+        (alone,) = load_detector(yolos, None, CPU, torch.float32)(pictures(2, 20, 60)[1:])
     assert len(one) == 6 and {d.name for d in one} <= {"computer mouse", "cat", "couch"}
     assert all(-60 < d.box[0] < d.box[2] < 120 and 0 <= d.confidence <= 1 for d in one)
     for a, b in zip(two, alone, strict=True):
         assert a.name == b.name and a.confidence == pytest.approx(b.confidence, abs=1e-5)
+
+
+def test_a_detector_in_bfloat16_finds_nearly_the_same_in_float32(yolos):
+    with torch.no_grad():
+        exact, near = (
+            load_detector(yolos, None, CPU, dtype)(pictures(1, 20, 60))[0] for dtype in (torch.float32, torch.bfloat16)
+        )
+    for a, b in zip(exact, near, strict=True):
+        assert (a.name, a.box) == (b.name, pytest.approx(b.box, abs=1))
+        assert a.confidence == pytest.approx(b.confidence, abs=0.01)
+    confidences = torch.tensor([detection.confidence for detection in near])
+    assert not torch.equal(confidences, confidences.bfloat16().float())
+
+
+def test_dtype_is_that_of_both_networks(yolos, clip):
+    reward = Detect(model=yolos, color_model=clip, dtype="bfloat16")
+    reward.load(CPU, torch.float32)
+    assert [network.dtype for network in reward.networks] == [torch.bfloat16] * 2
+    assert reward(pictures(1, 20, 60), ["p"], [json.loads(COLORS)]).isfinite()
+
+
+def test_both_networks_are_on_the_device_only_while_they_score(yolos, clip, monkeypatch):
+    moves = []
+    monkeypatch.setattr(weighted, "_move", lambda network, _: moves.append(("to the device", type(network).__name__)))
+    monkeypatch.setattr(weighted, "_put_back", lambda network, _: moves.append(("back", type(network).__name__)))
+    metadata = [{"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "red"}]}]
+    scores = []
+    for offload in (True, False):
+        entry = {"name": "detect", "offload": offload, "model": yolos, "color_model": clip}
+        total = WeightedSum([RewardConfig(**entry, threshold=0.0)])
+        total.load(CPU, torch.float32)
+        moves.clear()
+        scores.append(total(pictures(1, 20, 60), ["p"], metadata))
+        directions = ["to the device", "back"] if offload else ["to the device"]
+        assert moves == [(way, name) for way in directions for name in ("YolosForObjectDetection", "CLIPModel")]
+    assert torch.equal(*scores)
 
 
 def test_missing_detectors_are_explained():

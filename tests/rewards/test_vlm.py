@@ -246,6 +246,15 @@ def test_model_whose_template_has_no_images(tmp_path):
         loaded(make_qwen(tmp_path, template="{% for m in messages %}{{ m.role }}: ...{% endfor %}"))
 
 
+def test_a_processor_that_needs_other_packages_is_explained(folders, monkeypatch):
+    def missing(*_, **__):
+        raise ImportError("\nSmolVLMProcessor requires num2words.\nCheck out the instructions\n")
+
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", missing)
+    with pytest.raises(RewardError, match=r"pip install 'fdfo\[vlm\]' \(SmolVLMProcessor requires num2words\.\)$"):
+        loaded(folders["llava"])
+
+
 def test_folder_that_does_not_exist():
     with pytest.raises(RewardError, match=r"'vlm', model '/no/such/folder': no such folder"):
         loaded("/no/such/folder")

@@ -26,5 +26,6 @@ def tell_distances(
     found = {label: distance(images / BASE, images / label, features, device) for label in adapters}
     for label, one in found.items():
         print(f"{label} to base, {one.images} images each, in features of {choice}: ", end="")
-        print(f"KID {one.kid:.4g} (std {one.kid_std:.2g} over subsets), FID {one.fid:.4g}")
+        spread = "" if one.kid_std is None else f" (std {one.kid_std:.2g} over subsets)"
+        print(f"KID {one.kid:.4g}{spread}, FID {one.fid:.4g}")
     write_json(folder / "distances.json", {label: {"features": choice, **asdict(one)} for label, one in found.items()})

@@ -15,9 +15,7 @@ def run_serve(
     name: str, options: list[str], host: str, port: int, key_variable: str | None, device_name: str | None
 ) -> None:
     """Load the score and answer until interrupted. Raises FdfoError when it cannot be loaded or served."""
-    key = None if key_variable is None else os.environ.get(key_variable)
-    if key_variable is not None and not key:
-        raise ConfigError("the command line", [f"--key-variable: the environment has no {key_variable}; set it"])
+    key = None if key_variable is None else _environment_key(key_variable)
     reward, device = WeightedSum(named_score(name, options)), chosen_device(device_name)
     if reward.pairwise:
         raise ConfigError("the command line", [f"{name} compares two images; the protocol has scores of one only"])
@@ -36,3 +34,11 @@ def run_serve(
             server.serve_forever()
         except KeyboardInterrupt:
             print("stopped")
+
+
+def _environment_key(variable: str) -> str:
+    """Without white space at its ends, as clients send it. Raises ConfigError where there is none."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError("the command line", [f"--key-variable: the environment has no key in {variable}; set it"])
+    return key

@@ -22,10 +22,16 @@ class Subject:
     model: str | None
     adapter: str | None
     guidance: float | None
+    resolution: int | None
+    """Pixels a side."""
 
     def config(self) -> Config | None:
-        """The configuration of the run, if there is one. Raises ConfigError for options that cannot be used."""
+        """The configuration of the run, if there is one.
+
+        Raises ConfigError for options that cannot be used, ModelError for a model that cannot be found.
+        """
         from fdfo.evaluation.runs import load_run_config
+        from fdfo.models.load import side_problem
 
         problems = []
         if self.run is None and self.model is None:
@@ -34,7 +40,10 @@ class Subject:
             problems.append(f"--guidance {self.guidance:g}: must be positive; 1 is off")
         if problems:
             raise ConfigError("the command line", problems)
-        return load_run_config(self.run) if self.run else None
+        config = load_run_config(self.run) if self.run else None
+        if self.resolution is not None and (problem := side_problem(self.settings(config), self.resolution)):
+            raise ConfigError("the command line", [f"--resolution {problem}"])
+        return config
 
     @property
     def has_adapter(self) -> bool:
@@ -62,7 +71,8 @@ class Subject:
     def settings(self, config: Config | None) -> PolicyConfig:
         """The model's settings: the run's, with what was given instead."""
         settings = config.policy if config is not None else PolicyConfig(name=self.model or "shapes")
-        given = {"name": self.model, "guidance": self.guidance}
+        sides = None if self.resolution is None else (self.resolution, self.resolution)
+        given = {"name": self.model, "guidance": self.guidance, "resolution": sides}
         return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
 
     def load(self, config: Config | None, device: "torch.device | None" = None) -> "SD3Policy":

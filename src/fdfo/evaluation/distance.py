@@ -28,10 +28,11 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Distance:
-    """KID, with its standard deviation over random subsets, and FID; `images` of each side."""
+    """KID and FID; `images` of each side."""
 
     kid: float
-    kid_std: float
+    kid_std: float | None
+    """Standard deviation over random subsets; None where every subset is the whole set."""
     fid: float
     images: int
 
@@ -47,7 +48,7 @@ def distance(base: Path, other: Path, features: Features | None, device: torch.d
         raise ConfigError("--distance", ["the folder does not hold the same images of all; give a new --output folder"])
     count = len(files[0])
     if count < 2:
-        raise ConfigError("--distance", [f"needs at least 2 images of each, found {count}; raise --count or --images"])
+        raise ConfigError("--distance", [f"needs at least 2 images of each, found {count}; {_more_images(count)}"])
     kid, fid = _metrics(features, min(SUBSET, count), files[0][0], device)
     for paths, is_base in zip(files, (True, False), strict=True):
         for images in _batches(paths, device):
@@ -56,7 +57,19 @@ def distance(base: Path, other: Path, features: Features | None, device: torch.d
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         mean, spread = kid.compute()
-    return Distance(kid=float(mean), kid_std=float(spread), fid=float(fid.compute()), images=count)
+    return Distance(
+        kid=float(mean),
+        kid_std=float(spread) if count > SUBSET else None,
+        fid=float(fid.compute()),
+        images=count,
+    )
+
+
+def _more_images(count: int) -> str:
+    """What to do about 0 images, or 1: a finished evaluation draws none again."""
+    if count:
+        return "raise --count or --images"
+    return "the folder's evaluation was made without --keep-images or --distance: give a new --output folder"
 
 
 def _metrics(features: Features | None, subset: int, sample: Path, device: torch.device) -> tuple[Any, Any]:

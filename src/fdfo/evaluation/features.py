@@ -16,7 +16,7 @@ PIXELS, DREAMSIM = "pixels", "dreamsim"
 def diversity_features(choice: str | None, embedders: Mapping[str, Features]) -> Features:
     """Features by name: `pixels`, `dreamsim`, or one of the scores that embed images; None takes the first of those.
 
-    `embedders` are those of the scores, by name. Raises ConfigError for a choice that there is not.
+    `embedders` are those of the scores, by name. Raises ConfigError for a choice that there is not, or not here.
     """
     if choice is None:
         choice = next(iter(embedders), PIXELS)
@@ -43,21 +43,23 @@ class DreamSim:
     """
 
     def __init__(self):
+        """Raises ConfigError where the package is missing: now, and not at the first images."""
+        self._make = _dreamsim_maker()
         self.model: Any = None
 
     def __call__(self, images: Tensor) -> Tensor:
         if self.model is None:
-            self.model = _load_dreamsim(images.device)
+            self.model, _ = self._make(pretrained=True, device=str(images.device), normalize_embeds=True)
         resized = interpolate(images, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
         with torch.no_grad():
             return self.model.embed(resized).reshape(len(images), -1)
 
 
-def _load_dreamsim(device: torch.device) -> Any:
+def _dreamsim_maker() -> Any:
+    """The package's function that loads its model."""
     try:
         from dreamsim import dreamsim  # type: ignore[import-not-found]
     except ImportError as error:
         fix = "install the extra: pip install 'fdfo[metrics]'"
         raise ConfigError("the diversity", [f"eval.diversity='dreamsim' needs dreamsim ({error}); {fix}"]) from error
-    model, _ = dreamsim(pretrained=True, device=str(device), normalize_embeds=True)
-    return model
+    return dreamsim

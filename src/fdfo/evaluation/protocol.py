@@ -21,6 +21,9 @@ class Protocol:
 STEPS = 40
 """Euler steps, at the guidance of training."""
 
+RESOLUTION = 512
+"""Pixels a side."""
+
 SUBJECT = "SD3.5-Medium after 100 epochs on the combined reward, without guidance (arXiv:2603.12893)"
 """What the published values belong to."""
 

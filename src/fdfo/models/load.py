@@ -108,6 +108,15 @@ def policy_problems(config: PolicyConfig) -> list[str]:
     return family.problems(source, resolution, config.vae_tile)
 
 
+def side_problem(config: PolicyConfig, pixels: int) -> str | None:
+    """What keeps a model from drawing images of so many pixels a side, from its small configuration files alone.
+
+    Raises ModelError for a model that cannot be found.
+    """
+    family, source, _ = _planned(config)
+    return family.side_problem(source, pixels)
+
+
 def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:
     """Shape (C, h, w) of the configured model's latents, before any weight is read. Raises ModelError."""
     family, source, resolution = _planned(config)

@@ -134,17 +134,10 @@ class SD3Policy:
     @staticmethod
     def problems(source: ModelSource, resolution: tuple[int, int], vae_tile: int | None = None) -> list[str]:
         """What keeps this model from being used at (height, width), from its small configuration files alone."""
-        transformer = source.component_config("transformer")
         factor = _vae_factor(source)
-        unit = factor * int(transformer["patch_size"])
-        largest = int(transformer["pos_embed_max_size"]) * unit
-        found = []
-        for name, size in zip(("height", "width"), resolution, strict=True):
-            if size % unit:
-                down, up = size // unit * unit, -(-size // unit) * unit
-                found.append(f"policy.resolution: {name} {size} is not a multiple of {unit}; use {down or up} or {up}")
-            elif size > largest:
-                found.append(f"policy.resolution: {name} {size} exceeds the model's largest, {largest}")
+        sides = zip(("height", "width"), resolution, strict=True)
+        problems = {name: SD3Policy.side_problem(source, pixels) for name, pixels in sides}
+        found = [f"policy.resolution: {name} {problem}" for name, problem in problems.items() if problem]
         if vae_tile is not None and vae_tile % (TILE_PARTS * factor):
             above = -(-vae_tile // (TILE_PARTS * factor)) * TILE_PARTS * factor
             found.append(f"policy.vae_tile: {vae_tile} is not a multiple of {TILE_PARTS * factor}; use {above}")
@@ -152,6 +145,17 @@ class SD3Policy:
         if scheduler.get("use_dynamic_shifting") or scheduler.get("use_karras_sigmas"):
             found.append("its scheduler uses another time grid than the Stable Diffusion 3 family")
         return found
+
+    @staticmethod
+    def side_problem(source: ModelSource, pixels: int) -> str | None:
+        """What keeps this model from drawing images that are so many pixels high or wide."""
+        transformer = source.component_config("transformer")
+        unit = _vae_factor(source) * int(transformer["patch_size"])
+        largest = int(transformer["pos_embed_max_size"]) * unit
+        if pixels % unit:
+            down, up = pixels // unit * unit, -(-pixels // unit) * unit
+            return f"{pixels} is not a multiple of {unit}; use {down or up} or {up}"
+        return f"{pixels} exceeds the model's largest, {largest}" if pixels > largest else None
 
     @staticmethod
     def native_resolution(source: ModelSource) -> tuple[int, int]:

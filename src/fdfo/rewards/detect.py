@@ -9,21 +9,20 @@ Departures from GenEval's evaluation beside those of geneval.py:
 B images, each with GenEval's metadata of its prompt: `include` and `exclude`, lists of {class, count, color, position}.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn.functional import normalize
 
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.rewards.geneval import COLORS, Box, Detection, by_class, checks
-from fdfo.rewards.pretrained import explained
-
-Detector = Callable[[Tensor], list[list[Detection]]]
-"""Images [B, 3, H, W] in [0, 1] -> what is found on each."""
+from fdfo.rewards.pretrained import dtype_problems, explained, network_dtype
 
 _COLOR_TEMPLATES = (
     "a photo of a {color} {object}",
@@ -44,6 +43,27 @@ _GENEVAL_NAMES = {
 """GenEval's names of classes that COCO, or a detector trained on it, calls something else."""
 
 
+@dataclass(frozen=True)
+class Detector:
+    """An object detector of transformers with its own processor."""
+
+    network: Any
+    processor: Any
+
+    def __call__(self, images: Tensor) -> list[list[Detection]]:
+        """What is found on each of images [B, 3, H, W] in [0, 1]."""
+        levels = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        inputs = self.processor(images=list(levels), return_tensors="pt")
+        outputs = self.network(**inputs.to(self.network.device, self.network.dtype))
+        outputs.logits, outputs.pred_boxes = (
+            outputs.logits.float(),
+            outputs.pred_boxes.float(),
+        )  # bfloat16 rounds pixels
+        sizes = [tuple(images.shape[-2:])] * len(images)
+        found = self.processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=sizes)
+        return [list(_detections(one, self.network.config.id2label)) for one in found]
+
+
 class Detect:
     """Share of the checks that an image passes, or whether it passes all; 0 to 1."""
 
@@ -60,9 +80,10 @@ class Detect:
         counting_threshold: float = 0.9,
         strict: bool = False,
         batch_size: int = 16,
+        dtype: str = "float32",
     ):
         """model is a folder or hub id of a transformers object detector of COCO's classes; color_model a CLIP.
-        revision and color_revision pin them.
+        revision and color_revision pin them, and dtype is that of both.
 
         Objects count above threshold, those of prompts with tag "counting" above counting_threshold (GenEval's values,
         which fit its own detector). strict gives 1 for a right image and 0 else, as GenEval does.
@@ -75,30 +96,41 @@ class Detect:
         ]
         if not isinstance(batch_size, int) or batch_size < 1:
             problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
+        problems += dtype_problems(dtype)
         if problems:
             raise RewardError("reward 'detect': " + "; ".join(problems))
-        self._model, self._revision, self._batch_size = model, revision, batch_size
+        self._model, self._revision, self._batch_size, self._dtype = model, revision, batch_size, dtype
         self._threshold, self._counting_threshold, self._strict = threshold, counting_threshold, strict
-        self._clip = ContrastiveScore("detect", model=color_model, revision=color_revision, batch_size=batch_size)
+        self._clip = ContrastiveScore(
+            "detect", model=color_model, revision=color_revision, batch_size=batch_size, dtype=dtype
+        )
         self._detector: Detector | None = None
         self._described: dict[str, Tensor] = {}
         """Embeddings of the colours of each object that was asked for."""
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Read the detector, in float32, and the CLIP. Raises RewardError when one cannot be used."""
+        """Read the detector and the CLIP in `dtype` or that of the options; boxes are placed in float32.
+
+        Raises RewardError when one cannot be used.
+        """
         with explained("detect", self._model, self._revision), quiet_loading():
-            self._detector = load_detector(self._model, self._revision, device)
+            self._detector = load_detector(self._model, self._revision, device, network_dtype(self._dtype, dtype))
         self._clip.load(device, dtype)
+
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        return [self._require_detector().network, *self._clip.networks]
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32 on the CPU of images [B, 3, H, W] in [0, 1]; NaN where the metadata ask for nothing.
 
         Raises RewardError for metadata of another form.
         """
-        assert self._detector is not None, "load() comes first"
+        detector = self._require_detector()
         detections: list[list[Detection]] = []
         for start in range(0, len(images), self._batch_size):
-            detections += self._detector(images[start : start + self._batch_size])
+            detections += detector(images[start : start + self._batch_size])
         scores = [self._score(*row) for row in zip(images, detections, prompts, metadata, strict=True)]
         return torch.tensor(scores, dtype=torch.float32)
 
@@ -133,24 +165,19 @@ class Detect:
         texts = normalize(self._clip.text_features(described), dim=-1).unflatten(0, (len(COLORS), -1)).mean(1)
         return normalize(texts, dim=-1)
 
+    def _require_detector(self) -> Detector:
+        assert self._detector is not None, "load() comes first"
+        return self._detector
 
-def load_detector(model: str, revision: str | None, device: torch.device | str) -> Detector:
-    """An object detector of transformers with its own processor. Raises what loading raises."""
+
+def load_detector(model: str, revision: str | None, device: torch.device | str, dtype: torch.dtype) -> Detector:
+    """The detector of a folder or hub id. Raises what loading raises."""
     from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
     processor: Any = AutoImageProcessor.from_pretrained(model, revision=revision)
-    options: dict[str, Any] = {"revision": revision, "dtype": torch.float32, "use_safetensors": True}
+    options: dict[str, Any] = {"revision": revision, "dtype": dtype, "use_safetensors": True}
     network: Any = AutoModelForObjectDetection.from_pretrained(model, **options)
-    network.requires_grad_(False).eval().to(device)
-
-    def detect(images: Tensor) -> list[list[Detection]]:
-        levels = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        outputs = network(**processor(images=list(levels), return_tensors="pt").to(device))
-        sizes = [tuple(images.shape[-2:])] * len(images)
-        found = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=sizes)
-        return [list(_detections(one, network.config.id2label)) for one in found]
-
-    return detect
+    return Detector(network.requires_grad_(False).eval().to(device), processor)
 
 
 def _detections(one: Mapping[str, Tensor], labels: Mapping[int, str]) -> list[Detection]:

@@ -1,0 +1,33 @@
+"""Options and arguments that several commands take."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
+ADAPTER_HELP = "Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best."
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: the run's, or 40.", min=1)]
+GuidanceOption = Annotated[float | None, typer.Option("--guidance", help="Guidance; default: the run's, or 1.")]
+ResolutionOption = Annotated[
+    int | None,
+    typer.Option("--resolution", help="Pixels a side; default: the run's, or the model's own.", min=1),
+]
+
+PlanArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="PLAN.yaml|field=value", help="A plan first, then changes to it.")
+]
+OptionsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="option=value", help="Options of the score, with YAML values.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
+
+
+def given(context: typer.Context, options: Iterable[str]) -> list[str]:
+    """Those of the options that stand on the command line, with their dashes."""
+    sources = {option: context.get_parameter_source(option) for option in options}
+    return [f"--{option}" for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]

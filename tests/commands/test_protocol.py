@@ -1,0 +1,73 @@
+"""`fdfo eval --preset`: what it decides, and what it finds out before it begins."""
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+
+from fdfo.commands.protocol import PRESETS
+from fdfo.evaluation.protocol import PAPER
+from tests.test_cli import fdfo
+
+PART = replace(PAPER[0], prompts="shapes-test", count=2, rewards="jpeg", published={"jpeg": -1.5})
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """`fdfo eval --preset paper` of the parts, each of which is small."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fdfo.commands.protocol.RESOLUTION", 16)
+    monkeypatch.setattr("fdfo.commands.protocol.STEPS", 1)
+
+    def command(parts, *arguments):
+        monkeypatch.setitem(PRESETS, "paper", parts)
+        options = ("--preset", "paper", "--model", "shapes", "--output", "judged")
+        return fdfo(monkeypatch, capsys, "eval", *options, *arguments)
+
+    return command
+
+
+def test_the_preset_decides_the_resolution(command, tmp_path):
+    code, out, err = command([PART, replace(PART, name="other")])
+    assert code == 0, err
+    assert out.count("  jpeg            -1.5") == 2
+    for name in (PART.name, "other"):
+        manifest = json.loads((tmp_path / "judged" / name / "manifest.json").read_text())
+        assert manifest["model"]["resolution"] == [16, 16]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--count", 192), "--preset paper decides --count; leave it out"),  # 192 is the default without it
+        (
+            ("--distance", "pixels", "--steps", 2, "--resolution", 16, "--rewards", "jpeg"),
+            "--preset paper decides --rewards, --steps, --resolution, --distance; leave them out",
+        ),
+        (
+            ("--prompts", "shapes-test", "--images", 1, "--diversity", "pixels"),
+            "--preset paper decides --prompts, --images, --diversity; leave them out",
+        ),
+    ],
+)
+def test_options_that_the_preset_decides_are_refused(command, arguments, message):
+    code, _, err = command([PART], *arguments)
+    assert code == 2
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        ({"prompts": "shapes-tset"}, "did you mean 'shapes-test'?"),
+        ({"diversity": "dreamsim"}, "pip install 'fdfo[metrics]'"),
+        ({"rewards": "jpge"}, "did you mean 'jpeg'?"),
+    ],
+)
+def test_what_a_later_part_lacks_is_found_out_before_the_first(command, monkeypatch, tmp_path, later, message):
+    monkeypatch.setitem(sys.modules, "dreamsim", None)
+    code, _, err = command([PART, replace(PART, name="later", **later)])
+    assert code != 0
+    assert message in err
+    assert not (tmp_path / "judged").exists()
