@@ -9,6 +9,7 @@ from dataclasses import replace
 from unittest.mock import MagicMock
 
 import pytest
+import torch
 import yaml
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from PIL import Image
@@ -407,3 +408,14 @@ def test_importing_fdfo_is_fast():
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(3)
     )
     assert best < 0.2
+
+
+def test_a_model_that_does_not_fit_is_told_in_one_line(command, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore lines")
+
+    monkeypatch.setattr("fdfo.training.setup.policy_from_config", full)
+    code, _, err = command("train", "shapes-smoke", "--run", tmp_path / "run")
+    assert code == 1
+    assert "CUDA out of memory. Tried to allocate 2.00 GiB." in err
+    assert "Traceback" not in err and "more lines" not in err

@@ -119,7 +119,7 @@ def test_the_largest_batches_that_fit(medium):
     assert 1 < found.micro_batch < 64
     assert plan(found).resident("train") <= 24 * GIB < plan(Batches(2 * found.micro_batch, 1)).resident("train") * 1.2
     assert largest_batches(plan, GIB) == Batches(1, 1, branches_together=False)
-    assert largest_batches(plan, 10**15) == Batches(64, 64)
+    assert largest_batches(plan, 10**15) == Batches(64, 16)
 
 
 def test_checkpointing_and_compilation_keep_less(medium):

@@ -6,6 +6,7 @@ from textwrap import indent
 
 import yaml
 
+from fdfo.commands.memory import memory_explained
 from fdfo.config.load import load_config, to_yaml
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError
@@ -33,7 +34,8 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
     from fdfo.training.run import train
 
     try:
-        train(config, run)
+        with memory_explained():  # of loading; a run explains its own
+            train(config, run)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal_number)
 

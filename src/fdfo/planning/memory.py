@@ -30,8 +30,8 @@ SCORING_SHARE = 0.15
 RESERVE = 0.1
 """Share of the free memory that automatic batches leave alone: fragments, other libraries' workspaces."""
 
-LARGEST_BATCH = {"micro_batch": 64, "sample_batch": 64}
-"""Beyond these a batch is not faster."""
+LARGEST_BATCH = {"micro_batch": 64, "sample_batch": 16}
+"""Beyond these a batch is not faster: 16 pairs fill a large card, and a stop waits for a sample batch."""
 
 GIB = 2**30
 

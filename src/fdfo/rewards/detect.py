@@ -55,10 +55,8 @@ class Detector:
         levels = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         inputs = self.processor(images=list(levels), return_tensors="pt")
         outputs = self.network(**inputs.to(self.network.device, self.network.dtype))
-        outputs.logits, outputs.pred_boxes = (
-            outputs.logits.float(),
-            outputs.pred_boxes.float(),
-        )  # bfloat16 rounds pixels
+        outputs.logits = outputs.logits.float()
+        outputs.pred_boxes = outputs.pred_boxes.float()  # bfloat16 rounds pixels
         sizes = [tuple(images.shape[-2:])] * len(images)
         found = self.processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=sizes)
         return [list(_detections(one, self.network.config.id2label)) for one in found]
