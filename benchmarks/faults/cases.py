@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.faults.hub import lost_hub
 from benchmarks.faults.lost_node import SMOOTH, lost_node
-from benchmarks.faults.runs import Ended, in_phase, run
+from benchmarks.faults.runs import Ended, at_work, in_phase, run
 from fdfo.evaluation.runs import read_events
 from fdfo.training.phases import PHASES
 
@@ -38,7 +38,7 @@ def out_of_memory(phase: str) -> Callable[[Path], Ended]:
     def full() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory (injected)")
 
-    return lambda folder: run(folder, *SMOOTH, prepare=lambda: in_phase(phase, full))
+    return lambda folder: run(folder, *SMOOTH, prepare=lambda: at_work(phase, full))
 
 
 def terminated(folder: Path) -> Ended:

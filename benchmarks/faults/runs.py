@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -18,6 +19,8 @@ from torch import Tensor
 
 import fdfo.training.run  # noqa: F401  here, so that no process has to
 from fdfo.cli import main
+from fdfo.models.sd3 import SD3Policy
+from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.training.phases import Phases
 
 SETTINGS = (
@@ -107,6 +110,41 @@ def in_phase(name: str, act: Callable[[], object]) -> None:
             yield
 
     Phases.__call__ = watched  # type: ignore[method-assign]
+
+
+WORK: dict[str, tuple[type, str]] = {
+    "encode": (SD3Policy, "_encode_one"),
+    "sample": (SD3Policy, "_network"),
+    "decode": (SD3Policy, "decode"),
+    "score": (ContrastiveScore, "__call__"),
+    "train": (SD3Policy, "_network"),
+    "evaluate": (SD3Policy, "_network"),
+}
+"""Where a phase computes."""
+
+
+def at_work(name: str, act: Callable[[], object]) -> None:
+    """Call `act` once, where the phase `name` computes the second time that the run is in it; `save`: at its start."""
+    if name not in WORK:
+        in_phase(name, act)
+        return
+    armed = False
+
+    def arm() -> None:
+        nonlocal armed
+        armed = True
+
+    def work(*arguments: Any, **options: Any) -> Any:
+        nonlocal armed
+        if armed:
+            armed = False
+            act()
+        return original(*arguments, **options)
+
+    in_phase(name, arm)
+    owner, method = WORK[name]
+    original = getattr(owner, method)
+    setattr(owner, method, work)
 
 
 def final_adapter(folder: Path) -> dict[str, Tensor]:
