@@ -1,5 +1,7 @@
 """Recipes, overrides, and one message for everything that is wrong."""
 
+import math
+
 import pytest
 import yaml
 
@@ -33,6 +35,15 @@ def test_the_paper_recipe_is_the_reference_setting_value_by_value():
     assert (optim.updates_per_epoch, optim.ema) == (4, None)
     assert (config.prompts.pairs_per_epoch, config.train.epochs, config.eval.steps) == (432, 100, 40)
     assert [(entry.title, entry.weight) for entry in config.reward] == [("pickscore", 1.0), ("vlm-alignment", 0.1)]
+
+
+def test_the_fast_recipe_perturbs_as_much_as_the_published_one_and_trains_on_a_twentieth_of_it():
+    fast, paper = load_config("sd35-medium-fast"), load_config("sd35-medium-paper")
+    spread = [(config.method.steps + 1) * math.log1p(config.method.strength) for config in (fast, paper)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.1)
+    assert (fast.method.steps, fast.method.trained_times, fast.optim.updates_per_epoch) == (10, 2, 2)
+    assert fast.optim.model_copy(update={"updates_per_epoch": 4}) == paper.optim
+    assert fast.prompts == paper.prompts and fast.policy == paper.policy
 
 
 def test_overrides_use_dotted_names_and_yaml_values():

@@ -101,9 +101,10 @@ def test_peaks_of_a_real_card(medium, file, count):
 
 
 @pytest.mark.parametrize("size", [24, 48, 80])
-def test_presets_fit_the_cards_they_name(size):
+@pytest.mark.parametrize("preset", ["sd35-medium-{}gb", "sd35-medium-fast"])
+def test_presets_fit_the_cards_they_name(preset, size):
     usable = round(USABLE_SHARE * size * GIB)
-    _, plan = planner(load_config(f"sd35-medium-{size}gb", []))(usable)
+    _, plan = planner(load_config(preset.format(size), []))(usable)
     assert peak(plan) <= usable
     assert plan.unknown_scores == ()
 
