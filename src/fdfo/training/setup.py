@@ -49,6 +49,10 @@ def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
     """The evaluation prompts, spread evenly over their list. Raises as `training_prompts`."""
     prompts = evenly_spread(load_prompts(config.prompts.eval_path, config.prompts.eval_name), config.eval.prompts)
     _check_share("eval.prompts", len(prompts), team)
+    if shards_base() and (left := len(prompts) % team.size):
+        even = len(prompts) - left
+        problem = f"{len(prompts)} prompts do not divide by {team.size} processes; use {even}, or DDP"
+        raise ConfigError("eval.prompts, for sharded base weights (FSDP)", [problem])
     return prompts
 
 
