@@ -103,9 +103,19 @@ def test_peaks_of_a_real_card(medium, file, count):
 @pytest.mark.parametrize("size", [24, 48, 80])
 def test_presets_fit_the_cards_they_name(size):
     usable = round(USABLE_SHARE * size * GIB)
-    _, plan = planner(load_config(f"sd35-medium-{size}gb", []))(usable)
+    _, plan = planner(load_config(f"sd35-medium-{size}gb", []), torch.device("cuda"))(usable)
     assert peak(plan) <= usable
     assert plan.unknown_scores == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "own", "counts"),
+    [("cuda", "cuda:1", True), ("cuda:0", "cuda", True), ("cuda:1", "cuda", False), ("cpu", "cuda", False)],
+)
+def test_a_score_counts_where_it_shares_the_device(device, own, counts):
+    config = load_config("sd35-medium-paper", {"reward": [{"name": "pickscore", "device": device}]})
+    _, plan = planner(config, torch.device(own))(80 * GIB)
+    assert all(("score pickscore" in parts) == counts for parts in plan.phases.values())
 
 
 def test_the_largest_batches_that_fit(medium):

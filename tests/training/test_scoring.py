@@ -51,6 +51,10 @@ def test_overlapped_scoring_changes_nothing(reference, tmp_path):
         ({"name": "jpeg"}, "cuda:0", False),
         ({"name": "jpeg", "device": "cuda:1"}, "cuda:0", True),
         ({"name": "jpeg", "device": "cuda:0"}, "cuda:0", False),
+        ({"name": "jpeg", "device": "cuda:0"}, "cuda", False),
+        ({"name": "jpeg", "device": "cuda:1"}, "cuda", True),
+        ({"name": "jpeg", "device": "cuda"}, "cuda:1", False),
+        ({"name": "jpeg", "device": "cpu"}, "cuda", True),
         ({"name": "remote", "url": "http://127.0.0.1:1"}, "cpu", True),
     ],
 )
