@@ -119,6 +119,9 @@ class Method(Protocol):
     row_evaluations: int
     """Velocity evaluations with gradient in the loss of one row, for planning."""
 
+    kept_evaluations: int
+    """Of these, how many keep their activations at the same time: fewer where the method computes some again."""
+
     row_latents: int
     """float32 latents kept in host memory for one row, for planning."""
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from fdfo.errors import ModelError
 from fdfo.models import load_policy, prompt_cache
-from fdfo.models.prompt_cache import PromptCache
+from fdfo.models.prompt_cache import PromptCache, encoder_identity
+from fdfo.models.source import ModelSource
 from fdfo.records import Conditioning
 
 TEXTS = ["a red circle", "naïve {braces} \n" + "x" * 10_000]
@@ -33,6 +35,26 @@ def test_another_encoder_does_not_see_them(tmp_path):
     PromptCache(tmp_path, "one").fill(TEXTS, encoded)
     assert PromptCache(tmp_path, "two").missing(TEXTS) == TEXTS
     assert PromptCache(tmp_path, "one").missing(TEXTS) == []
+
+
+@pytest.mark.parametrize("name", ["someone/pipeline", "stabilityai/stable-diffusion-3.5-medium"])
+def test_another_commit_of_a_hub_model_is_another_encoder(tmp_path, monkeypatch, name):
+    """A hub cache whose `main` moves on, as a download leaves it; the second name is known without one."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    place = tmp_path / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+
+    def identity(commit, revision=None):
+        (place / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+        (place / "snapshots" / commit / "model_index.json").write_text("{}")
+        (place / "refs" / "main").write_text(commit)
+        source = ModelSource.find(name, revision)
+        return encoder_identity(source, text_tokens=128, dtype="bfloat16", t5=True)
+
+    first, second = "a" * 40, "b" * 40
+    assert identity(first) == identity(first) != identity(second)
+    assert identity(second, revision=first) == identity(first)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fdfo.config.load import load_config
+from fdfo.flow.noise import NoiseStreams
 from fdfo.models import load_policy
 from fdfo.models.load import policy_from_config
 from fdfo.models.sizes import policy_sizes
@@ -14,6 +15,7 @@ from fdfo.planning.batches import planner
 from fdfo.planning.describe import USABLE_SHARE
 from fdfo.planning.memory import GIB, Batches, largest_batches, memory_plan, peak, trained_bytes
 from fdfo.plugins import find
+from fdfo.records import Prompt, Scores
 
 DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
 
@@ -23,23 +25,27 @@ def plan_of(config, batches):
     return memory_plan(config, method, policy_sizes(config.policy), {}, batches)
 
 
-def kept_by_the_forward_pass(policy, rows):
+def kept(policy, forward):
     """Bytes of distinct storages, beside parameters, that a real forward pass keeps for the backward pass."""
-    parameters = {parameter.untyped_storage().data_ptr() for parameter in policy.weights.network.parameters()}
-    kept = {}
+    modules = (policy.weights.network, policy.pipeline.vae)
+    parameters = {p.untyped_storage().data_ptr() for module in modules for p in module.parameters()}
+    seen = {}
 
     def note(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
-            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+            seen[storage.data_ptr()] = (storage.nbytes(), tensor)
         return tensor
 
-    cond = policy.encode(["a red circle"] * rows)
-    x = torch.randn(rows, *policy.latent_shape)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        v = policy.velocity(x, 0.5, cond)
-    assert v.requires_grad
-    return sum(size for size, _ in kept.values())
+        output = forward()
+    assert output.requires_grad
+    return sum(size for size, _ in seen.values())
+
+
+def kept_by_a_row(policy, forward):
+    """What forward(rows) keeps of one of them."""
+    return (kept(policy, lambda: forward(6)) - kept(policy, lambda: forward(2))) / 4
 
 
 @pytest.mark.parametrize("adapter", ["lora", "full"])
@@ -50,11 +56,73 @@ def test_what_a_row_keeps(adapter, checkpointing, guidance):
     config = load_config("shapes", [*overrides, f"policy.guidance={guidance}"])
     policy = policy_from_config(config.policy, seed=0, device="cpu")
     policy.encode([""])  # what guidance leads away from is encoded once, without gradient
-    rows = [kept_by_the_forward_pass(policy, count) for count in (2, 6)]
-    per_row = (rows[1] - rows[0]) / 4
+
+    def forward(rows):
+        return policy.velocity(torch.randn(rows, *policy.latent_shape), 0.5, policy.encode(["a red circle"] * rows))
+
     sizes = policy_sizes(config.policy)
     planned = (sizes.saved_inputs if checkpointing else sizes.saved) * (1 if guidance == 1 else 2)
-    assert planned == pytest.approx(per_row, rel=0.15)
+    assert planned == pytest.approx(kept_by_a_row(policy, forward), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "evaluations"),
+    [
+        ("shapes-refl", [], 1),
+        ("shapes-draft", ["method.last_steps=1"], 1),
+        ("shapes-draft", ["method.last_steps=3", "method.checkpointing=false"], 3),
+        ("shapes-draft", ["method.last_steps=3", "method.checkpointing=true"], 0),  # until the backward pass
+    ],
+)
+def test_what_a_row_keeps_whose_score_is_differentiated(recipe, changes, evaluations):
+    config = load_config(recipe, ["method.steps=4", *changes])
+    policy, sizes = policy_from_config(config.policy, seed=0, device="cpu"), policy_sizes(config.policy)
+    method = find("methods", config.method.name)(config.method)
+    assert method.kept_evaluations == max(1, evaluations)
+
+    def forward(rows):
+        prompts = [Prompt(text="a red circle", number=number) for number in range(rows)]
+        scores = Scores(total=torch.ones(rows), components={}, batch=torch.ones(rows))
+        items = method.credit(method.rollout(policy, prompts, NoiseStreams(0, 0)), scores)
+        part = items.rows(torch.arange(rows), torch.zeros(rows, dtype=torch.int64))
+        return method.loss(policy, part, lambda images, prompts, metadata: images.mean((1, 2, 3))).losses
+
+    planned = evaluations * sizes.saved + sizes.decoder_saved
+    assert planned == pytest.approx(kept_by_a_row(policy, forward), rel=0.15)
+
+
+def test_tiles_that_overlap_keep_more_for_the_gradient():
+    config = load_config("shapes", ["policy.vae_tile=16"])
+    whole = policy_sizes(load_config("shapes", []).policy).decoder_saved
+    policy = policy_from_config(config.policy, seed=0, device="cpu")
+
+    def forward(rows):
+        return policy.decode(torch.randn(rows, *policy.latent_shape).requires_grad_())
+
+    planned = policy_sizes(config.policy).decoder_saved
+    assert planned == pytest.approx(1.25**2 * whole, rel=1e-6)
+    assert planned == pytest.approx(kept_by_a_row(policy, forward), rel=0.15)
+
+
+@pytest.mark.parametrize("recipe", ["sd35-draft", "sd35-refl"])
+def test_rows_whose_score_is_differentiated_are_fewer(recipe):
+    """The network keeps 2.5 GiB of a row, its image 2.8 in the decoder and more while it is decoded."""
+    config = load_config(recipe, [])
+    assert policy_sizes(config.policy).decoder_saved / GIB == pytest.approx(2.78, abs=0.01)
+    batches, plan = planner(config, torch.device("cuda"))(round(USABLE_SHARE * 80 * GIB))
+    assert batches == Batches(8, 64)
+    trained = plan.phases["train"]
+    assert trained["decoding with gradient"] > 8 * 2.78 * GIB
+    assert trained["scores with gradient (estimate)"] == pytest.approx(8 * 0.2 * 4 * 986_109_441)
+
+
+def test_images_whose_score_gradient_is_copied_are_decoded_all_at_a_time():
+    config = load_config("sd35-medium-paper", ["reward=[pickscore]", "method.direction=score_gradient"])
+    batches, plan = planner(config, torch.device("cuda"))(round(USABLE_SHARE * 80 * GIB))
+    assert batches.sample_batch == 4
+    assert plan.phases["decode"]["activations"] > 8 * 2.78 * GIB
+    assert plan.resident("score") > plan.resident("decode")
+    assert "decoding with gradient" not in plan.phases["train"]
 
 
 @pytest.mark.parametrize("adapter", ["lora", "full"])
@@ -104,9 +172,19 @@ def test_peaks_of_a_real_card(medium, file, count):
 @pytest.mark.parametrize("preset", ["sd35-medium-{}gb", "sd35-medium-fast"])
 def test_presets_fit_the_cards_they_name(preset, size):
     usable = round(USABLE_SHARE * size * GIB)
-    _, plan = planner(load_config(preset.format(size), []))(usable)
+    _, plan = planner(load_config(preset.format(size), []), torch.device("cuda"))(usable)
     assert peak(plan) <= usable
     assert plan.unknown_scores == ()
+
+
+@pytest.mark.parametrize(
+    ("device", "own", "counts"),
+    [("cuda", "cuda:1", True), ("cuda:0", "cuda", True), ("cuda:1", "cuda", False), ("cpu", "cuda", False)],
+)
+def test_a_score_counts_where_it_shares_the_device(device, own, counts):
+    config = load_config("sd35-medium-paper", {"reward": [{"name": "pickscore", "device": device}]})
+    _, plan = planner(config, torch.device(own))(80 * GIB)
+    assert all(("score pickscore" in parts) == counts for parts in plan.phases.values())
 
 
 def test_the_largest_batches_that_fit(medium):

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from fdfo.errors import FdfoError
+from fdfo.evaluation.runs import read_events
 from fdfo.models.sd3 import SD3Policy
 from fdfo.rewards.contrastive import ContrastiveScore
+from fdfo.training import judging
+from tests.training.forks import forked
 from tests.training.runs import largest_difference, run
 from tests.training.test_invariance import SMOOTH, TOLERANCE
 
@@ -51,6 +54,33 @@ def test_the_run_goes_on_with_smaller_batches(reference, tmp_path, monkeypatch, 
     assert {event["batch"] for event in halved} == {names[phase]}
     assert halved[0]["size"] < 128
     assert "out of memory: going on with" in capsys.readouterr().out
+
+
+def test_what_every_process_halves_is_told_and_logged_once(tmp_path, monkeypatch, capfd):
+    """Two run out in training, the second again in the last evaluation."""
+    evaluations, judge_prompts = [], judging.judge_prompts
+
+    def counted(*args, **options):
+        evaluations.append(args)
+        return judge_prompts(*args, **options)
+
+    monkeypatch.setattr(judging, "judge_prompts", counted)
+
+    def work(rank):
+        def applies():
+            return torch.is_grad_enabled() or (rank == 1 and len(evaluations) > 1)
+
+        limited(monkeypatch, SD3Policy, "velocity", applies)
+        run(tmp_path / "run", *SMOOTH, "eval.prompts=8")
+
+    assert forked(2, work) == [0, 0]
+    events = [event for event in read_events(tmp_path / "run") if event["event"] == "out_of_memory"]
+    expected = {(1, 0, "micro_batch"), (1, 1, "micro_batch"), (3, 1, "sample_batch")}
+    assert {(event["epoch"], event["process"], event["batch"]) for event in events} == expected
+    said = capfd.readouterr().out
+    for event in events:
+        where = " on process 1" if event["process"] else ""
+        assert said.count(f"out of memory{where}: going on with {event['batch']} = {event['size']}\n") == 1
 
 
 def test_guidance_goes_on_with_one_branch_at_a_time(tmp_path, monkeypatch, capsys):

@@ -93,7 +93,7 @@ def test_the_bytes_of_an_epoch_have_a_closed_form(shared):
     metrics, images, components = 4, 2, 1  # loss, ratio_change, clip_fraction, velocity_rms; of a pair; contrastive
     update = 4 * trained + 8 * (1 + 1 + metrics)  # gradients; rows, errors, metrics
     scores = 8 * largest_share * images * components
-    counts = 8 * (2 + 1 + 2)  # errors of encoding and sampling, rows; network evaluations
+    counts = 8 * (2 + 1 + 2 + 1)  # errors of encoding and sampling, rows; network evaluations, halved batches
     rollouts = [event for event in read_events(folder) if event["event"] == "rollout"]
     expected = config.optim.updates_per_epoch * update + scores + counts
     assert [event["bytes_exchanged"] for event in rollouts] == [expected] * config.train.epochs

@@ -66,6 +66,10 @@ def test_scores_that_take_turns_judge_all_images_at_once(reference, tmp_path, mo
         ({"name": "jpeg"}, "cuda:0", False),
         ({"name": "jpeg", "device": "cuda:1"}, "cuda:0", True),
         ({"name": "jpeg", "device": "cuda:0"}, "cuda:0", False),
+        ({"name": "jpeg", "device": "cuda:0"}, "cuda", False),
+        ({"name": "jpeg", "device": "cuda:1"}, "cuda", True),
+        ({"name": "jpeg", "device": "cuda"}, "cuda:1", False),
+        ({"name": "jpeg", "device": "cpu"}, "cuda", True),
         ({"name": "remote", "url": "http://127.0.0.1:1"}, "cpu", True),
     ],
 )

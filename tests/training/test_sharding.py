@@ -1,5 +1,7 @@
 """Base weights sharded over two processes: the same run, and half of the weights on each."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from fdfo.config.tree import AdapterConfig
 from fdfo.errors import ConfigError
 from fdfo.models.load import load_policy
 from fdfo.training.distributed import this_team
+from fdfo.training.setup import held_out_prompts
 from fdfo.training.sharding import check_sharding, shard_base
 from tests.training.forks import forked
 from tests.training.runs import TINY, largest_difference, run
@@ -56,3 +59,13 @@ def test_what_cannot_be_sharded_is_refused_with_all_reasons(fsdp):
         assert "prompts.pairs_per_epoch=5 does not divide by 2 processes; use 6, or DDP" in refused.value.problems
 
     assert forked(2, work) == [0, 0]
+
+
+def test_a_list_of_held_out_prompts_that_is_shorter_than_asked_for_is_shared_evenly_or_refused(tmp_path, request):
+    (tmp_path / "held-out.txt").write_text("".join(f"{number} red circles\n" for number in range(5)))
+    config = load_config("shapes-smoke", [f"prompts.eval_path={tmp_path}/held-out.txt", "eval.prompts=6"])
+    team = SimpleNamespace(size=2)
+    assert len(held_out_prompts(config, team)) == 5
+    request.getfixturevalue("fsdp")
+    with pytest.raises(ConfigError, match="5 prompts do not divide by 2 processes; use 4, or DDP"):
+        held_out_prompts(config, team)

@@ -76,7 +76,8 @@ class AWM:
         self.config = config
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size, self.trained_times = config.group_size, config.trained_times
-        self.row_evaluations, self.row_latents, self.row_velocities = 1, 2, 0
+        self.row_evaluations = self.kept_evaluations = 1
+        self.row_latents, self.row_velocities = 2, 0
         keeps_average = config.kl_weight > 0 and config.kl_reference == "average"
         self.averages = {AVERAGE: lambda epoch: config.average_decay} if keeps_average else {}
         self.memory = None

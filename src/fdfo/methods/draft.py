@@ -62,10 +62,12 @@ class DRaFT:
     def __init__(self, config: DraftConfig):
         self.config = config
         self.last_steps = config.steps if config.last_steps == "all" else config.last_steps
+        self.is_chain = config.checkpointing and self.last_steps > 1
         self.needs_score_gradient, self.differentiates_reward = False, True
         self.group_size = 1
         self.trained_times = config.copies or 1
         self.row_evaluations = evaluations(self.last_steps, config.solver)
+        self.kept_evaluations = 1 if self.is_chain else self.row_evaluations
         self.row_latents, self.row_velocities = 1, 0
         self.averages, self.memory = {}, None
         self.metrics = ("trained_score",)
@@ -114,10 +116,9 @@ class DRaFT:
         assert isinstance(items, StateItems)
         cond = items.cond
         tail = policy.grid(self.config.steps)[-self.last_steps - 1 :].tolist()
-        is_chain = self.config.checkpointing and self.last_steps > 1
 
         def velocity(x: Tensor, t: Scalar) -> Tensor:
-            if not is_chain:
+            if not self.is_chain:
                 return policy.velocity(x, t, cond)
             # Reentrant: its first pass is without gradient, and so counted as the forward evaluation that it is.
             v = checkpoint(lambda x: policy.velocity(x, t, cond), x, use_reentrant=True, preserve_rng_state=False)
@@ -125,6 +126,6 @@ class DRaFT:
             return v
 
         # A reentrant checkpoint passes gradient on only where its input has some.
-        x = items.x.detach().requires_grad_(is_chain)
+        x = items.x.detach().requires_grad_(self.is_chain)
         score = scores_of(policy, reward, integrate(velocity, x, tail, self.config.solver), items)
         return LossOutput(losses=-score, metrics={"trained_score": score.detach()})

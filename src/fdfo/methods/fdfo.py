@@ -115,7 +115,7 @@ class FDFO:
         self.differentiates_reward = False
         self.group_size = config.branches
         self.trained_times = config.steps if config.trained_times == "all" else config.trained_times
-        self.row_evaluations = 1
+        self.row_evaluations = self.kept_evaluations = 1
         self.row_latents, self.row_velocities = int(config.credit == "step"), 1
         self.averages, self.memory = {}, None
         self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")

@@ -79,7 +79,8 @@ class FlowGRPO:
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size = config.group_size
         self.trained_times = config.num_trained
-        self.row_evaluations, self.row_latents, self.row_velocities = 1, 3, 0
+        self.row_evaluations = self.kept_evaluations = 1
+        self.row_latents, self.row_velocities = 3, 0
         self.averages, self.memory = {}, None
         self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
         if config.kl_weight > 0:

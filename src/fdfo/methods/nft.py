@@ -56,7 +56,8 @@ class NFT:
         self.config = config
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size, self.trained_times = config.group_size, config.trained_times
-        self.row_evaluations, self.row_latents, self.row_velocities = 1, 2, 0
+        self.row_evaluations = self.kept_evaluations = 1
+        self.row_latents, self.row_velocities = 2, 0
         self.averages, self.memory = {OLD: self._decay}, None
         self.metrics = ("velocity_change", "velocity_rms")
         if config.kl_weight > 0:

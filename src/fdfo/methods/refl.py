@@ -58,7 +58,8 @@ class ReFL:
         self.config = config
         self.needs_score_gradient, self.differentiates_reward = False, True
         self.group_size = self.trained_times = 1
-        self.row_evaluations, self.row_latents, self.row_velocities = 1, 1, 0
+        self.row_evaluations = self.kept_evaluations = 1
+        self.row_latents, self.row_velocities = 1, 0
         self.averages, self.memory = {}, None
         self.metrics = ("predicted_score", "velocity_rms")
         if config.kl_weight > 0:

@@ -80,8 +80,8 @@ class PromptCache:
 
 
 def encoder_identity(source: ModelSource, *, text_tokens: int, dtype: str, t5: bool) -> str:
-    """What determines how a text is encoded: the model, its revision, and for a local folder its encoders' files."""
+    """What determines how a text is encoded: a hub id's commit, once it is loaded; a local folder's encoder files."""
     root = Path(source.location)
     files = sorted(root.glob("text_encoder*/*.safetensors")) + sorted(root.glob("tokenizer*/*"))
     stamps = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return repr((source.name, source.revision, text_tokens, dtype, t5, stamps))
+    return repr((source.name, source.commit, text_tokens, dtype, t5, stamps))

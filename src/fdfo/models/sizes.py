@@ -1,6 +1,6 @@
 """How large a policy is, before any weight is read: its networks on the meta device, where tensors have no content."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig
 from fdfo.hub import quiet_loading
-from fdfo.models.sd3 import LORA_TARGETS, SD3Policy, velocity_dtype
+from fdfo.models.sd3 import LORA_TARGETS, TILE_PARTS, SD3Policy, velocity_dtype
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
 from fdfo.models.weights import TrainableWeights
 
@@ -30,6 +30,8 @@ class PolicySizes:
     trained: int
     """Trained weights, float32."""
     decoder: int
+    decoder_saved: int
+    """Kept for the backward pass by decoding one image."""
     text_encoders: int
     saved: int
     """Kept by the forward pass of a row for the backward pass, without checkpointing or compilation."""
@@ -58,15 +60,16 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
     vae_config = source.component_config("vae")
     with quiet_loading(), torch.device("meta"):
         transformer, block = _transformer(source.component_config("transformer"), config.adapter, latent, tokens, dtype)
-        decoder = AutoencoderKL.from_config(vae_config)
+        decoder: Any = AutoencoderKL.from_config(vae_config)
+        decoder_saved = _decoder_saved(decoder.to(dtype), latent)
         encoders = [_text_encoder(source, name) for name in _encoder_names(config.t5)]
-    assert isinstance(decoder, AutoencoderKL)
     is_full = config.adapter.kind == "full"
     tile = [min(side, config.vae_tile or side) for side in (height, width)]
     return PolicySizes(
         frozen=4 * transformer.trained if is_full else transformer.frozen * dtype.itemsize,
         trained=4 * transformer.trained,
         decoder=_numel(decoder) * dtype.itemsize,
+        decoder_saved=round(_tiled_share((height, width), config.vae_tile) * decoder_saved),
         text_encoders=sum(map(_numel, encoders)) * dtype.itemsize,
         saved=transformer.saved,
         saved_inputs=transformer.saved_inputs,
@@ -140,18 +143,36 @@ def _measure(
     if adapter.kind == "full":  # computed in the configured dtype from float32 weights
         weights.network.to(dtype)
     trained = sum(parameter.numel() for parameter in weights.named().values())
-    saved = saved_bytes(weights.network, inputs)
+
+    def saved() -> int:
+        return saved_bytes(weights.network, lambda: weights.network(**inputs, return_dict=False))
+
+    whole = saved()
     weights.enable_checkpointing()
     return _Measured(
         frozen=_numel(weights.network) - trained,
         trained=trained,
-        saved=saved,
-        saved_inputs=saved_bytes(weights.network, inputs),
+        saved=whole,
+        saved_inputs=saved(),
     )
 
 
-def saved_bytes(network: Module, inputs: dict[str, Tensor]) -> int:
-    """Bytes that the forward pass keeps for the backward pass, beside parameters; attention as its fused kernels do."""
+def _decoder_saved(decoder: Any, latent: tuple[int, int, int]) -> int:
+    """Bytes that a frozen decoder keeps of one latent as a whole."""
+    x0 = torch.empty(1, *latent, dtype=decoder.dtype).requires_grad_()
+    return saved_bytes(decoder.requires_grad_(False), lambda: decoder.decode(x0))
+
+
+def _tiled_share(sides: Sequence[int], tile: int | None) -> float:
+    """Pixels that the overlapping tiles of an image decode, in those of the image."""
+    if tile is None or max(sides) <= tile:
+        return 1.0
+    step = tile - tile // TILE_PARTS
+    return prod(sum(min(tile, side - start) for start in range(0, side, step)) / side for side in sides)
+
+
+def saved_bytes(network: Module, forward: Callable[[], object]) -> int:
+    """Bytes that a forward pass keeps for the backward pass, beside parameters; attention as its fused kernels do."""
     kept: dict[int, tuple[int, Tensor]] = {}  # by storage; the tensors live as long as their addresses count
     parameters = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
 
@@ -162,7 +183,7 @@ def saved_bytes(network: Module, inputs: dict[str, Tensor]) -> int:
         return tensor
 
     with torch.enable_grad(), FusedAttention(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        output = network(**inputs, return_dict=False)
+        output = forward()
     del output
     return sum(size for size, _ in kept.values())
 

@@ -43,6 +43,17 @@ class ModelSource:
         """Its model_index.json: library and class of every component."""
         return _read_json(self.name, self.location, self.revision, "model_index.json")
 
+    @property
+    def commit(self) -> str | None:
+        """The commit of a hub id's files, as the cache has them after loading; None for a folder."""
+        if Path(self.location).is_dir():
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(self.location, "model_index.json", revision=self.revision)
+        assert isinstance(cached, str), f"{self.location} was not loaded"
+        return Path(cached).parent.name  # snapshots/COMMIT/model_index.json
+
     def component_config(self, component: str, file: str = "config.json") -> dict[str, Any]:
         """The small JSON configuration of one component, such as `vae`."""
         return _read_json(self.name, self.location, self.revision, f"{component}/{file}")

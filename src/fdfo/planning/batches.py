@@ -20,14 +20,23 @@ def free_bytes(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def planner(config: Config) -> Callable[[int], tuple[Batches, MemoryPlan]]:
+def is_own_device(name: str | None, own: torch.device) -> bool:
+    """Whether a score's `device` is that of its process.
+
+    `cuda` is the card of the process: the first where it is alone, else the one with the number of its device.
+    """
+    kind, _, index = (name or own.type).partition(":")
+    return kind == own.type and index in ("", str(own.index or 0))
+
+
+def planner(config: Config, device: torch.device) -> Callable[[int], tuple[Batches, MemoryPlan]]:
     """The batches of a run on a device with so many free bytes, and what each phase then needs.
 
     Raises ModelError for a model that cannot be found.
     """
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     sizes = policy_sizes(config.policy)
-    entries = (*config.reward, *config.eval.rewards)
+    entries = [entry for entry in (*config.reward, *config.eval.rewards) if is_own_device(entry.device, device)]
     scores = {entry.title: score_bytes(entry) for entry in entries}
     offloaded = [entry.title for entry in entries if entry.offload]
 
@@ -41,11 +50,12 @@ def planner(config: Config) -> Callable[[int], tuple[Batches, MemoryPlan]]:
     return plan_on
 
 
-def chosen_batches(config: Config, free: int | None) -> Batches:
-    """The batches alone; nothing is planned where they need no plan."""
+def chosen_batches(config: Config, device: torch.device) -> Batches:
+    """The batches alone, for what is free of a device; nothing is planned where they need no plan."""
+    free = free_bytes(device)
     if free is None or "auto" not in (config.train.micro_batch, config.train.sample_batch):
         return _configured(config, ON_CPU)
-    return planner(config)(free)[0]
+    return planner(config, device)(free)[0]
 
 
 def _configured(config: Config, otherwise: Batches) -> Batches:

@@ -20,7 +20,7 @@ def describe(config: Config) -> str:
     """
     here = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
     sizes = [round(card * USABLE_SHARE * GIB) for card in CARDS_GIB] if here is None else [here]
-    plan_on = planner(config)
+    plan_on = planner(config, torch.device("cuda"))
     found = [(usable, *plan_on(usable)) for usable in sizes]
     usable, batches, plan = next((one for one in found if peak(one[2]) <= one[0]), found[-1])
     card = f"a card of {usable / GIB / USABLE_SHARE:.0f} GB"

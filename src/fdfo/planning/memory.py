@@ -6,6 +6,7 @@ beside them; they are fitted to the peaks in docs/results/data/scale-h200.json, 
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fdfo.config.tree import Config
 from fdfo.interfaces import Method
@@ -26,6 +27,10 @@ DECODER_MAPS = 9.5
 
 SCORING_SHARE = 0.15
 """What a score's network computes with, in its weights."""
+
+SCORE_GRADIENT_SHARE = 0.2
+"""What a score keeps of one image for its gradient, in its weights. An estimate: no peak was measured. Counted on the
+meta device, CLIP-H keeps 0.11 and CLIP-L/14 0.21 of them."""
 
 RESERVE = 0.1
 """Share of the free memory that automatic batches leave alone: fragments, other libraries' workspaces."""
@@ -88,17 +93,24 @@ def memory_plan(
     visiting = max((size for name, size in known.items() if name in offloaded), default=0)
     standing = {**network, **state, "decoder": sizes.decoder, **resident}
     rows = batches.sample_batch * method.group_size
+    trained = {entry.title for entry in config.reward}
+    followed = partial(followed_bytes, sizes, sum(size for name, size in known.items() if name in trained))
     forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config, batches)
     phases = {
         "encode": {**standing, "text encoders": sizes.text_encoders},
         "sample": {**standing, "activations": rows * forward},
-        "decode": {**standing, "activations": round(rows_decoded(rows, sizes) * decoded_bytes(sizes))},
+        "decode": {**standing, "activations": decoding_bytes(sizes, rows, method.needs_score_gradient)},
         "score": {
             **standing,
             "largest offloaded score": visiting,
             "activations": round(SCORING_SHARE * max(known.values(), default=0)),
+            **(followed(rows) if method.needs_score_gradient else {}),
         },
-        "train": {**standing, "activations": batches.micro_batch * trained_bytes(config, sizes, batches)},
+        "train": {
+            **standing,
+            "activations": batches.micro_batch * row_bytes(config, method, sizes, batches),
+            **(followed(batches.micro_batch) if method.differentiates_reward else {}),
+        },
     }
     images = config.prompts.pairs_per_epoch * method.group_size
     row = method.row_latents * sizes.latent + method.row_velocities * sizes.state_and_velocity
@@ -119,18 +131,32 @@ def branches_at_a_time(config: Config, batches: Batches) -> int:
     return branches(config) if batches.branches_together else 1
 
 
-def trained_bytes(config: Config, sizes: PolicySizes, batches: Batches) -> int:
-    """What one row of a training step, with all branches of guidance, holds at its peak."""
+def row_bytes(config: Config, method: Method, sizes: PolicySizes, batches: Batches) -> int:
+    """What the network holds of one row of a training step: all of its evaluations, and the states that enter them."""
+    return trained_bytes(config, sizes, batches, method.kept_evaluations) + method.row_evaluations * sizes.latent
+
+
+def trained_bytes(config: Config, sizes: PolicySizes, batches: Batches, evaluations: int = 1) -> int:
+    """What evaluations of one row, with all branches of guidance, hold at their peak for a training step."""
     compiled = COMPILED_SHARE if config.policy.compile else 1.0
-    kept, at_a_time = branches(config), branches_at_a_time(config, batches)
+    kept, at_a_time = evaluations * branches(config), branches_at_a_time(config, batches)
     if config.policy.gradient_checkpointing:
         return round(kept * sizes.saved_inputs + at_a_time * compiled * (1 + BACKWARD_SHARE) * sizes.largest_block)
     return round(compiled * (kept * sizes.saved + at_a_time * BACKWARD_SHARE * sizes.largest_block))
 
 
-def decoded_bytes(sizes: PolicySizes) -> float:
-    """What decoding one image holds at its peak."""
-    return DECODER_MAPS * sizes.full_resolution_map
+def followed_bytes(sizes: PolicySizes, weights: int, images: int) -> dict[str, int]:
+    """What images hold until the gradient of their scores is there; weights are those of the scores."""
+    return {
+        "decoding with gradient": decoding_bytes(sizes, images, gradient=True),
+        "scores with gradient (estimate)": round(images * SCORE_GRADIENT_SHARE * weights),
+    }
+
+
+def decoding_bytes(sizes: PolicySizes, images: int, gradient: bool) -> int:
+    """What decoding images holds at its peak; with gradient, all at a time and until it is there."""
+    working = DECODER_MAPS * sizes.full_resolution_map
+    return round(images * (sizes.decoder_saved + working) if gradient else rows_decoded(images, sizes) * working)
 
 
 def rows_decoded(rows: int, sizes: PolicySizes) -> int:
@@ -141,22 +167,26 @@ def rows_decoded(rows: int, sizes: PolicySizes) -> int:
 def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int) -> Batches:
     """The largest batches, powers of two, whose phases fit into `free` bytes less the reserve; 1 where none does.
 
-    The branches of guidance share them unless a single prompt or row does not fit so.
+    The branches of guidance share them unless a single prompt or row does not fit so. A phase that the smallest batches
+    would not fit either bounds neither of them.
     """
     usable = round(free * (1 - RESERVE))
     smallest = Batches(micro_batch=1, sample_batch=1)
     together = max(plan(smallest).resident(phase) for phase in ("sample", "train")) <= usable
     smallest = replace(smallest, branches_together=together)
+    least = plan(smallest)
 
-    def largest(field: str, phase: str) -> int:
+    def fits(batches: Batches) -> bool:
+        needed = plan(batches)
+        return all(needed.resident(phase) <= max(usable, least.resident(phase)) for phase in needed.phases)
+
+    def largest(field: str) -> int:
         size = LARGEST_BATCH[field]
-        while size > 1 and plan(replace(smallest, **{field: size})).resident(phase) > usable:
+        while not fits(replace(smallest, **{field: size})):
             size //= 2
         return size
 
-    return replace(
-        smallest, micro_batch=largest("micro_batch", "train"), sample_batch=largest("sample_batch", "sample")
-    )
+    return replace(smallest, **{field: largest(field) for field in LARGEST_BATCH})
 
 
 def _is_lora(config: Config) -> bool:

@@ -22,6 +22,9 @@ from fdfo.config.tree import TrainConfig
 from fdfo.errors import LostPeerError, PeerError
 from fdfo.training.interrupt import Interrupted
 
+BUCKET_BYTES = 64 * 2**20
+"""Gradients added up in one message, unless a single one is larger: what their copy takes on the device."""
+
 
 def this_team(timeout_s: float = TrainConfig().collective_timeout_s, **options: Any) -> "Team":
     """The processes of this job, as accelerate launch or torchrun started them; options go to the Accelerator.
@@ -78,16 +81,16 @@ class Team:
         return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)]).cpu()
 
     def sum_gradients(self, parameters: Sequence[Parameter]) -> None:
-        """Add up the gradients of all processes in one message; a missing gradient counts as zero."""
+        """Add up the gradients of all processes, in place; a missing gradient counts as zero."""
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if self.size == 1:
             return
-        flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
-        parts = self._reduce(flat).split([parameter.numel() for parameter in parameters])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter)
+        for gradients in buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
+            total = self._reduce(torch.cat([gradient.flatten() for gradient in gradients]))
+            for gradient, part in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def raise_together(self, error: Exception | None) -> None:
         """Called by every process at the same point: raise if any of them has an error, so that none waits for one
@@ -155,6 +158,18 @@ class Team:
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors in order, in runs of at most BUCKET_BYTES; the same for the same shapes. One that is larger is alone."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        if bucket and sum(held.nbytes for held in bucket) + tensor.nbytes > BUCKET_BYTES:
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
 
 
 STORE_TIMEOUT_S = 5.0

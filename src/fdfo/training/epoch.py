@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from fdfo.training.background import Background
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.fitting import fitting
+from fdfo.training.fitting import Halving, fitting
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.scoring import Scoring
@@ -58,8 +58,8 @@ class Trainer:
     """Whether scores are computed in a thread of their own, while the next batch is sampled."""
     ema: dict[str, Tensor] | None = None
     skipped_updates: int = 0
-    halvings: list[dict[str, Any]] = field(default_factory=list)
-    """Batches that were halved since the last event was logged."""
+    halvings: list[Halving] = field(default_factory=list)
+    """Of this process, since they were logged last."""
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -1,18 +1,36 @@
 """Work that did not fit into memory, done again with half the batch; batches do not change results beyond rounding."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.folder import RunFolder
 from fdfo.training.sharding import shards_base
 
 if TYPE_CHECKING:
     from fdfo.training.epoch import Trainer
 
 T = TypeVar("T")
+
+BRANCHES = "branches of guidance"
+DIVISIBLE = ("sample_batch", "score_batch", "micro_batch", BRANCHES)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """A process goes on with a smaller batch."""
+
+    process: int
+    batch: str
+    size: int
+
+    def __str__(self) -> str:
+        where = f" on process {self.process}" if self.process else ""
+        return f"out of memory{where}: going on with {self.batch} = {self.size}"
 
 
 def fitting(
@@ -55,14 +73,30 @@ def _divisible(trainer: "Trainer", batch: str) -> bool:
 
 
 def _divide(trainer: "Trainer", batch: str) -> None:
-    """Half the batch, what can be freed freed, a line for the person and one for metrics.jsonl."""
+    """Half the batch, what can be freed freed, and what is told of it: by process 0 at once, by others with the log."""
     size = getattr(trainer, batch) // 2
     if size:
         setattr(trainer, batch, size)
     else:
-        batch, size = "branches of guidance", 1
+        batch, size = BRANCHES, 1
         trainer.policy.branches_together = False
     if trainer.policy.device.type == "cuda":
         torch.cuda.empty_cache()
-    trainer.halvings.append({"batch": batch, "size": size})
-    trainer.console.say(f"out of memory: going on with {batch} = {size}", style="yellow")
+    halving = Halving(trainer.team.rank, batch, size)
+    trainer.halvings.append(halving)
+    trainer.console.say(str(halving), style="yellow")
+
+
+def tell_halvings(trainer: "Trainer", folder: RunFolder, epoch: int) -> None:
+    """Log those of all processes since the last call, and say those of the others; all processes call it together."""
+    own, trainer.halvings = trainer.halvings, []
+    (count,) = trainer.team.sum([len(own)])
+    if not count:
+        return
+    rows = torch.tensor([[one.process, DIVISIBLE.index(one.batch), one.size] for one in own], dtype=torch.int64)
+    for process, batch, size in trainer.team.gather_rows(rows.reshape(-1, 3)).tolist():
+        halving = Halving(process, DIVISIBLE[batch], size)
+        if trainer.team.is_main:
+            folder.log("out_of_memory", epoch, asdict(halving))
+        if process:
+            trainer.console.say(str(halving), style="yellow")

@@ -34,6 +34,7 @@ from fdfo.training.console import Console
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
 from fdfo.training.findings import gain, levels
+from fdfo.training.fitting import tell_halvings
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.judging import build_jury
@@ -176,6 +177,7 @@ class Run:
         with trainer.phases("train"):
             updates = update(trainer, sampled, noise)
         self._count(sampled.metrics, updates)
+        tell_halvings(trainer, self.folder, self.progress.epoch)
         seconds = trainer.phases.take()
         if self.team.is_main:
             self._log_epoch(sampled.metrics, updates, seconds)
@@ -200,18 +202,14 @@ class Run:
     ) -> None:
         progress = self.progress
         cost = {"images": progress.images, "forwards": progress.forwards, "trained": progress.trained}
-        memory = peak_memory_gib(self.team.device)
-        traffic = asdict(self.team.take_traffic())
         rollout: dict[str, Any] = {
             **scores,
             "seconds": dict(seconds),
             "total": cost,
-            "peak_memory_gib": memory,
-            **traffic,
+            "peak_memory_gib": peak_memory_gib(self.team.device),
+            **asdict(self.team.take_traffic()),
         }
         self.folder.log("rollout", progress.epoch, rollout)
-        while self.trainer.halvings:
-            self.folder.log("out_of_memory", progress.epoch, self.trainer.halvings.pop(0))
         alarm = constant_score(progress.epoch, scores, self.trainer.method.group_size)
         if alarm is not None:
             self.folder.log("training_alarm", alarm.epoch, {"name": alarm.name, "message": alarm.message})
@@ -230,6 +228,7 @@ class Run:
         """Judge the held-out prompts; log, draw, raise alarms, note the best."""
         with self.trainer.phases("evaluate"):
             evaluation, pictures = self.jury.judge(self.trainer, self.progress.epoch)
+        tell_halvings(self.trainer, self.folder, self.progress.epoch)
         self.history.append(evaluation)
         seconds = self.trainer.phases.take()
         if self.team.is_main:

@@ -11,7 +11,8 @@ from fdfo.config.tree import Config, OptimConfig
 from fdfo.errors import ConfigError, FdfoError, ModelError, RewardError
 from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import policy_from_config, policy_problems
-from fdfo.planning.batches import chosen_batches, free_bytes
+from fdfo.planning.batches import chosen_batches, is_own_device
+from fdfo.planning.memory import Batches
 from fdfo.plugins import find
 from fdfo.prompts import load_prompts, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread
@@ -49,6 +50,10 @@ def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
     """The evaluation prompts, spread evenly over their list. Raises as `training_prompts`."""
     prompts = evenly_spread(load_prompts(config.prompts.eval_path, config.prompts.eval_name), config.eval.prompts)
     _check_share("eval.prompts", len(prompts), team)
+    if shards_base() and (left := len(prompts) % team.size):
+        even = len(prompts) - left
+        problem = f"{len(prompts)} prompts do not divide by {team.size} processes; use {even}, or DDP"
+        raise ConfigError("eval.prompts, for sharded base weights (FSDP)", [problem])
     return prompts
 
 
@@ -122,7 +127,7 @@ def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
 
 def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
     """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
-    batches = chosen_batches(config, _least_free_bytes(team))
+    batches = _batches_of_all(config, team)
     reward = WeightedSum(config.reward)
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     if shards_base():
@@ -166,10 +171,12 @@ def build_optimizer(config: OptimConfig, parameters: Sequence[Parameter]) -> tor
     return torch.optim.AdamW(parameters, **options, fused=True)
 
 
-def _least_free_bytes(team: Team) -> int | None:
-    """Free memory of the device that has least; None for CPUs."""
-    free = free_bytes(team.device)
-    return None if free is None else int(team.gather_rows(torch.tensor([free])).min())
+def _batches_of_all(config: Config, team: Team) -> Batches:
+    """The smallest of those that each process would choose: cards may differ in what is free, and in their scores."""
+    own = chosen_batches(config, team.device)
+    chosen = team.gather_rows(torch.tensor([[own.micro_batch, own.sample_batch, own.branches_together]]))
+    micro_batch, sample_batch, together = chosen.amin(0).tolist()
+    return Batches(micro_batch, sample_batch, branches_together=bool(together))
 
 
 def overlaps(config: Config, reward: WeightedSum, device: torch.device) -> bool:
@@ -177,5 +184,4 @@ def overlaps(config: Config, reward: WeightedSum, device: torch.device) -> bool:
     wanted = config.train.overlap_scoring
     if wanted != "auto":
         return wanted
-    elsewhere = [entry.device is not None and torch.device(entry.device) != device for entry in config.reward]
-    return reward.is_remote or any(elsewhere)
+    return reward.is_remote or not all(is_own_device(entry.device, device) for entry in config.reward)

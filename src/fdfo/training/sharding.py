@@ -26,19 +26,18 @@ def shards_base() -> bool:
 
 
 def check_sharding(config: Config, team: Team) -> None:
-    """Raise ConfigError unless every process makes the same number of network evaluations, as gathering needs."""
+    """Raise ConfigError unless every process makes the same number of network evaluations, as gathering needs.
+
+    Held-out prompts, whose list may be shorter than `eval.prompts`, are checked where they are read.
+    """
     problems = []
     if FullyShardedDataParallelPlugin().fsdp_version != 2:
         problems.append("fsdp_version is not 2; set it in accelerate's configuration")
     if config.policy.adapter.kind == "full":
         problems.append("policy.adapter.kind=full cannot be sharded; train adapters (lora), or use DDP")
-    for key, count in (
-        ("prompts.pairs_per_epoch", config.prompts.pairs_per_epoch),
-        ("eval.prompts", config.eval.prompts),
-    ):
-        if count % team.size:
-            up = -(-count // team.size) * team.size
-            problems.append(f"{key}={count} does not divide by {team.size} processes; use {up}, or DDP")
+    if (pairs := config.prompts.pairs_per_epoch) % team.size:
+        up = -(-pairs // team.size) * team.size
+        problems.append(f"prompts.pairs_per_epoch={pairs} does not divide by {team.size} processes; use {up}, or DDP")
     if config.train.max_failed_share > 0:
         problems.append("a failed score would leave one process with fewer rows; use train.max_failed_share=0")
     if problems:

@@ -1,0 +1,45 @@
+"""What processes agree on, and what they add up."""
+
+import pytest
+import torch
+from torch.nn import Parameter
+
+from fdfo.config.load import load_config
+from fdfo.planning.memory import Batches
+from fdfo.training import distributed, setup
+from fdfo.training.console import Console
+from fdfo.training.distributed import this_team
+from fdfo.training.interrupt import StopRequest
+from tests.training.forks import forked
+from tests.training.runs import TINY
+
+
+def test_the_process_with_the_least_room_decides_the_batches_of_all(monkeypatch):
+    def work(rank):
+        own = Batches(4, 16, branches_together=False) if rank else Batches(8, 2)
+        monkeypatch.setattr(setup, "chosen_batches", lambda config, device: own)
+        trainer = setup.build_trainer(load_config("shapes-smoke", TINY), this_team(), StopRequest(), Console(False, 1))
+        assert (trainer.micro_batch, trainer.sample_batch, trainer.policy.branches_together) == (4, 2, False)
+
+    assert forked(2, work) == [0, 0]
+
+
+@pytest.mark.parametrize(("limit", "messages"), [(2**20, [68]), (24, [20, 40, 8]), (1, [12, 8, 40, 8])])
+def test_gradients_are_added_up_in_messages_of_bounded_size(monkeypatch, limit, messages):
+    """Four parameters of 3, 2, 10 and 2 numbers, the second without a gradient on one process."""
+    monkeypatch.setattr(distributed, "BUCKET_BYTES", limit)
+
+    def work(rank):
+        parameters = [Parameter(torch.zeros(shape)) for shape in [(3,), (2,), (2, 5), (2,)]]
+        for number, parameter in enumerate(parameters):
+            if (rank, number) != (1, 1):
+                parameter.grad = torch.full_like(parameter, 10.0 * rank + number)
+        sent, reduce = [], distributed.Team._reduce
+        monkeypatch.setattr(distributed.Team, "_reduce", lambda team, t: sent.append(t.nbytes) or reduce(team, t))
+        team = this_team()
+        team.sum_gradients(parameters)
+        assert [set(p.grad.flatten().tolist()) for p in parameters] == [{10.0}, {1.0}, {14.0}, {16.0}]
+        assert sent == messages
+        assert team.take_traffic().bytes_exchanged == sum(messages)
+
+    assert forked(2, work) == [0, 0]
