@@ -49,6 +49,7 @@ class Quadratic:
     """-|image - TARGET|^2; a Reward, and the weighted sum of itself."""
 
     differentiable = True
+    takes_turns = False
 
     def load(self, device, dtype):
         pass
@@ -56,7 +57,7 @@ class Quadratic:
     def __call__(self, images, prompts, metadata):
         return -(images - TARGET).square().flatten(1).sum(1)
 
-    def components(self, images, prompts, metadata, *, group_size):
+    def components(self, images, prompts, metadata, **batches):
         return {"quadratic": self(images, prompts, metadata)}
 
     def total(self, components):
