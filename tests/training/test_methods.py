@@ -76,6 +76,9 @@ def test_scores_without_a_gradient_are_refused_by_name_before_anything_loads(met
     mixed = "reward=[shapes-contrastive, jpeg]"
     with pytest.raises(ConfigError, match=", and jpeg has none"):
         check(load_config("shapes", [method, mixed, "eval.rewards=[]"]))
+    offloaded = "reward=[{name: shapes-contrastive, offload: true}]"
+    with pytest.raises(ConfigError, match="remove offload from the trained scores"):
+        check(load_config("shapes", [method, offloaded, "eval.rewards=[]"]))
 
 
 @pytest.mark.parametrize("method", ["method.name=ddpo", "method.branches=1"])

@@ -113,7 +113,13 @@ def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     smooth = [name for name, part in zip(reward.names, reward.rewards, strict=True) if part.differentiable]
     rough = [name for name in reward.names if name not in smooth]
-    if rough and (method.needs_score_gradient or method.differentiates_reward):
+    follows = method.needs_score_gradient or method.differentiates_reward
+    if follows and reward.takes_turns:
+        raise RewardError(
+            f"method.name={config.method.name}: these settings follow the gradient of the score, "  # type: ignore[attr-defined]
+            "whose network has to stay on its device for that; remove offload from the trained scores"
+        )
+    if rough and follows:
         raise RewardError(
             f"method.name={config.method.name}: these settings follow the gradient of the score, and "  # type: ignore[attr-defined]
             f"{', '.join(rough)} has none; train on differentiable scores alone, or use another method"
