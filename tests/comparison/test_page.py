@@ -63,6 +63,19 @@ def test_the_final_table_pairs_by_seed(tmp_path):
     assert found["single"][-1] == "2 of 2"
 
 
+def test_a_cell_that_starts_elsewhere_says_so_and_is_no_winner(tmp_path):
+    """With guidance images are better before anything is learned."""
+    guided = [*FINALS, result("guided", [0.8, 0.85, 0.9], 0), result("guided", [0.8, 0.84, 0.88], 1)]
+    cells = {"pair": {}, "single": {"changes": {"method.branches": 1}}, "guided": {"changes": {"policy.guidance": 2}}}
+    given = plan(tmp_path, cells=cells)
+    table = final_table(given, guided, SCORE)
+    assert "guided (from 0.8)" in rows(table) and "pair" in rows(table)
+    assert "its difference is not what training did" in table.note
+    assert "not what training did" not in final_table(plan(tmp_path), FINALS, SCORE).note
+    text = markdown(given, guided, "fdfo compare plan.yaml")
+    assert "pair ends highest" in text and "guided (from 0.8) 0.89" in text
+
+
 def test_equal_scores_compare_what_is_unseen(tmp_path):
     found = rows(equal_score_table(plan(tmp_path), FINALS, SCORE))
     assert found["single"][0] == "0.41"

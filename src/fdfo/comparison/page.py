@@ -17,6 +17,7 @@ from fdfo.comparison.tables import (
     equal_score_table,
     failures_table,
     final_table,
+    labels,
     metric_name,
     tuning_table,
 )
@@ -63,7 +64,7 @@ def markdown(plan: Plan, results: Sequence[Result], command: str) -> str:
 
 
 def headlines(plan: Plan, results: Sequence[Result]) -> list[str]:
-    """For every training score, which cell ends highest."""
+    """For every training score, which cell ends highest, of those that start alike."""
     lines = []
     for score in plan.scores:
         ends = {
@@ -72,8 +73,9 @@ def headlines(plan: Plan, results: Sequence[Result]) -> list[str]:
             if (own := sound(results, "final", score, cell))
         }
         if ends:
-            best = max(ends, key=lambda cell: ends[cell].mean)
-            rest = ", ".join(f"{cell} {number(end.mean, 3)}" for cell, end in ends.items() if cell != best)
+            named = labels(plan, results, score)
+            best = max((cell for cell in ends if named[cell] == cell), key=lambda cell: ends[cell].mean)
+            rest = ", ".join(f"{named[cell]} {number(end.mean, 3)}" for cell, end in ends.items() if cell != best)
             lines.append(
                 f"Trained on {score}, {best} ends highest, at {with_bounds(ends[best])}" + f"; {rest}." * bool(rest)
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isclose, isfinite
 
 from fdfo.comparison.curves import AXES, cost, cost_to_reach, final
 from fdfo.comparison.plan import TRAINING_SCORE, Axis, Claim, Plan
@@ -36,15 +36,31 @@ class Table:
         return "\n".join([f"**{self.title}**", "", *lines, *(["", self.note] if self.note else [])])
 
 
+OTHER_START = " A cell `from` another score draws its images in another way: its difference is not what training did."
+
+
 def metric_name(metric: str) -> str:
     """What a metric is called in a table."""
     return METRIC_NAMES.get(metric, metric)
 
 
+def labels(plan: Plan, results: Sequence[Result], score: str) -> dict[str, str]:
+    """Names of the cells with results; one that draws in its own way, as with guidance, with its first score."""
+    starts = {
+        cell: own[0].curve[0].values[TRAINING_SCORE]
+        for cell in _cells(plan, score)
+        if (own := sound(results, "final", score, cell))
+    }
+    common = starts.get(plan.reference_cell, next(iter(starts.values()), 0.0))
+    is_common = {cell: isclose(start, common, rel_tol=1e-6) for cell, start in starts.items()}
+    return {cell: cell if is_common[cell] else f"{cell} (from {_level(start)})" for cell, start in starts.items()}
+
+
 def final_table(plan: Plan, results: Sequence[Result], score: str) -> Table:
     """Every metric at the end of the budget, and the difference of the training score to the reference."""
     metrics = plan.metrics(score)
-    starts = [one for cell in plan.cells for one in sound(results, "final", score, cell)][:1]
+    named = labels(plan, results, score)
+    starts = [one for cell in (plan.reference_cell, *plan.cells) for one in sound(results, "final", score, cell)][:1]
     rows = [["before training", *(_level(one.curve[0].values[TRAINING_SCORE]) for one in starts), ""]]
     rows[0] += [_level(one.curve[0].values.get(metric)) for one in starts for metric in metrics[1:]]
     rows[0] += [""]
@@ -55,13 +71,14 @@ def final_table(plan: Plan, results: Sequence[Result], score: str) -> Table:
         ends = [mean_over_seeds([final(one, metric) for one in own]) for metric in metrics]
         difference = "reference" if cell == plan.reference_cell else signed(gap)
         seeds = f"{len(own)} of {len(plan.seeds)}"
-        rows.append([cell, with_bounds(ends[0]), difference, *map(with_bounds, ends[1:]), seeds])
+        rows.append([named.get(cell, cell), with_bounds(ends[0]), difference, *map(with_bounds, ends[1:]), seeds])
     names = [metric_name(metric) for metric in metrics]
     return Table(
         f"At the end of the budget, trained on {score}",
         ["cell", names[0], f"difference to {plan.reference_cell}", *names[1:], "seeds"],
         rows if starts else rows[1:],
-        "Mean over seeds with Student's 95 % interval; the difference is paired by seed.",
+        "Mean over seeds with Student's 95 % interval; the difference is paired by seed."
+        + OTHER_START * any(name != cell for cell, name in named.items()),
     )
 
 
