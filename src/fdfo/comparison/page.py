@@ -63,6 +63,10 @@ def markdown(plan: Plan, results: Sequence[Result], command: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+HEADLINE_CELLS = 10
+"""Of more cells, the headline names the best and the reference."""
+
+
 def headlines(plan: Plan, results: Sequence[Result]) -> list[str]:
     """For every training score, which cell ends highest, of those that start alike."""
     lines = []
@@ -75,7 +79,9 @@ def headlines(plan: Plan, results: Sequence[Result]) -> list[str]:
         if ends:
             named = labels(plan, results, score)
             best = max((cell for cell in ends if named[cell] == cell), key=lambda cell: ends[cell].mean)
-            rest = ", ".join(f"{named[cell]} {number(end.mean, 3)}" for cell, end in ends.items() if cell != best)
+            few = len(ends) <= HEADLINE_CELLS
+            others = [cell for cell in ends if cell != best and (few or cell == plan.reference_cell)]
+            rest = ", ".join(f"{named[cell]} {number(ends[cell].mean, 3)}" for cell in others)
             lines.append(
                 f"Trained on {score}, {best} ends highest, at {with_bounds(ends[best])}" + f"; {rest}." * bool(rest)
             )
