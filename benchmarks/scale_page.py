@@ -19,23 +19,18 @@ PUBLISHED_S = 1728
 BEST = ("sample, compiled, autocast", "train, compiled, autocast")
 PLAIN = ("sample, eager, float32 adapters", "train, eager, float32 adapters")
 CAPPED = ("sample, compiled, autocast, 24 GiB cap", "train after a step, 24 GiB cap")
+PAPER = "sd35-medium-paper"
 PRESETS = {"sd35-medium-80gb": BEST, "sd35-medium-24gb": CAPPED, "sd35-medium-fast": BEST}
 """By the measured rates that they run at."""
 
-COUNTS = {"decode": IMAGES, "score, CLIP-H float32": IMAGES, "score, Qwen2.5-VL-7B": IMAGES}
+PER_IMAGE = ("decode", "score, CLIP-H float32", "score, Qwen2.5-VL-7B")
 
 
-def epoch_seconds(measured: dict[str, dict[str, Any]], sample: str, train: str) -> dict[str, float]:
-    """Seconds of each part of an epoch of the paper's setting, one after the other."""
-    counts = {sample: ROWS, train: ROWS, **COUNTS}
-    return {name: count / measured[name]["rows_per_s"] for name, count in counts.items()}
-
-
-def preset_seconds(measured: dict[str, dict[str, Any]], preset: str, sample: str, train: str) -> float:
-    """Seconds of an epoch of a preset: its network evaluations at these rates, decoding and scoring at the best."""
+def epoch_seconds(measured: dict[str, dict[str, Any]], preset: str, sample: str, train: str) -> dict[str, float]:
+    """Seconds of each part of an epoch of a preset at these rates, one after the other."""
     work = epoch_cost(load_config(preset))
-    counts = {sample: work.forwards, train: work.trained, **dict.fromkeys(COUNTS, work.images)}
-    return sum(count / measured[name]["rows_per_s"] for name, count in counts.items())
+    counts = {sample: work.forwards, train: work.trained, **dict.fromkeys(PER_IMAGE, work.images)}
+    return {name: count / measured[name]["rows_per_s"] for name, count in counts.items()}
 
 
 HEAD = (
@@ -72,7 +67,7 @@ def page(facts: dict[str, Any], repeated: list[dict[str, Any]], source: str) -> 
         *HEAD,
         *map(_row, facts["measured"]),
     ]
-    best, plain = epoch_seconds(measured, *BEST), epoch_seconds(measured, *PLAIN)
+    best, plain = (epoch_seconds(measured, PAPER, *rates) for rates in (BEST, PLAIN))
     for more in repeated:
         lines += ["", f"Repeated on {more['date']}, {more['card']}, matrix rate {more['matrix_tflop_per_s']}:", ""]
         lines += [*HEAD, *map(_row, more["measured"])]
@@ -105,7 +100,7 @@ def page(facts: dict[str, Any], repeated: list[dict[str, Any]], source: str) -> 
         "|---|---|---|",
     ]
     for preset, rates in PRESETS.items():
-        seconds = preset_seconds(everything, preset, *rates)
+        seconds = sum(epoch_seconds(everything, preset, *rates).values())
         lines.append(f"| `{preset}` | {seconds:.0f} | {EPOCHS * seconds / 3600:.1f} |")
     return "\n".join(lines) + "\n"
 
