@@ -82,15 +82,14 @@ class WeightedSum:
     def _on_device(self, name: str, reward: Reward) -> Iterator[None]:
         """The networks of a reward, which another one may share, on its device; offloaded ones leave it afterwards."""
         networks = getattr(reward, "networks", ())
-        before = [_contents(network) for network in networks]
+        before = [(network, _contents(network)) for network in networks if name in self._offloaded]
         for network in networks:
             _move(network, self._placed[name])
         try:
             yield
         finally:  # also where memory did not suffice: the next attempt needs what this one took
-            if name in self._offloaded:
-                for network, contents in zip(networks, before, strict=True):
-                    _put_back(network, contents)
+            for network, contents in before:
+                _put_back(network, contents)
 
     @property
     def pairwise(self) -> list[str]:
