@@ -30,7 +30,7 @@ TEST_NOISE_SEED = 2026
 TEST_PROMPTS, IMAGES = 144, 4
 STEPS = (10, 20)
 """Sampling steps of the evaluation: as trained, and as many again."""
-SCORES = ("shapes-verifier", "shapes-contrastive")
+SCORES = ("shapes-verifier", "shapes-contrastive", "shapes-neatness")
 
 
 def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         f"Written by `python -m benchmarks.demo` on {facts['date']}: fdfo {facts['fdfo']}, torch {facts['torch']}, "
         f"{facts['machine']}. Seeds {', '.join(str(result['seed']) for result in results)}; no seed was left out.",
         "",
-        f"Recipe `shapes` (trained on `{SCORES[0]}`; `{SCORES[1]}` is unseen). Judged on {len(first.prompts)} "
+        f"Recipe `shapes` (trained on `{SCORES[0]}`; `{SCORES[1]}` and `{SCORES[2]}` are unseen). Judged on {len(first.prompts)} "
         f"captions, {IMAGES} images each, of the split `test`, which pre-training, post-training and the choice of "
         "settings never saw, with start noises used for nothing else, without guidance. In brackets: 95 % bootstrap "
         "intervals over the captions, paired with "

@@ -1,7 +1,7 @@
 """A run that is made to hack its score, beside the demo: `python -m benchmarks.hacking`.
 
 Trains on the imperfect, differentiable contrastive score with five times the demo's learning rate, without averaging,
-and watches the verifier; then trains the demo itself. Writes what each run's alarms said to docs/results/hacking.md.
+and watches the verifier and the neatness; then trains the demo itself. Writes what each run's alarms said to docs/results/hacking.md.
 Resumable.
 """
 
@@ -18,7 +18,7 @@ from fdfo.files import write_atomically
 PAGE = Path("docs/results/hacking.md")
 HACK = (
     "reward=[{name: shapes-contrastive}]",
-    "eval.rewards=[shapes-verifier]",
+    "eval.rewards=[shapes-verifier, shapes-neatness]",
     "optim.lr=1.0e-3",
     "optim.ema=null",
     "train.epochs=50",

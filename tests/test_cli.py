@@ -268,6 +268,9 @@ def test_eval_measures_the_distance_to_the_base(command, trained, tmp_path):
     code, _, err = command(*options)
     assert code == 2
     assert "give --output FOLDER" in err
+    code, _, err = command("eval", "--model", "shapes", "--rewards", "jpeg", "--prompts", "shapes-test", *options[-2:])
+    assert code == 2
+    assert "give --adapter or --run" in err
 
 
 def test_a_distance_of_images_that_were_not_kept_is_explained(command, trained):

@@ -30,6 +30,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "jpeg": "fdfo.rewards.jpeg:JpegSize",
         "remote": "fdfo.rewards.remote:Remote",
         "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",
+        "shapes-neatness": "fdfo.shapes.rewards:ShapesNeatness",
         "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
         "vlm": "fdfo.rewards.vlm:VlmScore",
         "vlm-pair": "fdfo.rewards.vlm:VlmPair",

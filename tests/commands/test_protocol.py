@@ -37,6 +37,14 @@ def test_the_preset_decides_the_resolution(command, tmp_path):
         assert manifest["model"]["resolution"] == [16, 16]
 
 
+def test_a_model_that_cannot_draw_the_size_is_told_so(command, monkeypatch):
+    monkeypatch.setattr("fdfo.commands.protocol.RESOLUTION", 18)
+    code, _, err = command([PART])
+    assert code == 2
+    assert "--preset paper draws 18 pixels a side" in err
+    assert "--resolution" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

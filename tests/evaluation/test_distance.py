@@ -7,9 +7,10 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 from fdfo.errors import ConfigError
-from fdfo.evaluation.distance import distance
+from fdfo.evaluation.distance import distances
 
 COUNT = 24
+CPU = torch.device("cpu")
 
 
 def colors(images):
@@ -43,7 +44,7 @@ def kernel_distance(x, y):
 
 def test_both_distances_equal_their_formulas(folders):
     base, other, x, y = folders
-    found = distance(base, other, colors, torch.device("cpu"))
+    (found,) = distances(base, [other], colors, CPU)
     assert found.images == COUNT
     assert found.kid == pytest.approx(kernel_distance(x, y), rel=1e-3)  # all images are the only subset
     covariances = [np.cov(a, rowvar=False) for a in (x, y)]
@@ -51,30 +52,36 @@ def test_both_distances_equal_their_formulas(folders):
     assert found.fid == pytest.approx(
         ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(sum(covariances) - 2 * root), rel=1e-3
     )
-    assert found == distance(base, other, colors, torch.device("cpu"))
+    assert [found] == distances(base, [other], colors, CPU)
 
 
 def test_images_are_at_no_distance_to_themselves(folders):
     base = folders[0]
-    found = distance(base, base, colors, torch.device("cpu"))
+    (found,) = distances(base, [base], colors, CPU)
     assert found.fid == pytest.approx(0, abs=1e-6)
     assert found.kid == pytest.approx(kernel_distance(folders[2], folders[2]), abs=1e-5)
+
+
+def test_each_of_several_is_measured_alone(folders):
+    base, other, _, _ = folders
+    together = distances(base, [other, base, other], colors, CPU)
+    assert together == [distances(base, [one], colors, CPU)[0] for one in (other, base, other)]
 
 
 def test_only_subsets_that_differ_have_a_spread(folders, monkeypatch):
     base, other, _, _ = folders
     for subset, has_spread in ((COUNT, False), (COUNT - 1, True)):
         monkeypatch.setattr("fdfo.evaluation.distance.SUBSET", subset)
-        assert (distance(base, other, colors, torch.device("cpu")).kid_std is not None) == has_spread
+        assert (distances(base, [other], colors, CPU)[0].kid_std is not None) == has_spread
 
 
 def test_images_of_other_prompts_are_refused(folders):
     base, other, _, _ = folders
     (other / f"{0:05d}-0.png").unlink()
     with pytest.raises(ConfigError, match="does not hold the same images"):
-        distance(base, other, colors, torch.device("cpu"))
+        distances(base, [other], colors, CPU)
 
 
 def test_too_few_images_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="at least 2 images of each, found 0"):
-        distance(tmp_path / "none", tmp_path / "neither", colors, torch.device("cpu"))
+        distances(tmp_path / "none", [tmp_path / "neither"], colors, CPU)

@@ -3,6 +3,7 @@
 import sys
 from itertools import combinations
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.testing import assert_close
 
 from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import diversity
-from fdfo.evaluation.features import diversity_features, pixel_features
+from fdfo.evaluation.features import diversity_features, load_features, pixel_features
 
 
 def test_equals_the_mean_over_pairs():
@@ -57,9 +58,20 @@ def test_dreamsim_sees_whole_images_at_its_size(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
     images = torch.rand(3, 3, 32, 48)
-    embedded = diversity_features("dreamsim", {})(images)
+    features = diversity_features("dreamsim", {})
+    load_features(features, torch.device("cpu"))
+    embedded = features(images)
     assert seen[0].shape == (3, 3, 224, 224)
     torch.testing.assert_close(embedded, images.mean((2, 3)).repeat(1, 2), atol=0.02, rtol=0)
+
+
+def test_dreamsim_that_cannot_be_fetched_is_explained(monkeypatch):
+    def dreamsim(**_):
+        raise URLError("no route to host")
+
+    monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
+    with pytest.raises(ConfigError, match="cannot load its weights: .*no route to host"):
+        load_features(diversity_features("dreamsim", {}), torch.device("cpu"))
 
 
 def test_dreamsim_that_is_not_installed_is_explained_before_there_are_images(monkeypatch):

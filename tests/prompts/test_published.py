@@ -48,6 +48,23 @@ def test_a_changed_file_is_refused_and_not_kept(publisher, tmp_path):
     assert list(tmp_path.glob("cache/**/*.txt")) == []
 
 
+def test_without_a_known_digest_the_first_fetch_is_the_reference(publisher, tmp_path, monkeypatch):
+    publisher(b"one\ntwo\n")
+    entry = published.Published(published.LISTS["drawbench"].url)
+    monkeypatch.setitem(published.LISTS, "drawbench", entry)
+    assert len(load_prompts(None, "drawbench")) == 2
+    (cached,) = tmp_path.glob("cache/**/drawbench.txt")
+    cached.write_bytes(b"one\n")  # as a full disk leaves it
+    assert len(load_prompts(None, "drawbench")) == 2
+    assert cached.read_bytes() == b"one\ntwo\n"
+    cached.write_bytes(b"one\n")
+    (tmp_path / "web" / "list.txt").write_bytes(b"other\n")
+    with pytest.raises(PromptError, match="not the file that was checked"):
+        load_prompts(None, "drawbench")
+    cached.unlink()  # as messages advise for what cannot be read
+    assert [prompt.text for prompt in load_prompts(None, "drawbench")] == ["other"]
+
+
 def test_an_unreachable_publisher_names_the_way_out(publisher, tmp_path):
     publisher(b"one\n")
     (tmp_path / "web" / "list.txt").unlink()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from fdfo.evaluation.distance import INCEPTION, distance
+from fdfo.evaluation.distance import INCEPTION, distances
 from fdfo.evaluation.diversity import Features
-from fdfo.evaluation.features import diversity_features
+from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.summary import BASE
 from fdfo.files import write_json
 
@@ -23,7 +23,10 @@ def tell_distances(
 ) -> None:
     """Print a line for each adapter, and write distances.json. Raises ConfigError."""
     images = folder / "images"
-    found = {label: distance(images / BASE, images / label, features, device) for label in adapters}
+    if features is not None:
+        load_features(features, device)
+    measured = distances(images / BASE, [images / label for label in adapters], features, device)
+    found = dict(zip(adapters, measured, strict=True))
     for label, one in found.items():
         print(f"{label} to base, {one.images} images each, in features of {choice}: ", end="")
         spread = "" if one.kid_std is None else f" (std {one.kid_std:.2g} over subsets)"

@@ -24,7 +24,7 @@ from fdfo.config.load import reward_entries
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import Features
-from fdfo.evaluation.features import diversity_features
+from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.generate import BATCH
 from fdfo.evaluation.heldout import Evaluation, judge_prompts
 from fdfo.evaluation.ledger import Ledger
@@ -76,14 +76,14 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     measured = task.diversity or (config.eval.diversity if config is not None else None)
     features = diversity_features(measured, scores.embedders)
     apart = None if task.distance is None else distance_features(task.distance, scores.embedders)
-    if task.distance is not None and output is None:
-        raise ConfigError("--distance", ["give --output FOLDER, which keeps the images"])
+    adapters = {label: subject for label, subject in _labelled(subjects, config).items() if subject.has_adapter}
+    if task.distance is not None:
+        _check_distance(adapters, output)
     prompts = evenly_spread(_prompts(task.prompts, config), task.count)
     steps = default_steps(task.steps, config)
     team = this_team()
     if output is None and team.size > 1:
         raise ConfigError("the command line", ["give --output FOLDER: it is where several processes meet"])
-    adapters = {label: subject for label, subject in _labelled(subjects, config).items() if subject.has_adapter}
     variants = {BASE: subjects[0], **adapters}
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(TemporaryDirectory()))
@@ -108,6 +108,14 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
             worker.load_scores()
             tell_distances(folder, list(adapters), task.distance, apart, team.device)
         return rows
+
+
+def _check_distance(adapters: Mapping[str, Subject], output: Path | None) -> None:
+    problems = [] if output else ["give --output FOLDER, which keeps the images"]
+    if not adapters:
+        problems.append("give --adapter or --run: it is a distance of an adapter's images to the base's")
+    if problems:
+        raise ConfigError("--distance", problems)
 
 
 def _labelled(subjects: Sequence[Subject], config: Config | None) -> dict[str, Subject]:
@@ -223,9 +231,10 @@ class _Worker:
         return self.policy
 
     def load_scores(self) -> None:
-        """Load the scores, the first time."""
+        """Load the scores and features, the first time."""
         if not self.is_loaded:
             self.scores.load(self.team.device, torch.float32)
+            load_features(self.features, self.team.device)
             self.is_loaded = True
 
 

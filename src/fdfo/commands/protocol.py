@@ -11,6 +11,7 @@ from fdfo.errors import ConfigError, nearest
 from fdfo.evaluation.features import diversity_features
 from fdfo.evaluation.protocol import PAPER, RESOLUTION, STEPS, SUBJECT, Protocol
 from fdfo.evaluation.summary import Row
+from fdfo.models.load import side_problem
 from fdfo.prompts import load_prompts
 from fdfo.rewards.weighted import WeightedSum
 
@@ -36,6 +37,7 @@ def run_protocol(
         problems.append("give --output FOLDER: a preset takes hours, and goes on in it after an interruption")
     if problems or output is None:
         raise ConfigError("the command line", problems)
+    _check_size(name, subjects[0])
     _check(PRESETS[name])
     subjects = [replace(subject, resolution=RESOLUTION) for subject in subjects]
     for part in PRESETS[name]:
@@ -49,6 +51,12 @@ def run_protocol(
             diversity=part.diversity,
         )
         _print(part, run_evaluate(subjects, task, output / part.name, keep_images))
+
+
+def _check_size(name: str, subject: Subject) -> None:
+    """Raise ConfigError for a model that cannot draw images of the preset's size."""
+    if problem := side_problem(subject.settings(subject.config()), RESOLUTION):
+        raise ConfigError("the command line", [f"--preset {name} draws {RESOLUTION} pixels a side: {problem}"])
 
 
 def _check(parts: Sequence[Protocol]) -> None:

@@ -37,32 +37,45 @@ class Distance:
     images: int
 
 
-def distance(base: Path, other: Path, features: Features | None, device: torch.device) -> Distance:
-    """Of the images (PNG, in two folders, the same number in each) of `other` to those of `base`.
+def distances(
+    base: Path, others: Sequence[Path], features: Features | None, device: torch.device
+) -> list[Distance]:
+    """Of the images (PNG, the same number in every folder) of each of `others` to those of `base`.
 
     features map images [B, 3, H, W] in [0, 1] to [B, D]; None: Inception's 2048, which torch-fidelity fetches. The
     subsets of KID are the same in every call. Raises ConfigError without torchmetrics, or for fewer than 2 images.
     """
-    files = [sorted(folder.glob("*.png")) for folder in (base, other)]
-    if [path.name for path in files[0]] != [path.name for path in files[1]]:
+    files = {folder: sorted(folder.glob("*.png")) for folder in (base, *others)}
+    if len({tuple(path.name for path in paths) for paths in files.values()}) > 1:
         raise ConfigError("--distance", ["the folder does not hold the same images of all; give a new --output folder"])
-    count = len(files[0])
+    count = len(files[base])
     if count < 2:
         raise ConfigError("--distance", [f"needs at least 2 images of each, found {count}; {_more_images(count)}"])
-    kid, fid = _metrics(features, min(SUBSET, count), files[0][0], device)
-    for paths, is_base in zip(files, (True, False), strict=True):
-        for images in _batches(paths, device):
-            kid.update(images, real=is_base)
-            fid.update(images, real=is_base)
+    metrics = _metrics(features, min(SUBSET, count), files[base][0], device)
+    _update(metrics, files[base], device, real=True)
+    return [_distance(metrics, files[other], device) for other in others]
+
+
+def _distance(metrics: tuple[Any, Any], paths: Sequence[Path], device: torch.device) -> Distance:
+    kid, fid = metrics
+    for metric in metrics:
+        metric.reset()  # keeps the base's features
+    _update(metrics, paths, device, real=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         mean, spread = kid.compute()
     return Distance(
         kid=float(mean),
-        kid_std=float(spread) if count > SUBSET else None,
+        kid_std=float(spread) if len(paths) > SUBSET else None,
         fid=float(fid.compute()),
-        images=count,
+        images=len(paths),
     )
+
+
+def _update(metrics: Sequence[Any], paths: Sequence[Path], device: torch.device, *, real: bool) -> None:
+    for images in _batches(paths, device):
+        for metric in metrics:
+            metric.update(images, real=real)
 
 
 def _more_images(count: int) -> str:
@@ -78,10 +91,11 @@ def _metrics(features: Features | None, subset: int, sample: Path, device: torch
         from torchmetrics.image.kid import KernelInceptionDistance
 
         network = 2048 if features is None else _Extractor(features, next(_batches([sample], device)))
+        options = {"normalize": features is None, "reset_real_features": False}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*save all extracted features")  # 8 KB an image
-            kid = KernelInceptionDistance(feature=network, subset_size=subset, normalize=features is None)
-        fid = FrechetInceptionDistance(feature=network, normalize=features is None)
+            kid = KernelInceptionDistance(network, subset_size=subset, **options)
+        fid = FrechetInceptionDistance(network, **options)
     except ModuleNotFoundError as error:
         fix = "install the extra: pip install 'fdfo[metrics]'"
         raise ConfigError(

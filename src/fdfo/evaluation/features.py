@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
-from fdfo.errors import ConfigError, nearest
+from fdfo.errors import ConfigError, first_line, nearest
 from fdfo.evaluation.diversity import Features
 
 PIXELS, DREAMSIM = "pixels", "dreamsim"
@@ -36,10 +36,16 @@ def pixel_features(images: Tensor) -> Tensor:
     return normalize(adaptive_avg_pool2d(images, 8).flatten(1), dim=1)
 
 
+def load_features(features: Features, device: torch.device) -> None:
+    """Fetch and load features that have a network of their own, which no score loads. Raises ConfigError."""
+    if isinstance(features, DreamSim):
+        features.load(device)
+
+
 class DreamSim:
     """Embeddings of the ensemble of DreamSim (arXiv:2306.09344), as its package scales them.
 
-    Needs the [metrics] extra, which needs torchvision; weights are fetched by that package at the first call.
+    Needs the [metrics] extra, which needs torchvision; that package fetches the weights.
     """
 
     def __init__(self):
@@ -47,9 +53,15 @@ class DreamSim:
         self._make = _dreamsim_maker()
         self.model: Any = None
 
+    def load(self, device: torch.device) -> None:
+        """Fetch the weights where they are not in the package's cache. Raises ConfigError."""
+        try:
+            self.model, _ = self._make(pretrained=True, device=str(device), normalize_embeds=True)
+        except OSError as error:
+            raise ConfigError("the diversity", [f"dreamsim cannot load its weights: {first_line(error)}"]) from error
+
     def __call__(self, images: Tensor) -> Tensor:
-        if self.model is None:
-            self.model, _ = self._make(pretrained=True, device=str(images.device), normalize_embeds=True)
+        """Embeddings [B, D] of images [B, 3, H, W] in [0, 1], after `load`."""
         resized = interpolate(images, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
         with torch.no_grad():
             return self.model.embed(resized).reshape(len(images), -1)

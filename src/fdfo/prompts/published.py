@@ -1,5 +1,7 @@
 """Prompt lists that their publishers distribute: fetched on first use, checked against a digest, kept in a cache.
 
+The digest is that of the file that was looked at, or, where the address names a commit, that of the first fetch.
+
 The cache is `fdfo/prompts` below $XDG_CACHE_HOME or ~/.cache. Nothing is shipped with this package.
 """
 
@@ -132,12 +134,16 @@ def _load(name: str) -> list[Prompt]:
 
 
 def _file(name: str) -> Path:
-    """A published file in the cache, fetched where it is not there or not what was looked at. Raises PromptError."""
+    """A published file in the cache, fetched where it is not there or not what it was. Raises PromptError."""
     source = LISTS[name]
     path = _cache() / f"{name}{Path(source.url).suffix}"
-    if not path.is_file() or source.sha256 not in (None, _digest(path.read_bytes())):
-        content = _fetch(name, path)
+    record = path.with_name(f"{path.name}.sha256")
+    is_there = path.is_file()
+    expected = source.sha256 or (record.read_text().strip() if is_there and record.is_file() else None)
+    if not is_there or expected not in (None, _digest(path.read_bytes())):
+        content = _fetch(name, path, expected)
         path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(record, f"{_digest(content)}\n")
         write_atomically(path, content)
     return path
 
@@ -146,7 +152,7 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / "prompts"
 
 
-def _fetch(name: str, path: Path) -> bytes:
+def _fetch(name: str, path: Path, expected: str | None) -> bytes:
     source = LISTS[name]
     instead = "give a file of your own in place of the list"
     try:
@@ -158,7 +164,7 @@ def _fetch(name: str, path: Path) -> bytes:
         raise PromptError(
             f"prompt list {name!r}: cannot fetch {source.url} ({error}); save it as {path}, or {instead}"
         ) from error
-    if source.sha256 not in (None, _digest(content)):
+    if expected not in (None, _digest(content)):
         raise PromptError(
             f"prompt list {name!r}: {source.url} is not the file that was checked; look at it, then {instead}"
         )

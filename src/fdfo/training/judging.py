@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fdfo.evaluation.diversity import Features
-from fdfo.evaluation.features import diversity_features
+from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
@@ -90,8 +90,10 @@ class Jury:
 
 
 def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
-    """Load the unseen scores. Raises RewardError."""
+    """Load the unseen scores and what diversity needs. Raises RewardError, or ConfigError for the latter."""
     unseen = WeightedSum(trainer.config.eval.rewards)
     unseen.load(trainer.team.device, torch.float32)
     embedders = {**unseen.embedders, **trainer.reward.embedders}
-    return Jury(prompts, unseen, diversity_features(trainer.config.eval.diversity, embedders))
+    features = diversity_features(trainer.config.eval.diversity, embedders)
+    load_features(features, trainer.team.device)
+    return Jury(prompts, unseen, features)
