@@ -99,8 +99,8 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         f"Written by `python -m benchmarks.demo` on {facts['date']}: fdfo {facts['fdfo']}, torch {facts['torch']}, "
         f"{facts['machine']}. Seeds {', '.join(str(result['seed']) for result in results)}; no seed was left out.",
         "",
-        f"Recipe `shapes` (trained on `{SCORES[0]}`; `{SCORES[1]}` and `{SCORES[2]}` are unseen). Judged on {len(first.prompts)} "
-        f"captions, {IMAGES} images each, of the split `test`, which pre-training, post-training and the choice of "
+        f"Recipe `shapes` (trained on `{SCORES[0]}`; `{SCORES[1]}` and `{SCORES[2]}` are unseen). Judged on "
+        f"{len(first.prompts)} captions, {IMAGES} images each, of the split `test`, which pre-training, post-training and the choice of "
         "settings never saw, with start noises used for nothing else, without guidance. In brackets: 95 % bootstrap "
         "intervals over the captions, paired with "
         "the base.",

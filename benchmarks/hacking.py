@@ -1,8 +1,8 @@
 """A run that is made to hack its score, beside the demo: `python -m benchmarks.hacking`.
 
 Trains on the imperfect, differentiable contrastive score with five times the demo's learning rate, without averaging,
-and watches the verifier and the neatness; then trains the demo itself. Writes what each run's alarms said to docs/results/hacking.md.
-Resumable.
+and watches the verifier and the neatness; then trains the demo itself. Writes what each run's alarms said to
+docs/results/hacking.md. Resumable.
 """
 
 import argparse

@@ -70,7 +70,7 @@ def test_dreamsim_that_cannot_be_fetched_is_explained(monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
-    with pytest.raises(ConfigError, match="cannot load its weights: .*no route to host"):
+    with pytest.raises(ConfigError, match=r"cannot load its weights: .*no route to host"):
         load_features(diversity_features("dreamsim", {}), torch.device("cpu"))
 
 

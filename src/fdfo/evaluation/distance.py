@@ -37,9 +37,7 @@ class Distance:
     images: int
 
 
-def distances(
-    base: Path, others: Sequence[Path], features: Features | None, device: torch.device
-) -> list[Distance]:
+def distances(base: Path, others: Sequence[Path], features: Features | None, device: torch.device) -> list[Distance]:
     """Of the images (PNG, the same number in every folder) of each of `others` to those of `base`.
 
     features map images [B, 3, H, W] in [0, 1] to [B, D]; None: Inception's 2048, which torch-fidelity fetches. The
