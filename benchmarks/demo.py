@@ -100,9 +100,9 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         f"{facts['machine']}. Seeds {', '.join(str(result['seed']) for result in results)}; no seed was left out.",
         "",
         f"Recipe `shapes` (trained on `{SCORES[0]}`; `{SCORES[1]}` and `{SCORES[2]}` are unseen). Judged on "
-        f"{len(first.prompts)} captions, {IMAGES} images each, of the split `test`, which pre-training, post-training and "
-        "the choice of settings never saw, with start noises used for nothing else, without guidance. In brackets: 95 % "
-        "bootstrap intervals over the captions, paired with the base.",
+        f"{len(first.prompts)} captions, {IMAGES} images each, of the split `test`, which pre-training, post-training "
+        "and the choice of settings never saw, with start noises used for nothing else, without guidance. In brackets: "
+        "95 % bootstrap intervals over the captions, paired with the base.",
         "",
         f"Training (evaluations not counted) took {np.mean(seconds):.0f} s on average "
         f"({min(seconds):.0f} to {max(seconds):.0f}{facts['note']}), "

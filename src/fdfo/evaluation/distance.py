@@ -88,12 +88,12 @@ def _metrics(features: Features | None, subset: int, sample: Path, device: torch
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.kid import KernelInceptionDistance
 
+        normalize = features is None
         network = 2048 if features is None else _Extractor(features, next(_batches([sample], device)))
-        options = {"normalize": features is None, "reset_real_features": False}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*save all extracted features")  # 8 KB an image
-            kid = KernelInceptionDistance(network, subset_size=subset, **options)
-        fid = FrechetInceptionDistance(network, **options)
+            kid = KernelInceptionDistance(network, subset_size=subset, normalize=normalize, reset_real_features=False)
+        fid = FrechetInceptionDistance(network, normalize=normalize, reset_real_features=False)
     except ModuleNotFoundError as error:
         fix = "install the extra: pip install 'fdfo[metrics]'"
         raise ConfigError(
