@@ -66,6 +66,44 @@ def test_every_text_is_encoded_once(policy, monkeypatch):
     assert torch.equal(first.tokens[1], again.tokens[0])
 
 
+def test_text_encoders_and_transformer_take_turns_on_the_device(monkeypatch):
+    policy = load_policy("shapes", adapter=AdapterConfig(rank=4))
+    policy.device = torch.device("cpu", 0)  # the same to compute on, and not the "cpu" of host memory
+    pipeline = policy.pipeline
+    encoders = [pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3]
+    where = dict.fromkeys([policy.weights.network, *encoders], "unknown")
+    for module in where:
+        monkeypatch.setattr(
+            module,
+            "to",
+            lambda device, module=module: where.update({module: str(device)}) or type(module).to(module, device),
+        )
+    seen = []
+    encode = pipeline.encode_prompt
+    monkeypatch.setattr(pipeline, "encode_prompt", lambda **kw: seen.append([*where.values()]) or encode(**kw))
+    policy.encode(["a", "b"])
+    assert seen == [["cpu", "cpu:0", "cpu:0", "cpu:0"]] * 2
+    assert [*where.values()] == ["cpu:0", "cpu", "cpu", "cpu"]
+
+    where.update(dict.fromkeys(where, "not moved"))
+    policy.encode(["b", "a"])
+    assert set(where.values()) == {"not moved"}
+
+    def fails(**_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(pipeline, "encode_prompt", fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        policy.encode(["c"])
+    assert [*where.values()] == ["cpu:0", "cpu", "cpu", "cpu"]
+
+    policy.parks_transformer = False
+    where.update(dict.fromkeys(where, "not moved"))
+    monkeypatch.setattr(pipeline, "encode_prompt", encode)
+    policy.encode(["d"])
+    assert [*where.values()] == ["not moved", "cpu", "cpu", "cpu"]
+
+
 def test_batch_does_not_matter(policy):
     x = torch.randn(5, *policy.latent_shape)
     cond = policy.encode(PROMPTS + PROMPTS + PROMPTS[:1])

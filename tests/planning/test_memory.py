@@ -201,6 +201,15 @@ def test_the_largest_batches_that_fit(medium):
     assert largest_batches(plan, 10**15) == Batches(64, 16)
 
 
+def test_the_network_is_not_there_while_prompts_are_encoded(medium):
+    config, sizes = medium
+    method = find("methods", config.method.name)(config.method)
+    phases = memory_plan(config, method, sizes, {"a": GIB}, Batches(1, 1)).phases
+    assert phases["encode"]["text encoders"] == sizes.text_encoders
+    assert {"transformer", "adapter"} <= phases["train"].keys() - phases["encode"].keys()
+    assert phases["encode"]["score a"] == phases["train"]["score a"] == GIB
+
+
 def test_checkpointing_and_compilation_keep_less(medium):
     config, sizes = medium
 

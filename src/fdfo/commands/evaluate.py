@@ -42,6 +42,9 @@ from fdfo.training.folder import environment
 if TYPE_CHECKING:
     from fdfo.models.sd3 import SD3Policy
 
+ENCODED_AHEAD = 512
+"""Prompts that are encoded at a time: text encoders and transformer change places on the device once for them."""
+
 SHOWN_PROMPTS = 24
 """Prompts whose first image is on the page."""
 
@@ -193,7 +196,11 @@ class _Worker:
         policy = self._policy(subject, config)
         console = Console(quiet=not self.team.is_main, stderr=True)
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-            for batch in progress.track(left[self.team.rank :: self.team.size], description=label):
+            own = left[self.team.rank :: self.team.size]
+            ahead = max(1, ENCODED_AHEAD // size)
+            for index, batch in enumerate(progress.track(own, description=label)):
+                if index % ahead == 0:
+                    policy.prepare([prompt.text for later in own[index : index + ahead] for prompt in later])
                 self._judge_part(policy, label, batch)
 
     @property

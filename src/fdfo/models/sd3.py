@@ -3,7 +3,8 @@
 B samples, P prompts, [C, h, w] latent at network scale, [H, W] pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ class SD3Policy:
         self.attention: AttentionKernel = "auto"
         self.branches_together = True
         """Whether the two branches of guidance share a batch: faster; one after the other takes less memory."""
+        self.parks_transformer = True
+        """Whether the transformer is in host memory while prompts are encoded; a sharded one cannot be moved."""
         self._use = NetworkUse()
         self.weights = TrainableWeights(pipeline.transformer.to(device), LORA_TARGETS)
         self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
@@ -180,16 +183,29 @@ class SD3Policy:
 
     @torch.no_grad()
     def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode prompts into host memory, with the text encoders on the device only meanwhile.
+        """Encode prompts into host memory. The text encoders are on the device only meanwhile, and alone.
 
         One at a time: what would share a batch depends on what is cached, and its rounding would end exact resume.
         """
         wanted = dict.fromkeys(prompts)
-        if self._encoded.missing(wanted):
-            self._place_text_encoders(self.device)
-        with quiet_loading():  # the pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on
+        with self._encoders_on_device() if self._encoded.missing(wanted) else nullcontext():
             self._encoded.fill(wanted, self._encode_one)
-        self._place_text_encoders(torch.device("cpu"))
+
+    @contextmanager
+    def _encoders_on_device(self) -> Iterator[None]:
+        """The text encoders on the device in the transformer's place."""
+        if self.parks_transformer:
+            self.weights.network.to("cpu")
+        try:
+            for encoder in self._text_encoders:
+                encoder.to(self.device)
+            with quiet_loading():  # the pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on
+                yield
+        finally:
+            for encoder in self._text_encoders:
+                encoder.to("cpu")
+            if self.parks_transformer:
+                self.weights.network.to(self.device)
 
     def _encode_one(self, text: str) -> Conditioning:
         """One row, on the CPU."""
@@ -203,10 +219,6 @@ class SD3Policy:
         )
         assert tokens is not None and pooled is not None
         return Conditioning(tokens=tokens.cpu(), pooled=pooled.cpu())
-
-    def _place_text_encoders(self, device: torch.device) -> None:
-        for encoder in self._text_encoders:
-            encoder.to(device)
 
     # ---- the flow ----
 

@@ -91,13 +91,14 @@ def memory_plan(
     known = {name: size for name, size in scores.items() if size}
     resident = {f"score {name}": size for name, size in known.items() if name not in offloaded}
     visiting = max((size for name, size in known.items() if name in offloaded), default=0)
-    standing = {**network, **state, "decoder": sizes.decoder, **resident}
+    beside = {**state, "decoder": sizes.decoder, **resident}
+    standing = {**network, **beside}
     rows = batches.sample_batch * method.group_size
     trained = {entry.title for entry in config.reward}
     followed = partial(followed_bytes, sizes, sum(size for name, size in known.items() if name in trained))
     forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config, batches)
     phases = {
-        "encode": {**standing, "text encoders": sizes.text_encoders},
+        "encode": {"text encoders": sizes.text_encoders, **beside},  # in the place of the network
         "sample": {**standing, "activations": rows * forward},
         "decode": {**standing, "activations": decoding_bytes(sizes, rows, method.needs_score_gradient)},
         "score": {

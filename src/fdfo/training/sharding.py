@@ -46,6 +46,7 @@ def check_sharding(config: Config, team: Team) -> None:
 
 def shard_base(policy: "SD3Policy", team: Team) -> None:
     """Spread the frozen weights of a policy with adapters over the processes, block by block."""
+    policy.parks_transformer = False
     mesh = init_device_mesh(team.device.type, (team.size,))
     network: Any = policy.weights.peft.get_base_model()
     adapters = set(policy.trainable())
