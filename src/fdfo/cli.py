@@ -196,9 +196,13 @@ def compare(
     fdfo compare plans/quick.yaml
     fdfo compare methods=fdfo,flow_grpo seeds=3 budget=20000
     """
+    from fdfo.comparison.plan import load_plan
+
+    plan = load_plan(arguments or [])  # a mistake is told before anything heavy is imported
+
     from fdfo.commands.compare import run_compare
 
-    run_compare(arguments or [], output, runs, jobs, page_only)
+    run_compare(plan, arguments or [], output, runs, jobs, page_only)
 
 
 @app.command()
@@ -219,9 +223,13 @@ def probe(
 
     Nothing is trained: every cell estimates its gradient at the same weights, again and again.
     """
+    from fdfo.comparison.plan import load_plan
+
+    plan = load_plan(arguments or [])
+
     from fdfo.commands.probe import run_probe
 
-    run_probe(arguments or [], batches, checkpoint, output, page_only)
+    run_probe(plan, arguments or [], batches, checkpoint, output, page_only)
 
 
 @app.command()

@@ -6,19 +6,21 @@ from pathlib import Path
 from fdfo.commands.output import prepare_folder
 from fdfo.comparison.conduct import Conduct
 from fdfo.comparison.page import html, markdown
-from fdfo.comparison.plan import Plan, load_plan
+from fdfo.comparison.plan import Plan
 from fdfo.comparison.results import Results
 from fdfo.errors import ConfigError
 from fdfo.files import write_atomically
 from fdfo.training.interrupt import Interrupted, stop_on_signals
 
 
-def run_compare(arguments: list[str], output: Path, runs: Path | None, jobs: int | None, page_only: bool) -> None:
+def run_compare(
+    plan: Plan, arguments: list[str], output: Path, runs: Path | None, jobs: int | None, page_only: bool
+) -> None:
     """Do what is not done of a plan, then write its pages; or write them from the results that are there.
 
+    `arguments` are those that named the plan.
     Exits with 128 + signal number after an interruption.
     """
-    plan = load_plan(arguments)
     if jobs is not None:
         plan = plan.model_copy(update={"jobs": jobs})
     results = Results(output / "data" / f"{plan.name}.jsonl")

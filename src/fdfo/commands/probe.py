@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fdfo.commands.output import prepare_folder
 from fdfo.comparison.cells import Configurations
-from fdfo.comparison.plan import load_plan
+from fdfo.comparison.plan import Plan
 from fdfo.comparison.probe import Probed, Prober
 from fdfo.comparison.probe_page import probe_markdown
 from fdfo.comparison.refusals import refuse_unsound
@@ -16,12 +16,14 @@ from fdfo.training.distributed import this_team
 from fdfo.training.interrupt import Interrupted, stop_on_signals
 
 
-def run_probe(arguments: list[str], batches: int, checkpoint: Path | None, output: Path, page_only: bool) -> None:
+def run_probe(
+    plan: Plan, arguments: list[str], batches: int, checkpoint: Path | None, output: Path, page_only: bool
+) -> None:
     """Probe all cells of a plan and write the page, or write it from the measurements that are there.
 
+    `arguments` are those that named the plan.
     Exits with 128 + signal number after an interruption; what was measured until then is kept.
     """
-    plan = load_plan(arguments)
     data = output / "data" / f"{plan.name}-probe.jsonl"
     if page_only:
         if not data.is_file():
