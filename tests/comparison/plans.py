@@ -12,6 +12,7 @@ TINY = {
     "changes": {"method.steps": 2, "prompts.pairs_per_epoch": 4, "eval.steps": 2},
     "cells": {"pair": {}, "single": {"changes": {"method.branches": 1}}},
     "budget": 150,
+    "scores": {"shapes-contrastive": {"reward": ["shapes-contrastive"], "unseen": ["shapes-verifier"]}},
     "seeds": 2,
     "evaluations": 2,
     "validation": {"name": "shapes-validation", "prompts": 4},

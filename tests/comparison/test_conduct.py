@@ -130,6 +130,15 @@ def test_more_seeds_and_claims_go_on_and_other_changes_are_refused(conduct):
         assert "another name or --output" in caught.value.problems[-1]
 
 
+def test_scores_may_be_written_in_another_way(conduct):
+    conduct()
+    entry = {"name": "shapes-contrastive", "weight": 1.0}
+    again = {SCORE: {"reward": [entry], "unseen": [{"name": "shapes-verifier"}]}}
+    assert conduct(scores=again)[2] == []
+    with pytest.raises(ConfigError, match="reward was"):
+        conduct(scores={SCORE: {**again[SCORE], "reward": [{**entry, "weight": 2.0}]}})
+
+
 # ---- processes ----
 
 

@@ -26,9 +26,9 @@ def run_compare(
     results = Results(output / "data" / f"{plan.name}.jsonl")
     if page_only and not results.found:
         raise ConfigError("the command line", [f"--page-only: {results.path} has no results; leave the option out"])
+    conduct = Conduct(plan, results, runs or Path("runs") / plan.name, lambda line: print(line, flush=True))
+    conduct.prepare()
     if not page_only:
-        conduct = Conduct(plan, results, runs or Path("runs") / plan.name, lambda line: print(line, flush=True))
-        conduct.prepare()
         prepare_folder(output / "data")
         try:
             with stop_on_signals() as stop:

@@ -6,10 +6,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fdfo.comparison.cells import Run, Stage
+from fdfo.comparison.cells import SCORED, Run, Stage
+from fdfo.config.load import reward_entries
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.report.record import RunRecord, read_run
 from fdfo.files import finite, json_lines, write_atomically
+
+
+SHOWN_CHANGES = 8
+"""Differences between a plan and its results that are told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +142,13 @@ class Results:
                 )
                 continue
             recipe, settings = planned[run]
-            old, new = {"recipe": result.recipe, **result.settings}, _plain({"recipe": recipe, **settings})
+            old = _comparable({"recipe": result.recipe, **result.settings})
+            new = _comparable({"recipe": recipe, **settings})
             changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
             problems += [f"{run}: {key} was {old.get(key)!r}, and is {new.get(key)!r} now" for key in changed]
         if problems:
+            hidden = len(problems) - SHOWN_CHANGES
+            problems = [*problems[:SHOWN_CHANGES], *([f"and {hidden} more like these"] if hidden > 0 else [])]
             problems.append("go back to the plan that was run, or give the changed one another name or --output")
             raise ConfigError(f"{self.path}: results of another plan", problems)
 
@@ -151,9 +159,11 @@ def _parsed(content: dict[str, Any]) -> Result:
     return Result(**content, curve=curve)
 
 
-def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from a JSON file."""
-    return json.loads(json.dumps(content))
+def _comparable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As they come back from a JSON file, and scores with all of their fields, however they are written."""
+    scores = {key: reward_entries(settings[key], key) for key in SCORED if key in settings}
+    full = {key: [entry.model_dump(mode="json") for entry in entries] for key, entries in scores.items()}
+    return {**json.loads(json.dumps(settings)), **full}
 
 
 def _sorted(content: Mapping[str, Any]) -> dict[str, Any]:
