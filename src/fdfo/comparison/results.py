@@ -12,7 +12,6 @@ from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.report.record import RunRecord, read_run
 from fdfo.files import finite, json_lines, write_atomically
 
-
 SHOWN_CHANGES = 8
 """Differences between a plan and its results that are told."""
 
