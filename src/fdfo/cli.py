@@ -11,10 +11,15 @@ from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.options import (
     ADAPTER_HELP,
     DeviceOption,
+    DistanceOption,
+    DiversityOption,
     GuidanceOption,
     ModelOption,
+    NoiseSeedOption,
+    OffloadOption,
     OptionsArgument,
     PlanArgument,
+    PresetOption,
     ResolutionOption,
     RunOption,
     StepsOption,
@@ -104,46 +109,38 @@ def evaluate(
         str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")
     ] = None,
     rewards: Annotated[
-        str | None, typer.Option("--rewards", help="Comma-separated scores; default: the run's, trained and unseen.")
+        str | None,
+        typer.Option("--rewards", help="NAME,NAME, or a list as in a recipe; default: the run's scores."),
     ] = None,
     count: Annotated[int, typer.Option("--count", help="Number of prompts.", min=1)] = 192,
     images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1)] = 1,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
     resolution: ResolutionOption = None,
-    seed: Annotated[
-        int,
-        typer.Option(help="Of the start noises; evaluation during training uses eval.noise_seed, by default 0.", min=0),
-    ] = 0,
-    diversity: Annotated[
-        str | None, typer.Option("--diversity", help="Its features: pixels, dreamsim, or a score that embeds images.")
-    ] = None,
+    seed: NoiseSeedOption = 0,
+    diversity: DiversityOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for all scores and tables; repeating the command goes on in it."),
     ] = None,
     keep_images: Annotated[bool, typer.Option("--keep-images", help="Also write every image there, as PNG.")] = False,
-    distance: Annotated[
-        str | None,
-        typer.Option(help="KID and FID to the base's images, in features as --diversity names them, or inception."),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="paper: the published prompts, scores, steps and size, and published values."),
-    ] = None,
+    distance: DistanceOption = None,
+    offload: OffloadOption = False,
+    preset: PresetOption = None,
 ) -> None:
     """Score images before and after training, with intervals.
 
     Base and adapters draw the same prompts from the same seeds; intervals are 95 %, over prompts. Under accelerate
     launch or torchrun the processes share the prompts, with the same numbers.
     """
-    from fdfo.commands.evaluate import Task, run_evaluate
+    from fdfo.commands.evaluate import run_evaluate
     from fdfo.commands.protocol import DECIDED, run_protocol
     from fdfo.commands.subject import Subject
+    from fdfo.commands.task import Task
 
     subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
     if preset is not None:
-        run_protocol(preset, subjects, seed, output, keep_images, given(context, DECIDED))
+        run_protocol(preset, subjects, seed, output, keep_images, offload, given(context, DECIDED))
         return
     task = Task(
         prompts=prompts,
@@ -154,6 +151,7 @@ def evaluate(
         seed=seed,
         diversity=diversity,
         distance=distance,
+        offload=offload,
     )
     run_evaluate(subjects, task, output, keep_images or distance is not None)
 

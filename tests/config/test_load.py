@@ -94,6 +94,10 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
         ("reward=[]", "reward"),
         ("reward=[{name: nowhere.py:f}]", "no file 'nowhere.py'"),
         ("reward=[my.py]", "use my.py:function"),
+        (
+            "eval.rewards=[{name: jpeg, label: diversity}]",
+            "eval.rewards.0.label: 'diversity' stands for",
+        ),
         ("reward=jpeg", "reward: expected a list such as [a, b], got 'jpeg'"),
         ("train.micro_batch=0", "train.micro_batch: input should be greater than or equal to 1, got 0"),
         ("train.micro-batch=3", "train.micro-batch: unknown key; did you mean 'micro_batch'?"),

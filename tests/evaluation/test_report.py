@@ -17,6 +17,7 @@ from PIL import Image
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.pictures import Grid
 from fdfo.evaluation.report import gallery, write_report
+from fdfo.evaluation.report.record import read_run
 from fdfo.training.folder import RunFolder
 from tests.evaluation.fabricated import make_run
 from tests.evaluation.parsed import Page, words
@@ -262,6 +263,17 @@ def test_a_weighted_sum_shows_its_parts_as_parts(tmp_path):
     assert "0.5 × shapes-verifier + 2 × jpeg" in page.text
     assert "Held-out 0.5 × shapes-verifier + 2 × jpeg rose by" in page.headline
     assert page.find("span", class_="part")
+
+
+def test_scores_go_by_their_labels(tmp_path):
+    labelled = "reward=[{name: jpeg, label: shapes-verifier, weight: 0.5}, {name: jpeg, label: shapes-verifier}]"
+    record = read_run(make_run(tmp_path / "run", done=5, overrides=[labelled]))
+    assert record.formula == "0.5 × shapes-verifier + 1 × shapes-verifier#2"
+    roles = {score.key: score.role for score in record.scores}
+    assert roles == {"reward": "trained", "shapes-verifier": "part", "shapes-contrastive": "unseen"}
+    assert read_run(make_run(tmp_path / "paper", overrides=["reward=[combined]"])).formula == (
+        "1 × pickscore + 0.1 × vlm-alignment"
+    )
 
 
 def test_pictures_of_an_abandoned_epoch_are_left_out(tmp_path):

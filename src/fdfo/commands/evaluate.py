@@ -1,39 +1,32 @@
 """`fdfo eval`: scores of base and adapters on the same prompts and seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from torch import Tensor
 
 from fdfo.commands.distances import distance_features, tell_distances
+from fdfo.commands.found import print_found, write_found
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps
-from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
-from fdfo.config.load import reward_entries
-from fdfo.config.tree import Config, RewardConfig
-from fdfo.errors import ConfigError
+from fdfo.commands.task import Task, manifest
+from fdfo.config.tree import Config
+from fdfo.errors import ConfigError, FdfoError
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.generate import BATCH
-from fdfo.evaluation.heldout import Evaluation, judge_prompts
+from fdfo.evaluation.heldout import judge_prompts
 from fdfo.evaluation.ledger import Ledger
-from fdfo.evaluation.report import evaluation_page
-from fdfo.evaluation.statistics import Interval
-from fdfo.evaluation.summary import BASE, Row, as_csv, markdown, summary
-from fdfo.files import write_atomically, write_json
-from fdfo.prompts import load_prompts
-from fdfo.prompts.source import evenly_spread
+from fdfo.evaluation.summary import BASE, Row, summary
+from fdfo.files import write_json
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team, this_team
@@ -45,23 +38,11 @@ if TYPE_CHECKING:
 ENCODED_AHEAD = 512
 """Prompts that are encoded at a time: text encoders and transformer change places on the device once for them."""
 
+TURN = 256
+"""Images that wait in host memory for scores that take turns on the device."""
+
 SHOWN_PROMPTS = 24
 """Prompts whose first image is on the page."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is measured; None is what the run did."""
-
-    prompts: str | None
-    rewards: str | None
-    count: int
-    images: int
-    steps: int | None
-    seed: int
-    diversity: str | None
-    distance: str | None = None
-    """Features of KID and FID to the base's images, which are kept for them; None: not measured."""
 
 
 def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, keep_images: bool) -> list[Row]:
@@ -71,18 +52,15 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     `subjects` differ in their adapter only.
     """
     config = subjects[0].config()
-    entries = _rewards(task.rewards, config)
+    entries = task.scores(config)
     scores = WeightedSum(entries)
-    if scores.pairwise:
-        problems = [PAIRWISE_IS_FOR_TRAINING.format(name=repr(name)) for name in scores.pairwise]
-        raise ConfigError("--rewards", problems)
     measured = task.diversity or (config.eval.diversity if config is not None else None)
     features = diversity_features(measured, scores.embedders)
     apart = None if task.distance is None else distance_features(task.distance, scores.embedders)
     adapters = {label: subject for label, subject in _labelled(subjects, config).items() if subject.has_adapter}
     if task.distance is not None:
         _check_distance(adapters, output)
-    prompts = evenly_spread(_prompts(task.prompts, config), task.count)
+    prompts = task.chosen_prompts(config)
     steps = default_steps(task.steps, config)
     team = this_team()
     if output is None and team.size > 1:
@@ -91,7 +69,7 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(TemporaryDirectory()))
         ledger = Ledger(folder, team.rank)
-        _open(team, ledger, {**_manifest(task, prompts, entries, steps), **_weights(variants, config)})
+        _open(team, ledger, lambda: manifest(task, prompts, entries, steps, variants, config))
         worker = _Worker(team, ledger, scores, prompts, steps, task, features, keep_images)
         with memory_explained():
             for label, subject in variants.items():
@@ -103,9 +81,9 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
             return []
         subjects[0].announce()
         rows = summary(results)
-        _print(rows, list(adapters), len(prompts), task.images)
+        print_found(rows, results)
         if output is not None:
-            _write(ledger, results, rows, _facts(task, subjects[0], config))
+            write_found(ledger, results, rows, _facts(task, subjects[0], config))
             print(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
         if task.distance is not None:
             worker.load_scores()
@@ -131,35 +109,14 @@ def _labelled(subjects: Sequence[Subject], config: Config | None) -> dict[str, S
     return dict(zip(names, subjects, strict=True))
 
 
-def _manifest(task: Task, prompts: Sequence[Prompt], entries: Sequence[RewardConfig], steps: int) -> dict[str, Any]:
-    """What makes an evaluation the same: a digest of the prompts, scores and sampling."""
-    digest = sha256(repr([(prompt.text, sorted(prompt.metadata.items())) for prompt in prompts]).encode()).hexdigest()
-    return {
-        "prompts": {"sha256": digest, "count": len(prompts)},
-        "images per prompt": task.images,
-        "steps": steps,
-        "seed": task.seed,
-        "diversity": task.diversity,
-        "scores": [entry.model_dump(mode="json") for entry in entries],
-    }
-
-
-def _weights(variants: Mapping[str, Subject], config: Config | None) -> dict[str, Any]:
-    model = variants[BASE].settings(config)
-    return {
-        "model": model.model_dump(mode="json", exclude={"adapter", "gradient_checkpointing", "attention", "compile"}),
-        "weights": {label: subject.described for label, subject in variants.items() if label != BASE},
-    }
-
-
-def _open(team: Team, ledger: Ledger, manifest: Mapping[str, Any]) -> None:
+def _open(team: Team, ledger: Ledger, described: Callable[[], Mapping[str, Any]]) -> None:
     failure = None
     try:
         if team.is_main:
             prepare_folder(ledger.folder)
-            ledger.open(manifest)
+            ledger.open(described())
             write_json(ledger.folder / "environment.json", environment())
-    except ConfigError as error:
+    except FdfoError as error:
         failure = error
     team.raise_together(failure)
 
@@ -186,7 +143,7 @@ class _Worker:
         Batches are the same for any process count, and after an interruption a batch is done again as a whole: so the
         numbers are the same to the last bit.
         """
-        size = max(1, BATCH[self.team.device.type] // self.task.images)
+        size = max(1, (TURN if self.scores.takes_turns else BATCH[self.team.device.type]) // self.task.images)
         batches = [self.prompts[start : start + size] for start in range(0, len(self.prompts), size)]
         done = self.ledger.rows(label)
         left = [batch for batch in batches if any(prompt.number not in done for prompt in batch)]
@@ -224,6 +181,7 @@ class _Worker:
             features=self.features,
             shown=self.shown,
             weights="base" if label == BASE else "current",
+            at_once=self.scores.takes_turns,
         )
         shown = [prompt for prompt in prompts if prompt.number in self.shown]
         self.ledger.save_images("shown", label, shown, judged.pictures)
@@ -245,23 +203,6 @@ class _Worker:
             self.is_loaded = True
 
 
-def _rewards(names: str | None, config: Config | None) -> list[RewardConfig]:
-    if names is not None:
-        return list(reward_entries([name.strip() for name in names.split(",")], "--rewards"))
-    if config is None:
-        raise ConfigError("the command line", ["give --rewards NAME,NAME or --run FOLDER"])
-    return [*config.reward, *config.eval.rewards]
-
-
-def _prompts(prompts: str | None, config: Config | None) -> list[Prompt]:
-    if prompts is not None:
-        is_path = "/" in prompts or Path(prompts).suffix in (".txt", ".jsonl")
-        return load_prompts(prompts if is_path else None, prompts)
-    if config is None:
-        raise ConfigError("the command line", ["give --prompts FILE_OR_LIST or --run FOLDER"])
-    return load_prompts(config.prompts.eval_path, config.prompts.eval_name)
-
-
 def _facts(task: Task, subject: Subject, config: Config | None) -> list[tuple[str, str]]:
     settings = subject.settings(config)
     return [
@@ -270,41 +211,3 @@ def _facts(task: Task, subject: Subject, config: Config | None) -> list[tuple[st
         ("Guidance", f"{settings.guidance:g}"),
         ("Seed of the noise", str(task.seed)),
     ]
-
-
-def _write(
-    ledger: Ledger, results: Mapping[str, Evaluation], rows: Sequence[Row], facts: Sequence[tuple[str, str]]
-) -> None:
-    folder = ledger.folder
-    pictures = {weights: ledger.shown(weights) for weights in results}
-    write_atomically(folder / "report.html", evaluation_page(folder.name, results, pictures, facts))
-    write_atomically(folder / "scores.csv", ledger.scores_csv(results))
-    write_atomically(folder / "summary.csv", as_csv(rows))
-    write_atomically(folder / "summary.md", markdown(rows))
-    write_json(folder / "summary.json", [asdict(row) for row in rows])
-
-
-def _short(interval: Interval) -> str:
-    """Mean and half the width of its interval, which one prompt does not have."""
-    return f"{interval.mean:.3g}" + (f" ±{(interval.high - interval.low) / 2:.2g}" if interval.n > 1 else "")
-
-
-def _print(rows: Sequence[Row], adapters: Sequence[str], prompts: int, images: int) -> None:
-    """A table for each adapter beside the base, or one for the base alone."""
-    print(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
-    for adapter in adapters or [None]:
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
-        table.add_column("score")
-        for column in ("base", adapter, "difference", "wins") if adapter else ("base",):
-            table.add_column(column, justify="right")
-        by_weights = {(row.score, row.category, row.weights): row for row in rows}
-        for row in rows:
-            if row.weights != BASE:
-                continue
-            cells = [row.score if row.category is None else f"  {row.category}", _short(row.mean)]
-            if adapter is not None:
-                other = by_weights[row.score, row.category, adapter]
-                assert other.gain is not None
-                cells += [_short(other.mean), other.gain.told("+.3g", "+.2g"), f"{other.wins:.0%}"]
-            table.add_row(*cells)
-        Console(highlight=False).print(table)

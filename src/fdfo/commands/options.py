@@ -26,6 +26,29 @@ OptionsArgument = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
 
+NoiseSeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed", help="Of the start noises; evaluation during training uses eval.noise_seed, by default 0.", min=0
+    ),
+]
+DiversityOption = Annotated[
+    str | None, typer.Option("--diversity", help="Its features: pixels, dreamsim, or a score that embeds images.")
+]
+DistanceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--distance", help="KID and FID to the base's images, in features as --diversity names them, or inception."
+    ),
+]
+OffloadOption = Annotated[
+    bool, typer.Option("--offload", help="Let the scores' networks take turns on the GPU: less memory, slower.")
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", help="paper: the published prompts, scores, steps and size, and published values."),
+]
+
 
 def given(context: typer.Context, options: Iterable[str]) -> list[str]:
     """Those of the options that stand on the command line, with their dashes."""

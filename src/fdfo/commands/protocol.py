@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fdfo.commands.evaluate import Task, run_evaluate
+from fdfo.commands.evaluate import run_evaluate
 from fdfo.commands.subject import Subject
+from fdfo.commands.task import Task
 from fdfo.config.load import reward_entries
 from fdfo.errors import ConfigError, nearest
 from fdfo.evaluation.features import diversity_features
@@ -22,7 +23,13 @@ DECIDED = ("prompts", "rewards", "count", "images", "steps", "resolution", "dive
 
 
 def run_protocol(
-    name: str, subjects: Sequence[Subject], seed: int, output: Path | None, keep_images: bool, refused: Sequence[str]
+    name: str,
+    subjects: Sequence[Subject],
+    seed: int,
+    output: Path | None,
+    keep_images: bool,
+    offload: bool,
+    refused: Sequence[str],
 ) -> None:
     """Evaluate in a folder of `output` for each list of prompts. Raises ConfigError for options that do not fit.
 
@@ -49,6 +56,7 @@ def run_protocol(
             steps=STEPS,
             seed=seed,
             diversity=part.diversity,
+            offload=offload,
         )
         _print(part, run_evaluate(subjects, task, output / part.name, keep_images))
 

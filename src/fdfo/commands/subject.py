@@ -50,10 +50,24 @@ class Subject:
         """Whether there are weights beside the base."""
         return self.adapter is not None or self.run is not None
 
-    @property
-    def described(self) -> str:
-        """Which weights: the given adapter, or the checkpoint of the run. Raises CheckpointError."""
-        return self.adapter if self.adapter is not None else str(self._checkpoint)
+    @cached_property
+    def folder(self) -> Path | None:
+        """Of the weights beside the base: the given adapter, fetched if it is on the hub, or the run's checkpoint.
+
+        Raises ModelError or CheckpointError.
+        """
+        from fdfo.models.adapters import find_adapter
+
+        if self.adapter is not None:
+            return find_adapter(self.adapter)
+        return self._checkpoint if self.run is not None else None
+
+    def digest(self) -> str:
+        """Of these weights. Raises ModelError or CheckpointError."""
+        from fdfo.models.adapters import weights_digest
+
+        assert self.folder is not None
+        return weights_digest(self.folder)
 
     def announce(self) -> None:
         """Say which checkpoint was chosen from a run. Raises CheckpointError."""
@@ -79,18 +93,12 @@ class Subject:
         """The policy with its adapter. Raises ModelError or CheckpointError."""
         import torch
 
-        from fdfo.models.adapters import find_adapter
         from fdfo.models.load import load_policy
 
         settings = self.settings(config)
-        adapter = None
-        if self.adapter is not None:
-            adapter = find_adapter(self.adapter)
-        elif self.run is not None:
-            adapter = self._checkpoint
         return load_policy(
             settings.name,
-            adapter=adapter,
+            adapter=self.folder,
             device=device,
             dtype=getattr(torch, settings.dtype),
             text_tokens=settings.text_tokens,

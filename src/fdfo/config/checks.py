@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fdfo.config.presets import PRESETS, expanded
+from fdfo.config.scores import RESERVED
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import PluginError, nearest
 from fdfo.plugins import find, names
@@ -40,6 +41,8 @@ def score_problems(raw: Mapping[str, Any]) -> list[str]:
             except ValidationError:
                 continue  # reported with the tree
             problems += [f"{key}.{index}{text}" for text in _option_problems(reward)]
+            if reward.title in RESERVED:
+                problems.append(f"{key}.{index}.label: {reward.title!r} stands for something else; use another label")
             if key == "eval.rewards" and _is_pairwise(reward):
                 problems.append(f"{key}.{index}: {PAIRWISE_IS_FOR_TRAINING.format(name=repr(reward.title))}")
     return problems

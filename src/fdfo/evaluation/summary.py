@@ -50,12 +50,12 @@ def _row(base: Evaluation, result: Evaluation, weights: str, score: str, categor
 
 def markdown(rows: Sequence[Row]) -> str:
     """A table; in brackets 95 % bootstrap intervals over prompts."""
-    lines = ["| score | weights | mean | difference to base | wins |", "|---|---|---|---|---|"]
+    lines = ["| score | weights | prompts | mean | difference to base | wins |", "|---|---|---|---|---|---|"]
     for row in rows:
         name = row.score if row.category is None else f"{row.score}, {row.category}"
         gain = "" if row.gain is None else row.gain.told("+.4g")
         wins = "" if row.wins is None else f"{row.wins:.0%}"
-        lines.append(f"| {name} | {row.weights} | {row.mean} | {gain} | {wins} |")
+        lines.append(f"| {name} | {row.weights} | {row.mean.n} | {row.mean} | {gain} | {wins} |")
     return "\n".join(lines) + "\n"
 
 

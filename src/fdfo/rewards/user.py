@@ -17,14 +17,19 @@ def is_file_name(name: str) -> bool:
     return ".py:" in name or name.endswith(".py")
 
 
+def file_of(name: str) -> Path:
+    """The file that `path/to/file.py:name` is in, whether it exists or not."""
+    return Path(name.rpartition(":")[0] if ".py:" in name else name).expanduser()
+
+
 def find_in_file(name: str) -> Any:
     """The function, class or object that `path/to/file.py:name` names.
 
     The file becomes a module of a name of its own; while it runs, its folder can be imported from. A file that has not
     changed is run once. Raises RewardError for a missing file or name and for a file that cannot be run.
     """
-    file, _, attribute = name.rpartition(":") if ".py:" in name else (name, "", "")
-    path = Path(file).expanduser()
+    attribute = name.rpartition(":")[2] if ".py:" in name else ""
+    path = file_of(name)
     if not path.is_file():
         raise RewardError(f"reward {name!r}: no file {str(path.absolute())!r}; give its path as path/to/file.py:name")
     module = _run(path.resolve(), name)

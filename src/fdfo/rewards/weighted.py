@@ -6,7 +6,6 @@ B images with one prompt each; the n images of a group, where there are groups, 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from fdfo.config.scores import distinct
 from fdfo.errors import FdfoError, RewardError
 from fdfo.rewards.build import build_reward
 from fdfo.rewards.moments import RunningMoments
@@ -41,7 +41,7 @@ class WeightedSum:
 
         Raises RewardError with the problems of all entries.
         """
-        self.names = _unique([entry.title for entry in entries])
+        self.names = distinct([entry.title for entry in entries])
         """Title of every component; the second of the same title is "title#2"."""
         self.weights = [entry.weight for entry in entries]
         self._devices = [entry.device for entry in entries]
@@ -256,15 +256,6 @@ def _put_back(network: Module, contents: list[Tensor]) -> None:
 
 def _is_pairwise(reward: Any) -> bool:
     return getattr(reward, "pairwise", False)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    seen = Counter[str]()
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return unique
 
 
 @contextmanager

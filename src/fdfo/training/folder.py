@@ -4,7 +4,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from fdfo.config.load import config_hash, to_yaml
+from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.heldout import Evaluation
@@ -23,7 +24,8 @@ MAY_CHANGE = {
     "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache"},
     "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"}
     | {"collective_timeout_s"},
-    "reward": {"url", "timeout_s", "patience_s", "key_variable", "concurrency", "batch_size", "device", "offload"},
+    "reward": PLACEMENT,
+    "eval": {"rewards": PLACEMENT},
     "log": None,
 }
 """Fields in which a continued run may differ from its start (None: the whole section; of a list: of each entry)."""
@@ -164,7 +166,7 @@ def _differences(old: Any, new: Any, key: str = "", allowed: Any = MAY_CHANGE) -
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             inner = allowed.get(name, {}) if isinstance(allowed, dict) else {}
-            if inner is None or (isinstance(allowed, set) and name in allowed):
+            if inner is None or (isinstance(allowed, Set) and name in allowed):
                 continue
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."), inner)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
+from fdfo.config.scores import distinct
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import Alarm
 from fdfo.evaluation.heldout import Evaluation
@@ -68,13 +69,9 @@ class RunRecord:
     @property
     def rewards(self) -> list[tuple[str, float]]:
         """Name and weight of every component of the trained reward; as in the evaluations."""
-        seen: dict[str, int] = {}
-        entries = []
-        for entry in self.config["reward"]:
-            name = entry["name"]
-            seen[name] = seen.get(name, 0) + 1
-            entries.append((name if seen[name] == 1 else f"{name}#{seen[name]}", float(entry.get("weight", 1.0))))
-        return entries
+        entries = self.config["reward"]
+        weights = [float(entry.get("weight", 1.0)) for entry in entries]
+        return list(zip(distinct([title_of(entry) for entry in entries]), weights, strict=True))
 
     @property
     def is_sum(self) -> bool:
@@ -114,6 +111,11 @@ class RunRecord:
             return evaluation.interval(name)
         mean, low, high = (float("nan") if logged[key] is None else logged[key] for key in ("mean", "low", "high"))
         return Interval(mean, low, high, len(evaluation.prompts) if mean == mean else 0)
+
+
+def title_of(entry: Mapping[str, Any]) -> str:
+    """The name of a score, as it is written in a run's configuration."""
+    return entry.get("label") or entry["name"]
 
 
 def read_run(folder: Path, label: str | None = None) -> RunRecord:

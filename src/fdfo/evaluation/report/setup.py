@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fdfo.evaluation.report.record import RunRecord
+from fdfo.evaluation.report.record import RunRecord, title_of
 from fdfo.evaluation.report.text import count, number
 
 Fact = tuple[str, str]
@@ -76,9 +76,9 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name}.")
         elif isinstance(value, list) and value and all(isinstance(one, Mapping) and "name" in one for one in value):
-            yield f"{prefix}{name}", ", ".join(one["name"] for one in value)
+            yield f"{prefix}{name}", ", ".join(title_of(one) for one in value)
             for one in value:
-                options = {option: of for option, of in one.items() if option not in ("name", "weight")}
-                yield from _flatten(options, f"{prefix}{name}{OPTION}{one['name']}].")
+                options = {option: of for option, of in one.items() if option not in ("name", "weight", "label")}
+                yield from _flatten(options, f"{prefix}{name}{OPTION}{title_of(one)}].")
         else:
             yield f"{prefix}{name}", str(value)

@@ -1,0 +1,108 @@
+"""What `fdfo eval` measures: prompts, scores, sampling, and the manifest that says whether two evaluations are one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fdfo.commands.subject import Subject
+from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
+from fdfo.config.load import reward_entries
+from fdfo.config.scores import PLACEMENT
+from fdfo.config.tree import Config, RewardConfig
+from fdfo.errors import ConfigError
+from fdfo.evaluation.summary import BASE
+from fdfo.prompts import load_prompts
+from fdfo.prompts.source import evenly_spread
+from fdfo.records import Prompt
+from fdfo.rewards.build import build_reward
+from fdfo.rewards.user import file_of, is_file_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is measured; None is what the run did."""
+
+    prompts: str | None
+    rewards: str | None
+    count: int
+    images: int
+    steps: int | None
+    seed: int
+    diversity: str | None
+    distance: str | None = None
+    """Features of KID and FID to the base's images, which are kept for them; None: not measured."""
+    offload: bool = False
+    """Whether the scores' networks take turns on the device."""
+
+    def scores(self, config: Config | None) -> list[RewardConfig]:
+        """Entries of `rewards`, or of a run. Raises ConfigError."""
+        if self.rewards is not None:
+            entries = list(reward_entries(_listed(self.rewards), "--rewards"))
+        elif config is not None:
+            entries = [*config.reward, *config.eval.rewards]
+        else:
+            raise ConfigError("the command line", ["give --rewards NAME,NAME or --run FOLDER"])
+        built = [build_reward(entry) for entry in entries]
+        pairs = [entry for entry, reward in zip(entries, built, strict=True) if getattr(reward, "pairwise", False)]
+        if pairs:
+            raise ConfigError("--rewards", [PAIRWISE_IS_FOR_TRAINING.format(name=repr(one.title)) for one in pairs])
+        if not self.offload:
+            return entries
+        return [
+            entry.model_copy(update={"offload": entry.offload or hasattr(type(reward), "networks")})
+            for entry, reward in zip(entries, built, strict=True)
+        ]
+
+    def chosen_prompts(self, config: Config | None) -> list[Prompt]:
+        """`count` of a file, a list, or a run's held-out prompts. Raises ConfigError or PromptError."""
+        if self.prompts is not None:
+            is_path = "/" in self.prompts or Path(self.prompts).suffix in (".txt", ".jsonl")
+            found = load_prompts(self.prompts if is_path else None, self.prompts)
+        elif config is not None:
+            found = load_prompts(config.prompts.eval_path, config.prompts.eval_name)
+        else:
+            raise ConfigError("the command line", ["give --prompts FILE_OR_LIST or --run FOLDER"])
+        return evenly_spread(found, self.count)
+
+
+def manifest(
+    task: Task,
+    prompts: Sequence[Prompt],
+    entries: Sequence[RewardConfig],
+    steps: int,
+    variants: Mapping[str, Subject],
+    config: Config | None,
+) -> dict[str, Any]:
+    """What makes an evaluation the same: prompts, scores with the code of own ones, sampling, model and weights.
+
+    Where a score is computed, and in which batches, does not matter. Raises ModelError or CheckpointError.
+    """
+    digest = sha256(repr([(prompt.text, sorted(prompt.metadata.items())) for prompt in prompts]).encode()).hexdigest()
+    model = variants[BASE].settings(config)
+    placed = {"adapter", "gradient_checkpointing", "attention", "compile", "prompt_cache"}
+    own = {entry.name: file_of(entry.name) for entry in entries if is_file_name(entry.name)}
+    return {
+        "prompts": {"sha256": digest, "count": len(prompts)},
+        "images per prompt": task.images,
+        "steps": steps,
+        "seed": task.seed,
+        "diversity": task.diversity,
+        "scores": [entry.model_dump(mode="json", exclude=set(PLACEMENT)) for entry in entries],
+        "code of scores": {name: sha256(path.read_bytes()).hexdigest() for name, path in own.items()},
+        "model": model.model_dump(mode="json", exclude=placed),
+        "weights": {label: subject.digest() for label, subject in variants.items() if label != BASE},
+    }
+
+
+def _listed(rewards: str) -> list[Any]:
+    """`a,b`, or the list of a configuration: `[a, {name: b, batch_size: 4}]`. Raises ConfigError."""
+    if not rewards.lstrip().startswith("["):
+        return [name.strip() for name in rewards.split(",")]
+    try:
+        return yaml.safe_load(rewards)
+    except yaml.YAMLError as error:
+        raise ConfigError("--rewards", [f"cannot be read as a list: {' '.join(str(error).split())}"]) from error

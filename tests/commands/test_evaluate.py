@@ -1,0 +1,120 @@
+"""`fdfo eval`: what may change between two calls, what must not, and what is told."""
+
+import filecmp
+
+import pytest
+import torch
+
+from fdfo.config.tree import AdapterConfig
+from fdfo.evaluation.generate import BATCH
+from fdfo.models import load_policy
+from fdfo.rewards.weighted import WeightedSum
+from tests.test_cli import fdfo
+from tests.training.forks import forked
+
+TASK = ("--model", "shapes", "--prompts", "shapes-test", "--count", 5, "--steps", 2, "--output", "judged")
+
+
+def save_adapter(folder, seed):
+    """An adapter of rank 2 with random weights."""
+    weights = load_policy("shapes", adapter=AdapterConfig(rank=2)).weights
+    rng = torch.Generator().manual_seed(seed)
+    folder.mkdir(exist_ok=True)
+    weights.save(folder, {name: 0.1 * torch.randn(p.shape, generator=rng) for name, p in weights.named().items()})
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """`fdfo eval` of an adapter, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    save_adapter(tmp_path / "adapter", seed=0)
+
+    def command(*arguments):
+        return fdfo(monkeypatch, capsys, "eval", *TASK, "--adapter", "adapter", *arguments)
+
+    return command
+
+
+def test_scores_are_written_as_in_a_configuration(command):
+    rewards = "[{name: shapes-verifier, strict: true, label: perfect}, jpeg]"
+    code, out, err = command("--rewards", rewards)
+    assert code == 0, err
+    assert "perfect" in out and "jpeg" in out
+    code, _, err = command("--rewards", "[{name: jpeg, quallity: 3}]")
+    assert code == 2
+    assert "--rewards" in err and "did you mean 'quality'?" in err
+    code, _, err = command("--rewards", "[jpeg")
+    assert code == 2
+    assert "--rewards" in err and "cannot be read as a list" in err
+
+
+def test_an_evaluation_goes_on_with_scores_computed_elsewhere_or_in_other_batches(command):
+    assert command("--rewards", "shapes-contrastive")[0] == 0
+    for again in (
+        "[{name: shapes-contrastive, batch_size: 1, device: cpu}]",
+        "[{name: shapes-contrastive, offload: true}]",
+    ):
+        code, _, err = command("--rewards", again)
+        assert code == 0, err
+    code, _, err = command("--rewards", "[{name: shapes-contrastive, label: other}]")
+    assert code == 2
+    assert "another scores" in err
+
+
+def test_other_weights_or_other_code_of_a_score_are_another_evaluation(command, tmp_path):
+    score = tmp_path / "own.py"
+    score.write_text("def f(images, prompts, metadata):\n    return images.mean((1, 2, 3))\n")
+    assert command("--rewards", "own.py:f")[0] == 0
+    score.write_text("def f(images, prompts, metadata):\n    return images.amax((1, 2, 3))\n")
+    code, _, err = command("--rewards", "own.py:f")
+    assert code == 2
+    assert "another code of scores" in err
+    score.write_text("def f(images, prompts, metadata):\n    return images.mean((1, 2, 3))\n")
+    save_adapter(tmp_path / "adapter", seed=1)
+    code, _, err = command("--rewards", "own.py:f")
+    assert code == 2
+    assert "another weights" in err
+
+
+def test_failed_scores_are_told(command, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "def f(images, prompts, metadata):\n    scores = images.mean((1, 2, 3))\n"
+        "    scores[0] = float('nan')\n    return scores\n"
+    )
+    code, out, err = command("--rewards", "own.py:f", "--images", 2)
+    assert code == 0, err
+    for weights in ("base", "adapter"):
+        assert f"own.py:f failed on 1 images of {weights}: its mean is over 4 of 5 prompts" in out
+    assert "| own.py:f | base | 4 |" in (tmp_path / "judged" / "summary.md").read_text()
+
+
+def test_scores_take_turns(command, monkeypatch, tmp_path):
+    monkeypatch.setitem(BATCH, "cpu", 2)
+    assert command("--rewards", "jpeg,shapes-contrastive")[0] == 0
+    (tmp_path / "judged").rename(tmp_path / "together")
+    seen = []
+    components = WeightedSum.components
+
+    def counted(self, images, *rest, **options):
+        seen.append(len(images))
+        return components(self, images, *rest, **options)
+
+    monkeypatch.setattr(WeightedSum, "components", counted)
+    code, _, err = command("--rewards", "jpeg,shapes-contrastive", "--offload")
+    assert code == 0, err
+    assert seen == [5, 5]  # all images at once, of base and adapter
+    tables = [(tmp_path / name / "scores.csv").read_text().splitlines() for name in ("together", "judged")]
+    for line, other in zip(*tables, strict=True):
+        *texts, jpeg, contrastive = line.rsplit(",", 2)
+        *also, same, near = other.rsplit(",", 2)
+        assert (texts, jpeg) == (also, same)
+        assert contrastive == near or float(contrastive) == pytest.approx(float(near), abs=1e-4)
+
+
+def test_two_processes_give_the_numbers_of_one(command, monkeypatch, tmp_path):
+    monkeypatch.setitem(BATCH, "cpu", 2)
+    assert command("--rewards", "shapes-verifier,shapes-contrastive")[0] == 0
+    (tmp_path / "judged").rename(tmp_path / "alone")
+    assert forked(2, lambda rank: command("--rewards", "shapes-verifier,shapes-contrastive")[0] and exit(1)) == [0, 0]
+    for name in ("scores.csv", "summary.json", "manifest.json"):
+        assert filecmp.cmp(tmp_path / "alone" / name, tmp_path / "judged" / name, shallow=False), name
