@@ -20,7 +20,9 @@ from fdfo.commands.options import (
     OptionsArgument,
     PlanArgument,
     PresetOption,
+    PromptsOption,
     ResolutionOption,
+    RewardsOption,
     RunOption,
     StepsOption,
     given,
@@ -70,7 +72,8 @@ def train(
     fdfo train sd35-medium-paper --dry-run              what would happen
 
     \b
-    Recipes: shapes, shapes-smoke, sd35-medium-paper, or the path of a YAML file.
+    Recipes: shapes, shapes-smoke, sd35-medium-paper, -24gb, -48gb, -80gb, -fast; shapes-METHOD and sd35-METHOD for
+    flow-grpo, ddpo, nft, awm, refl, draft; or the path of a YAML file.
     """
     from fdfo.commands.train import run_train
 
@@ -105,13 +108,8 @@ def evaluate(
     adapters: Annotated[
         list[str] | None, typer.Option("--adapter", help=ADAPTER_HELP + " Repeat it to compare several.")
     ] = None,
-    prompts: Annotated[
-        str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")
-    ] = None,
-    rewards: Annotated[
-        str | None,
-        typer.Option("--rewards", help="NAME,NAME, or a list as in a recipe; default: the run's scores."),
-    ] = None,
+    prompts: PromptsOption = None,
+    rewards: RewardsOption = None,
     count: Annotated[int, typer.Option("--count", help="Number of prompts.", min=1)] = 192,
     images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1)] = 1,
     steps: StepsOption = None,

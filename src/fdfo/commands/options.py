@@ -26,6 +26,12 @@ OptionsArgument = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
 
+PromptsOption = Annotated[
+    str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")
+]
+RewardsOption = Annotated[
+    str | None, typer.Option("--rewards", help="NAME,NAME, or a list as in a recipe; default: the run's scores.")
+]
 NoiseSeedOption = Annotated[
     int,
     typer.Option(
