@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from fdfo.evaluation.alarms import alarms
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.ledger import Ledger
-from fdfo.evaluation.runs import read_events
+from fdfo.evaluation.runs import read_evaluations, read_events
 from fdfo.evaluation.statistics import Interval, bootstrap
 from fdfo.files import write_atomically
 from fdfo.prompts import load_prompts
@@ -61,9 +62,9 @@ def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
         }
     events = read_events(folder)
     epochs = [event for event in events if event["event"] == "rollout"]
-    result["alarms"] = [
-        event["name"] for event in events if event["event"] == "alarm" and event["epoch"] == len(epochs)
-    ]
+    history = read_evaluations(folder)
+    result["alarms"] = [alarm.name for alarm in alarms(history, SCORES[1:])]
+    result["velocity"] = history[-1].interval("velocity_rms").mean / history[0].interval("velocity_rms").mean
     result["training_seconds"] = sum(sum(event["seconds"].values()) for event in epochs)
     result["cost"] = epochs[-1]["total"]
     return result
@@ -111,8 +112,13 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         "",
     ]
     raised = [f"seed {result['seed']}: {', '.join(result['alarms'])}" for result in results if result["alarms"]]
-    alarms = "; ".join(raised) or "none"
-    lines += [f"Alarms of the last evaluation inside the run ([their rules](../design.md#alarms)): {alarms}.", ""]
+    velocities = ", ".join(f"{result['velocity']:.2f}" for result in results)
+    rules = "[their rules](../design.md#alarms)"
+    lines += [
+        f"Alarms of the last evaluation inside the run ({rules}): {'; '.join(raised) or 'none'}. "
+        f"There the velocity's RMS was {velocities} times that before training.",
+        "",
+    ]
     for steps in STEPS:
         lines += [f"## {steps} sampling steps", "", *_table(results, steps), ""]
     return "\n".join(lines)

@@ -12,8 +12,11 @@ of them is looked at (ours; twice is 3.9 standard errors)."""
 DIVERSITY_FLOOR = 0.6
 """Alarm when diversity falls below this share of its value before training (ours)."""
 
-VELOCITY_CEILING = 1.25
-"""Alarm when the RMS of the velocity exceeds this multiple of its value before training (ours)."""
+VELOCITY_CEILING = 1.4
+"""Alarm when the RMS of the velocity exceeds this multiple of its value before training.
+
+Ours, from the embedded model: five normal runs of 100 epochs, whose unseen scores all rise, end at 1.2 to 1.3 times, a
+run made to hack its score passes 1.4 (docs/results/demo.md, hacking.md)."""
 
 SHARPNESS_RANGE = (0.6, 1.6)
 """Alarm when the energy of fine details leaves this range of multiples of its value before training (ours)."""
