@@ -79,6 +79,16 @@ def test_memory_is_bounded_and_the_disk_remembers(tmp_path, monkeypatch):
     assert torch.equal(cache["a"].tokens, encoded("a").tokens)
 
 
+def test_what_was_filled_in_together_stays_until_something_new_comes(monkeypatch):
+    monkeypatch.setattr(prompt_cache, "HOST_BYTES", 3 * encoded("a").nbytes)
+    cache = PromptCache(None, "one")
+    cache.fill("abcdefgh", encoded)
+    for part in ("ab", "cd", "ef", "gh", "ab"):
+        cache.fill(part, refused)
+    cache.fill("i", encoded)
+    assert cache.missing("abcdefghi") == list("cdefgh")
+
+
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="prompt_cache"):

@@ -194,11 +194,11 @@ def test_the_largest_batches_that_fit(medium):
     def plan(batches):
         return memory_plan(config, method, sizes, {}, batches)
 
-    found = largest_batches(plan, 24 * GIB)
+    found = largest_batches(plan, 24 * GIB, 2)
     assert 1 < found.micro_batch < 64
     assert plan(found).resident("train") <= 24 * GIB < plan(Batches(2 * found.micro_batch, 1)).resident("train") * 1.2
-    assert largest_batches(plan, GIB) == Batches(1, 1, branches_together=False)
-    assert largest_batches(plan, 10**15) == Batches(64, 16)
+    assert largest_batches(plan, GIB, 2) == Batches(1, 1, branches_together=False)
+    assert largest_batches(plan, 10**15, 2) == Batches(64, 16)
 
 
 def test_the_network_is_not_there_while_prompts_are_encoded(medium):
@@ -233,8 +233,8 @@ def test_branches_of_guidance_part_where_they_do_not_fit_together():
     needed = {at_a_time: plan(at_a_time).resident("train") for at_a_time in (Batches(1, 1), apart)}
     assert needed[apart] < needed[Batches(1, 1)]
     between = round(sum(needed.values()) / 2 / 0.9)  # less the reserve
-    assert not largest_batches(plan, between).branches_together
-    assert largest_batches(plan, 24 * GIB).branches_together
+    assert not largest_batches(plan, between, 2).branches_together
+    assert largest_batches(plan, 24 * GIB, 2).branches_together
 
 
 def test_tiles_take_less_memory_to_decode():

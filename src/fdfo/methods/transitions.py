@@ -114,11 +114,12 @@ def sample_transitions(
     conditioning = policy.encode([prompt.text for prompt in prompts])
     cond = conditioning.repeat(group_size)
     x = noise.normal(policy.latent_shape, "start", samples).to(policy.device)
+    step = torch.arange(len(grid) - 1)[:, None]
+    is_stochastic = (first_of_sample <= step) & (step < first_of_sample + config.stochastic_steps)  # [steps, B]
+    levels = config.noise_level * is_stochastic.to(x)  # on the device at once: nothing in the loop waits for it
     for i, (t, s) in enumerate(pairwise(grid.tolist())):
         v = policy.velocity(x, t, cond)
-        is_stochastic = (first_of_sample <= i) & (i < first_of_sample + config.stochastic_steps)  # [B]
-        level = config.noise_level * is_stochastic.to(x)
-        mean, std = transition(config.sampler, x, v, t, s, float(grid[1]), level)
+        mean, std = transition(config.sampler, x, v, t, s, float(grid[1]), levels[i])
         n = noise.normal(policy.latent_shape, "transition", samples, i).to(x, non_blocking=True)
         record.visit(i, t=t, s=s, x=x, v=v, noise=n)
         x = mean + std * n

@@ -29,6 +29,7 @@ class PromptCache:
     def __init__(self, folder: Path | None, identity: str):
         self._folder, self._identity = folder, identity
         self._held: OrderedDict[str, Conditioning] = OrderedDict()
+        self._has_grown = False
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -47,12 +48,19 @@ class PromptCache:
         """Have all of distinct texts in memory, encoding those that are missing."""
         for text in self.missing(texts):
             self._held[text] = encode(text)
+            self._has_grown = True
             self._write(text)
         for text in texts:
             self._held.move_to_end(text)
+        if self._has_grown:  # else these are a part of what was filled in last, whose rest comes next
+            self._let_go(len(texts))
+
+    def _let_go(self, kept: int) -> None:
+        """Of those held, the least recently used; the last `kept` stay in any case."""
         size = sum(part.nbytes for part in self._held.values())
-        while size > HOST_BYTES and len(self._held) > len(texts):
+        while size > HOST_BYTES and len(self._held) > kept:
             size -= self._held.popitem(last=False)[1].nbytes
+        self._has_grown = False
 
     def _path(self, text: str) -> Path | None:
         key = hashlib.sha256(f"{self._identity}\0{text}".encode()).hexdigest()
@@ -64,6 +72,7 @@ class PromptCache:
             return False
         try:
             self._held[text] = Conditioning(**load_file(path))
+            self._has_grown = True
         except (SafetensorError, TypeError):
             return False
         return True

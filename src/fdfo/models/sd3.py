@@ -187,16 +187,16 @@ class SD3Policy:
 
         One at a time: what would share a batch depends on what is cached, and its rounding would end exact resume.
         """
-        wanted = dict.fromkeys(prompts)
+        wanted = dict.fromkeys(prompts if self.guidance == 1 else [*prompts, self.negative_prompt])
         with self._encoders_on_device() if self._encoded.missing(wanted) else nullcontext():
             self._encoded.fill(wanted, self._encode_one)
 
     @contextmanager
     def _encoders_on_device(self) -> Iterator[None]:
         """The text encoders on the device in the transformer's place."""
-        if self.parks_transformer:
-            self.weights.network.to("cpu")
         try:
+            if self.parks_transformer:
+                self.weights.place("cpu")
             for encoder in self._text_encoders:
                 encoder.to(self.device)
             with quiet_loading():  # the pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on
@@ -205,7 +205,7 @@ class SD3Policy:
             for encoder in self._text_encoders:
                 encoder.to("cpu")
             if self.parks_transformer:
-                self.weights.network.to(self.device)
+                self.weights.place(self.device)
 
     def _encode_one(self, text: str) -> Conditioning:
         """One row, on the CPU."""

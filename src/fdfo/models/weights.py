@@ -130,6 +130,13 @@ class TrainableWeights:
 
     # ---- using ----
 
+    def place(self, device: torch.device | str) -> None:
+        """Move the network with its gradients, and all snapshots; who holds a parameter or snapshot goes on with it."""
+        self.network.to(device)
+        for values in self.snapshots.values():
+            for name in values:
+                values[name] = values[name].to(device)
+
     @contextmanager
     def use(self, weights: str) -> Iterator[Module]:
         """The network with the `current` weights, the `base` ones, or those of a snapshot (without gradient)."""

@@ -29,10 +29,10 @@ def is_own_device(name: str | None, own: torch.device) -> bool:
     return kind == own.type and index in ("", str(own.index or 0))
 
 
-def planner(config: Config, device: torch.device) -> Callable[[int], tuple[Batches, MemoryPlan]]:
+def planner(config: Config, device: torch.device, shards: int = 1) -> Callable[[int], tuple[Batches, MemoryPlan]]:
     """The batches of a run on a device with so many free bytes, and what each phase then needs.
 
-    Raises ModelError for a model that cannot be found.
+    The frozen weights may lie in `shards` on as many processes. Raises ModelError for a model that cannot be found.
     """
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     sizes = policy_sizes(config.policy)
@@ -41,21 +41,21 @@ def planner(config: Config, device: torch.device) -> Callable[[int], tuple[Batch
     offloaded = [entry.title for entry in entries if entry.offload]
 
     def plan(batches: Batches) -> MemoryPlan:
-        return memory_plan(config, method, sizes, scores, batches, offloaded)
+        return memory_plan(config, method, sizes, scores, batches, offloaded, shards)
 
     def plan_on(free: int) -> tuple[Batches, MemoryPlan]:
-        batches = _configured(config, largest_batches(plan, free))
+        batches = _configured(config, largest_batches(plan, free, method.group_size))
         return batches, plan(batches)
 
     return plan_on
 
 
-def chosen_batches(config: Config, device: torch.device) -> Batches:
+def chosen_batches(config: Config, device: torch.device, shards: int = 1) -> Batches:
     """The batches alone, for what is free of a device; nothing is planned where they need no plan."""
     free = free_bytes(device)
     if free is None or "auto" not in (config.train.micro_batch, config.train.sample_batch):
         return _configured(config, ON_CPU)
-    return planner(config, device)(free)[0]
+    return planner(config, device, shards)(free)[0]
 
 
 def _configured(config: Config, otherwise: Batches) -> Batches:

@@ -36,7 +36,10 @@ RESERVE = 0.1
 """Share of the free memory that automatic batches leave alone: fragments, other libraries' workspaces."""
 
 LARGEST_BATCH = {"micro_batch": 64, "sample_batch": 16}
-"""Beyond these a batch is not faster: 16 pairs fill a large card, and a stop waits for a sample batch."""
+"""Beyond these a batch is not faster."""
+
+LARGEST_SAMPLED = 32
+"""Rows sampled at a time: they fill a large card, and a stop waits for them."""
 
 GIB = 2**30
 
@@ -77,32 +80,46 @@ def memory_plan(
     scores: Mapping[str, int | None],
     batches: Batches,
     offloaded: Collection[str] = (),
+    shards: int = 1,
 ) -> MemoryPlan:
     """The plan for these batches; scores are the bytes of each score's weights, None where not known.
 
-    Those of `offloaded` scores are on the device one at a time, in the phase `score` alone.
+    Those of `offloaded` scores are on the device one at a time, in the phase `score` alone. The frozen weights may lie
+    in `shards` on as many processes.
     """
     moments = 2 * sizes.trained // (4 if config.optim.kind == "adamw8bit" else 1)
     copies = len(method.averages) + (config.optim.ema is not None)
-    network = {"transformer": sizes.frozen, "adapter" if _is_lora(config) else "trained weights": sizes.trained}
+    network = {
+        "transformer": sizes.frozen // shards,
+        "adapter" if _is_lora(config) else "trained weights": sizes.trained,
+    }
     state = {"gradients": sizes.trained, "optimizer": moments, "averaged weights": copies * sizes.trained}
     if not _is_lora(config) and config.policy.dtype != "float32":
         state["weights in the network's dtype"] = sizes.trained // 2
     known = {name: size for name, size in scores.items() if size}
     resident = {f"score {name}": size for name, size in known.items() if name not in offloaded}
     visiting = max((size for name, size in known.items() if name in offloaded), default=0)
-    beside = {**state, "decoder": sizes.decoder, **resident}
-    standing = {**network, **beside}
+    standing = {**network, **state, "decoder": sizes.decoder, **resident}
+    moved = () if shards > 1 else (*network, *state.keys() - {"optimizer"})  # with the network, for the text encoders
+    encoding = {part: size for part, size in standing.items() if part not in moved}
     rows = batches.sample_batch * method.group_size
+    recorded, images = rows * recorded_bytes(method, sizes), rows * 4 * 3 * sizes.pixels
     trained = {entry.title for entry in config.reward}
     followed = partial(followed_bytes, sizes, sum(size for name, size in known.items() if name in trained))
     forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config, batches)
     phases = {
-        "encode": {"text encoders": sizes.text_encoders, **beside},  # in the place of the network
-        "sample": {**standing, "activations": rows * forward},
-        "decode": {**standing, "activations": decoding_bytes(sizes, rows, method.needs_score_gradient)},
+        "encode": {"text encoders": sizes.text_encoders, **encoding},
+        "sample": {**standing, "recorded states": recorded, "activations": rows * forward},
+        "decode": {
+            **standing,
+            "recorded states": recorded,
+            "images": images,
+            "activations": decoding_bytes(sizes, rows, method.needs_score_gradient),
+        },
         "score": {
             **standing,
+            "recorded states": 0 if offloaded else recorded,  # scores that take turns come when all are in host memory
+            "images": images,
             "largest offloaded score": visiting,
             "activations": round(SCORING_SHARE * max(known.values(), default=0)),
             **(followed(rows) if method.needs_score_gradient else {}),
@@ -113,13 +130,17 @@ def memory_plan(
             **(followed(batches.micro_batch) if method.differentiates_reward else {}),
         },
     }
-    images = config.prompts.pairs_per_epoch * method.group_size
-    row = method.row_latents * sizes.latent + method.row_velocities * sizes.state_and_velocity
     return MemoryPlan(
         phases={name: {part: size for part, size in parts.items() if size} for name, parts in phases.items()},
-        trajectories=images * (method.trained_times * row + 2 * sizes.latent),
+        trajectories=config.prompts.pairs_per_epoch * method.group_size * recorded_bytes(method, sizes),
         unknown_scores=tuple(name for name, size in scores.items() if size is None),
     )
+
+
+def recorded_bytes(method: Method, sizes: PolicySizes) -> int:
+    """What is kept of one sample for training: states and velocities at the trained times, and both ends."""
+    row = method.row_latents * sizes.latent + method.row_velocities * sizes.state_and_velocity
+    return method.trained_times * row + 2 * sizes.latent
 
 
 def branches(config: Config) -> int:
@@ -165,8 +186,10 @@ def rows_decoded(rows: int, sizes: PolicySizes) -> int:
     return min(rows, max(1, DECODED_PIXELS // sizes.pixels))
 
 
-def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int) -> Batches:
+def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int, group_size: int) -> Batches:
     """The largest batches, powers of two, whose phases fit into `free` bytes less the reserve; 1 where none does.
+
+    A sample batch has at most LARGEST_SAMPLED images, `group_size` of each prompt.
 
     The branches of guidance share them unless a single prompt or row does not fit so. A phase that the smallest batches
     would not fit either bounds neither of them.
@@ -183,6 +206,8 @@ def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int) -> Batches
 
     def largest(field: str) -> int:
         size = LARGEST_BATCH[field]
+        while field == "sample_batch" and 1 < size > LARGEST_SAMPLED // group_size:
+            size //= 2
         while not fits(replace(smallest, **{field: size})):
             size //= 2
         return size

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 from torch.nn import Parameter
 
 from fdfo.config.tree import TrainConfig
@@ -77,6 +77,8 @@ class Team:
         sizes = [int(n) for n in self._gather(torch.tensor([len(rows)], device=self.device))]
         padded = rows.new_zeros((max(sizes), *rows.shape[1:]), device=self.device)
         padded[: len(rows)] = rows.to(self.device)
+        if not padded.numel():  # rows of nothing, or none anywhere: not every backend can send that
+            return rows.new_zeros((sum(sizes), *rows.shape[1:]), device="cpu")
         parts = self._gather(padded).split(max(sizes))
         return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)]).cpu()
 
@@ -143,8 +145,8 @@ class Team:
         try:
             yield
             self._synchronize()
-        except RuntimeError as error:  # what torch.distributed raises for a closed connection and for a time-out
-            if self.size == 1 or isinstance(error, torch.OutOfMemoryError):
+        except RuntimeError as error:
+            if self.size == 1 or not _is_of_peers(error):
                 raise
             after = time.monotonic() - start
             raise LostPeerError(
@@ -158,6 +160,12 @@ class Team:
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def _is_of_peers(error: RuntimeError) -> bool:
+    """Whether torch.distributed raised it, for a closed connection or a time-out; gloo has no kind of its own."""
+    words = ("gloo", "nccl", "connection", "peer", "timed out", "timeout", "socket")
+    return isinstance(error, DistError) or any(word in str(error).lower() for word in words)
 
 
 def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,11 +16,17 @@ class Interrupted(Exception):
         super().__init__(signal.Signals(signal_number).name)
 
 
+ECHO_S = 1.0
+"""Within so many seconds a signal is the same one, come by another way: a scheduler signals every process of a job, and
+torchrun passes on what it gets itself."""
+
+
 class StopRequest:
-    """Remembers the first signal; a second one acts at once, as without this class."""
+    """Remembers the first signal; one that comes later acts at once, as without this class."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._received = 0.0
 
     def check(self) -> None:
         """Raise Interrupted if a stop was asked for; called where stopping is harmless."""
@@ -28,10 +35,13 @@ class StopRequest:
 
     def receive(self, signal_number: int, frame: FrameType | None) -> None:
         """Signal handler."""
-        self.signal_number = signal_number
-        os.write(2, b"\nstopping: finishing the work at hand, then saving; once more stops at once\n")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self.signal_number is None:
+            self.signal_number, self._received = signal_number, time.monotonic()
+            os.write(2, b"\nstopping: finishing the work at hand, then saving; once more stops at once\n")
+        elif time.monotonic() - self._received > ECHO_S:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal_number)
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def build_optimizer(config: OptimConfig, parameters: Sequence[Parameter]) -> tor
 
 def _batches_of_all(config: Config, team: Team) -> Batches:
     """The smallest of those that each process would choose: cards may differ in what is free, and in their scores."""
-    own = chosen_batches(config, team.device)
+    own = chosen_batches(config, team.device, shards=team.size if shards_base() else 1)
     chosen = team.gather_rows(torch.tensor([[own.micro_batch, own.sample_batch, own.branches_together]]))
     micro_batch, sample_batch, together = chosen.amin(0).tolist()
     return Batches(micro_batch, sample_batch, branches_together=bool(together))
