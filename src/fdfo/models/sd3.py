@@ -28,6 +28,7 @@ from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
 from fdfo.records import Conditioning
+from fdfo.visiting import visiting
 
 LORA_TARGETS = tuple(
     f"attn.{name}"
@@ -197,13 +198,10 @@ class SD3Policy:
         try:
             if self.parks_transformer:
                 self.weights.place("cpu")
-            for encoder in self._text_encoders:
-                encoder.to(self.device)
-            with quiet_loading():  # the pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on
+            # The pipeline warns of every text beyond CLIP's 77 tokens; T5 reads on.
+            with visiting(self._text_encoders, self.device), quiet_loading():
                 yield
         finally:
-            for encoder in self._text_encoders:
-                encoder.to("cpu")
             if self.parks_transformer:
                 self.weights.place(self.device)
 
