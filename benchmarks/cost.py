@@ -11,6 +11,8 @@ from math import ceil
 from benchmarks.flops import RowCost, row_cost
 from fdfo.comparison.counting import EpochCost, epoch_cost
 from fdfo.config.load import load_config
+from fdfo.models.known import KNOWN
+from fdfo.models.load import latent_shape
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.recipe, options.changes)
     policy = config.policy
-    row = row_cost(policy.name, max(policy.resolution), policy.text_tokens, policy.adapter.rank)
+    if policy.name not in KNOWN:
+        parser.error(f"FLOPs are counted for {', '.join(KNOWN)}, and not for policy.name={policy.name}")
+    row = row_cost(policy.name, latent_shape(policy)[1:], policy.text_tokens, policy.adapter.rank)
     work, groups = epoch_cost(config), config.prompts.pairs_per_epoch
     cost = cost_on(work, row, groups, cards=options.cards, tflops=options.tflops, scoring_s=options.scoring)
     hours, total = config.train.epochs * cost.seconds / 3600, config.train.epochs * cost.gpu_hours

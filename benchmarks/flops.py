@@ -28,8 +28,8 @@ class RowCost:
     adapters: int
 
 
-def row_cost(model: str, side: int = 512, text_tokens: int = 128, rank: int = 32) -> RowCost:
-    """Cost of one row of a model of `KNOWN` at side x side pixels, with LoRA of this rank.
+def row_cost(model: str, latent: tuple[int, int] = (64, 64), text_tokens: int = 128, rank: int = 32) -> RowCost:
+    """Cost of one row of a model of `KNOWN` with latents of (height, width), with LoRA of this rank.
 
     A multiplication and an addition count as two operations; matrix products, convolutions and attention are counted.
     """
@@ -40,7 +40,7 @@ def row_cost(model: str, side: int = 512, text_tokens: int = 128, rank: int = 32
         weights.attach(AdapterConfig(rank=rank, alpha=2 * rank), seed=0)
         config = network.config
         inputs = {
-            "hidden_states": torch.empty(1, config.in_channels, side // 8, side // 8),
+            "hidden_states": torch.empty(1, config.in_channels, *latent),
             "timestep": torch.empty(1),
             "encoder_hidden_states": torch.empty(1, CLIP_TOKENS + text_tokens, config.joint_attention_dim),
             "pooled_projections": torch.empty(1, config.pooled_projection_dim),

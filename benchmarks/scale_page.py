@@ -23,14 +23,24 @@ PAPER = "sd35-medium-paper"
 PRESETS = {"sd35-medium-80gb": BEST, "sd35-medium-24gb": CAPPED, "sd35-medium-fast": BEST}
 """By the measured rates that they run at."""
 
-PER_IMAGE = ("decode", "score, CLIP-H float32", "score, Qwen2.5-VL-7B")
+SCORES = ("pickscore", "vlm-alignment")
+"""That the paper's setting trains on, as a run calls them (benchmarks.rewards), 32 images at a time."""
+SCORES_MEASURED = Path("docs/results/data/rewards-h200.json")
+
+
+def score_rates() -> dict[str, float]:
+    """Images a second of each score."""
+    rates = json.loads(SCORES_MEASURED.read_text(encoding="utf-8"))["rates"]
+    return {row["score"]: row["images_per_s"] for row in rates if row["score"] in SCORES and row["batch"] == 32}
 
 
 def epoch_seconds(measured: dict[str, dict[str, Any]], preset: str, sample: str, train: str) -> dict[str, float]:
     """Seconds of each part of an epoch of a preset at these rates, one after the other."""
     work = epoch_cost(load_config(preset))
-    counts = {sample: work.forwards, train: work.trained, **dict.fromkeys(PER_IMAGE, work.images)}
-    return {name: count / measured[name]["rows_per_s"] for name, count in counts.items()}
+    counts = {sample: work.forwards, train: work.trained, "decode": work.images}
+    return {name: count / measured[name]["rows_per_s"] for name, count in counts.items()} | {
+        f"score, {name}": work.images / rate for name, rate in score_rates().items()
+    }
 
 
 HEAD = (
@@ -75,8 +85,10 @@ def page(facts: dict[str, Any], repeated: list[dict[str, Any]], source: str) -> 
         "",
         f"## An epoch of the paper's setting: {ROWS} sampled and {ROWS} trained rows, {IMAGES} images",
         "",
-        "Extrapolated from the rates above, one part after the other, as a run on one card does it. Encoding of "
-        "prompts, bookkeeping and evaluation are not in it, nor moving scores that take turns on the card.",
+        "Extrapolated from the rates above and [those of the scores](rewards.md), as a run calls them, one part after "
+        "the other, as a run on one card does it. Not in it, and not measured yet: encoding prompts that are new, with "
+        "the text encoders in the transformer's place, moving scores that take turns on the card, bookkeeping and "
+        "evaluation.",
         "",
         "| part | seconds |",
         "|---|---|",

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,12 +23,8 @@ NOTICE_S = 30.0
 
 
 def killed(phase: str) -> Callable[[Path], Ended]:
-    """SIGKILL, a moment after a phase has begun."""
-
-    def soon() -> None:
-        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
-
-    return lambda folder: run(folder, prepare=lambda: in_phase(phase, soon))
+    """SIGKILL, where a phase computes."""
+    return lambda folder: run(folder, prepare=lambda: at_work(phase, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
 def out_of_memory(phase: str) -> Callable[[Path], Ended]:

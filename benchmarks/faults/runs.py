@@ -20,6 +20,7 @@ from torch import Tensor
 import fdfo.training.run  # noqa: F401  here, so that no process has to
 from fdfo.cli import main
 from fdfo.models.sd3 import SD3Policy
+from fdfo.models.weights import TrainableWeights
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.training.phases import Phases
 
@@ -119,15 +120,13 @@ WORK: dict[str, tuple[type, str]] = {
     "score": (ContrastiveScore, "__call__"),
     "train": (SD3Policy, "_network"),
     "evaluate": (SD3Policy, "_network"),
+    "save": (TrainableWeights, "save"),
 }
 """Where a phase computes."""
 
 
 def at_work(name: str, act: Callable[[], object]) -> None:
-    """Call `act` once, where the phase `name` computes the second time that the run is in it; `save`: at its start."""
-    if name not in WORK:
-        in_phase(name, act)
-        return
+    """Call `act` once, where the phase `name` computes, or writes, the second time that the run is in it."""
     armed = False
 
     def arm() -> None:

@@ -226,6 +226,45 @@ def test_the_network_is_not_there_while_prompts_are_encoded(medium):
     assert phases["encode"]["score a"] == phases["train"]["score a"] == GIB
 
 
+def test_host_memory_of_the_smallest_preset():
+    plan = planner(load_config("sd35-medium-24gb", []), torch.device("cuda"))(round(USABLE_SHARE * 24 * GIB))[1]
+    sizes = policy_sizes(load_config("sd35-medium-24gb", []).policy)
+    assert plan.host["text encoders"] == sizes.text_encoders
+    assert plan.host["transformer while they are encoded"] == sizes.frozen + sizes.trained
+    clip_h, clip_l, hpsv2, vlm = (
+        986_109_441,
+        427_616_513,
+        986_109_441,
+        8_292_166_656,
+    )  # parameters; the CLIPs in float32
+    assert plan.host["scores that take turns"] == pytest.approx(4 * (clip_h + clip_l + hpsv2) + 2 * vlm, rel=1e-3)
+
+
+def test_recorded_states_count_until_they_leave(medium):
+    config, sizes = medium
+    method = find("methods", config.method.name)(config.method)
+    together, apart = (memory_plan(config, method, sizes, {"a": GIB}, Batches(1, 4), given) for given in ((), ["a"]))
+    recorded = together.trajectories * 4 // config.prompts.pairs_per_epoch
+    for phase in ("sample", "decode", "score"):
+        assert together.phases[phase]["recorded states"] == recorded
+    assert "recorded states" not in apart.phases["score"]
+    assert together.phases["score"]["images"] == 8 * 3 * 512 * 512 * 4
+
+
+def test_sharded_weights_stay_for_the_text_encoders(medium):
+    config, sizes = medium
+    method = find("methods", config.method.name)(config.method)
+    phases = memory_plan(config, method, sizes, {}, Batches(1, 1), shards=4).phases
+    assert phases["encode"]["transformer"] == phases["train"]["transformer"] == sizes.frozen // 4
+
+
+def test_many_images_of_a_prompt_are_sampled_with_fewer_prompts(medium):
+    config, sizes = medium
+    method = find("methods", config.method.name)(config.method)
+    given = [largest_batches(lambda b: memory_plan(config, method, sizes, {}, b), 10**15, n) for n in (1, 2, 24, 64)]
+    assert [batches.sample_batch for batches in given] == [16, 16, 1, 1]
+
+
 def test_checkpointing_and_compilation_keep_less(medium):
     config, sizes = medium
 

@@ -81,9 +81,10 @@ def test_gradients_are_added_up_in_messages_of_bounded_size(monkeypatch, limit, 
         for number, parameter in enumerate(parameters):
             if (rank, number) != (1, 1):
                 parameter.grad = torch.full_like(parameter, 10.0 * rank + number)
+        team = this_team()
+        team.take_traffic()  # of meeting
         sent, reduce = [], distributed.Team._reduce
         monkeypatch.setattr(distributed.Team, "_reduce", lambda team, t: sent.append(t.nbytes) or reduce(team, t))
-        team = this_team()
         team.sum_gradients(parameters)
         assert [set(p.grad.flatten().tolist()) for p in parameters] == [{10.0}, {1.0}, {14.0}, {16.0}]
         assert sent == messages

@@ -50,7 +50,7 @@ class PolicyConfig(Section):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the frozen network; adapters, velocities and all mathematics are float32."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more time."""
+    """Recompute activations in the backward pass: less memory, 1.6 to 1.8 times the time of training rows."""
     attention: AttentionKernel = "auto"
     """Kernel of torch's scaled dot product attention; auto: torch chooses, on an H200 the fastest (cudnn). cudnn and
     efficient need CUDA."""
@@ -58,7 +58,7 @@ class PolicyConfig(Section):
     """Decode larger images in overlapping, blended tiles of so many pixels a side: less memory, slightly other images;
     null: whole images."""
     compile: bool = False
-    """Compile the transformer's blocks with torch.compile: a few minutes at the start, faster from then on."""
+    """Compile the transformer's blocks with torch.compile: a minute or two at the start, faster from then on."""
 
 
 class RewardConfig(Section):

@@ -29,7 +29,10 @@ def describe(config: Config) -> str:
         f"memory on the device, GiB, for a micro-batch of {batches.micro_batch} rows "
         f"and {batches.sample_batch} prompts sampled at a time:",
         *_table(plan),
-        f"trajectories: {plan.trajectories / GIB:.3g} GiB of host memory over all processes",
+        "host memory of each process, GiB:",
+        *(f"  {part:<36}{size / GIB:>6.2f}" for part, size in plan.host.items() if size),
+        f"  {'all':<36}{sum(plan.host.values()) / GIB:>6.2f}",
+        f"and over all processes, trajectories: {plan.trajectories / GIB:.3g} GiB of host memory",
         *(f"score {name}: its size is not known here; add it yourself" for name in plan.unknown_scores),
         f"it {'fits' if peak(plan) <= usable else 'does NOT fit'} {where}",
     ]

@@ -10,6 +10,7 @@ from functools import partial
 
 from fdfo.config.tree import Config
 from fdfo.interfaces import Method
+from fdfo.models.prompt_cache import HOST_BYTES
 from fdfo.models.sd3 import DECODED_PIXELS
 from fdfo.models.sizes import PolicySizes
 
@@ -46,10 +47,13 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on the device by phase and by what they are for; trajectories are in host memory."""
+    """Bytes on the device by phase and by what they are for, and in host memory."""
 
     phases: Mapping[str, Mapping[str, int]]
+    host: Mapping[str, int]
+    """What each process holds in host memory beside its share of the trajectories."""
     trajectories: int
+    """In host memory, over all processes."""
     unknown_scores: tuple[str, ...]
     """Scores whose size is not known; they are not in the plan."""
 
@@ -132,6 +136,12 @@ def memory_plan(
     }
     return MemoryPlan(
         phases={name: {part: size for part, size in parts.items() if size} for name, parts in phases.items()},
+        host={
+            "text encoders": sizes.text_encoders,
+            "encoded prompts, at most": HOST_BYTES,
+            "transformer while they are encoded": 0 if shards > 1 else sizes.frozen + sizes.trained,
+            "scores that take turns": sum(size for name, size in known.items() if name in offloaded),
+        },
         trajectories=config.prompts.pairs_per_epoch * method.group_size * recorded_bytes(method, sizes),
         unknown_scores=tuple(name for name, size in scores.items() if size is None),
     )

@@ -32,7 +32,10 @@ def this_team(timeout_s: float = TrainConfig().collective_timeout_s, **options: 
     timeout_s bounds every wait for a peer.
     """
     bound = InitProcessGroupKwargs(timeout=timedelta(seconds=timeout_s))
-    return Team(Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[bound], **options))
+    team = Team(Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[bound], **options))
+    global _this_start
+    _this_start = str(int(team.sum([os.getpid()])[0]))
+    return team
 
 
 @dataclass
@@ -180,6 +183,9 @@ def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
+_this_start = ""
+"""Of the processes that met last, the same in all of them; torchrun counts only those restarts that errors cause."""
+
 STORE_TIMEOUT_S = 5.0
 """For the store of the job, which may be on the machine that was lost."""
 
@@ -196,6 +202,6 @@ def is_first_to_tell() -> bool:
     bound = timedelta(seconds=STORE_TIMEOUT_S)
     try:
         store = TCPStore(host, int(port), is_master=False, wait_for_workers=False, timeout=bound)
-        return store.add(f"fdfo/told/{attempt}", 1) == 1
+        return store.add(f"fdfo/told/{attempt}/{_this_start}", 1) == 1
     except RuntimeError:
         return True

@@ -295,20 +295,21 @@ class Run:
                 self.trainer.ema[name].copy_(value)
             restore_carried(self.trainer.method, self.weights, self.trainer.reward, state.carried)
             self.console.say(f"continuing after epoch {self.progress.epoch}")
-        self._check_same_epoch()
+        self._check_same("checkpoints", self.progress.epoch)
         if self.team.is_main and self.progress.epoch < self.config.train.epochs:
             set_unsound_aside(self.folder.checkpoints, self.progress.epoch)
             self.folder.forget_after(self.progress.epoch if state else -1, self.config.eval.every)
         self.team.wait()
         self.history = read_evaluations(self.folder.path)
+        self._check_same("evaluations", self.history[-1].epoch if self.history else -1)
         return self.progress
 
-    def _check_same_epoch(self) -> None:
-        """Raise CheckpointError on every process if they do not all see the same checkpoints."""
-        epochs = self.team.gather_rows(torch.tensor([self.progress.epoch])).tolist()
+    def _check_same(self, what: str, epoch: int) -> None:
+        """Raise CheckpointError on every process if they do not all see files of the same latest epoch."""
+        epochs = self.team.gather_rows(torch.tensor([epoch])).tolist()
         if len(set(epochs)) > 1:
             raise CheckpointError(
-                f"the processes found checkpoints of different epochs ({epochs}); "
+                f"the processes found {what} of different epochs ({epochs}); "
                 f"{self.folder.path} must be on a file system that all machines share"
             )
 
