@@ -119,6 +119,11 @@ def test_each_mistake_names_its_fix(override, fragment):
     assert fragment in problems(overrides=[override])
 
 
+def test_a_kernel_of_attention_would_hold_for_scores_in_the_background():
+    text = problems(overrides=["policy.attention=flash", "train.overlap_scoring=true"])
+    assert "train.overlap_scoring=true: torch sets policy.attention=flash for all threads" in text
+
+
 def test_an_unusable_entry_is_one_problem():
     with pytest.raises(ConfigError) as caught:
         load_config("shapes", ["reward=[{name: jpeg, weight: much}]"])

@@ -107,6 +107,7 @@ class Subject:
             negative_prompt=settings.negative_prompt,
             revision=settings.revision,
             t5=settings.t5,
+            prompt_cache=settings.prompt_cache,
             vae_tile=settings.vae_tile,
         )
 

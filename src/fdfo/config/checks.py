@@ -17,7 +17,7 @@ from fdfo.plugins import find, names
 
 def cross_field_problems(config: Config) -> list[str]:
     """Everything that is wrong with the combination of otherwise valid fields."""
-    return [*_batch_arithmetic(config), *_evaluation(config)]
+    return [*_batch_arithmetic(config), *_evaluation(config), *_threads(config)]
 
 
 def machine_problems(config: Config) -> list[str]:
@@ -83,6 +83,14 @@ def _batch_arithmetic(config: Config) -> Iterator[str]:
         yield (
             f"optim.updates_per_epoch={updates} does not divide the {times} trained times of a sample; "
             f"every update gets the same number of them: use {fits}"
+        )
+
+
+def _threads(config: Config) -> Iterator[str]:
+    if config.train.overlap_scoring is True and config.policy.attention != "auto":
+        yield (
+            f"train.overlap_scoring=true: torch sets policy.attention={config.policy.attention} for all threads, those "
+            "that score included; use auto for one of them"
         )
 
 

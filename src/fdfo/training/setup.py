@@ -190,4 +190,6 @@ def overlaps(config: Config, reward: WeightedSum, device: torch.device) -> bool:
     wanted = config.train.overlap_scoring
     if wanted != "auto":
         return wanted
+    if config.policy.attention != "auto":
+        return False  # which torch sets for all threads
     return reward.is_remote or not all(is_own_device(entry.device, device) for entry in config.reward)
