@@ -151,6 +151,12 @@ def test_serving_checks_key_and_address(monkeypatch):
         run_serve("jpeg", [], "no.such.host.invalid", 0, None, "cpu")
 
 
+def test_a_key_in_place_of_its_variable_is_not_repeated():
+    with pytest.raises(ConfigError, match="--key-variable must be the name of an environment variable") as caught:
+        run_serve("jpeg", [], "127.0.0.1", 0, "sk-secret-1", "cpu")
+    assert "sk-secret-1" not in str(caught.value)
+
+
 def test_a_key_is_served_without_the_line_feed_that_clients_do_not_send(monkeypatch):
     keys = []
 

@@ -1,5 +1,7 @@
 """`fdfo train` with several mistakes: one message for all of them."""
 
+import pytest
+
 from tests.test_cli import fdfo
 
 FOUR = {
@@ -29,3 +31,14 @@ def test_a_model_that_is_not_found_is_told_with_the_rest(monkeypatch, capsys, tm
     code, _, err = fdfo(monkeypatch, capsys, "train", "shapes", *mistakes)
     assert code == 2
     assert "3 problems" in err
+
+
+@pytest.mark.parametrize("entry", ["key_variable: sk-secret-1", "key: sk-secret-1"])
+def test_a_key_in_the_configuration_is_neither_written_nor_shown(entry, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for reward in (f"reward=[{{name: remote, {entry}}}]", f"eval.rewards=[{{name: vlm-server, {entry}}}]"):
+        for mode in (["--run", "run"], ["--dry-run"]):
+            code, out, err = fdfo(monkeypatch, capsys, "train", "shapes-smoke", reward, *mode)
+            assert code == 2 and "key" in err
+            assert "sk-secret-1" not in out + err
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -113,6 +114,23 @@ def test_tables_and_lists_of_other_forms(cached):
     assert len(prompts) == 8
     assert prompts[2].text == "one concept-art"
     assert prompts[2].metadata["category"] == "concept-art"
+
+
+def test_the_category_of_geneval_is_its_tag(cached, monkeypatch):
+    lines = (
+        '{"tag": "counting", "include": [{"class": "bus", "count": 3}], "prompt": "three buses"}\n'
+        '{"tag": "colors", "include": [{"class": "bus", "count": 1, "color": "red"}], "prompt": "a red bus"}\n'
+    )
+    cached("geneval.jsonl", lines)
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    monkeypatch.setitem(published.LISTS, "geneval", replace(published.LISTS["geneval"], sha256=digest))
+    prompts = load_prompts(None, "geneval")
+    assert [(p.text, p.metadata["category"], p.number) for p in prompts] == [
+        ("three buses", "counting", 0),
+        ("a red bus", "colors", 1),
+    ]
+    assert prompts[0].metadata["tag"] == "counting"  # the detector reads it
+    assert prompts[0].metadata["include"] == [{"class": "bus", "count": 3}]
 
 
 @pytest.mark.parametrize(

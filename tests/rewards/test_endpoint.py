@@ -2,7 +2,10 @@
 
 import logging
 import time
+from http.client import InvalidURL
+from ssl import SSLCertVerificationError
 from threading import Timer
+from urllib.error import URLError
 
 import pytest
 
@@ -140,6 +143,36 @@ def test_a_server_that_stays_away_ends_the_run_with_advice(caplog):
     assert line.startswith(f"reward 'remote' at {url} does not answer (") and line.endswith("waiting, up to 0.3 s")
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SSLCertVerificationError("self-signed"), "a certificate that this machine does not trust: .*self-signed"),
+        (URLError(SSLCertVerificationError("self-signed")), "a certificate that this machine does not trust"),
+        (InvalidURL("nonnumeric port: 'abc'"), "its address or that of a proxy is wrong: nonnumeric port"),
+        (URLError(InvalidURL("nonnumeric port: 'abc'")), "its address or that of a proxy is wrong"),
+    ],
+    ids=repr,
+)
+def test_what_waiting_cannot_mend_is_told_at_once(error, said, monkeypatch):
+    client = Endpoint("remote", "https://localhost:1", timeout_s=1, patience_s=60)
+    attempts = []
+
+    def failing(request, timeout):
+        attempts.append(request)
+        raise error
+
+    monkeypatch.setattr(client._opener, "open", failing)
+    with pytest.raises(RewardError, match=said):
+        client.exchange("/x")
+    assert len(attempts) == 1
+
+
+def test_an_unknown_host_may_come_up_later(caplog):
+    with pytest.raises(RewardError, match=r"has not answered for patience_s=0\.1"):
+        Endpoint("remote", "http://no.such.host.invalid", timeout_s=1, patience_s=0.1).exchange("/x")
+    assert "waiting" in caplog.text
+
+
 def test_who_is_asked_to_stop_does_not_wait_any_longer():
     with serving(Scripted([(200, [])])) as server:
         client = Endpoint("remote", server.url, timeout_s=1, patience_s=60)
@@ -215,3 +248,28 @@ def test_a_password_in_the_address_is_refused_and_not_repeated():
         with pytest.raises(RewardError, match=r"no user or password|no \? or #|must begin with") as caught:
             Endpoint("remote", url, timeout_s=1, patience_s=1)
         assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://host:eight", "a port or brackets that cannot be read"),
+        ("http://host:70000", "a port or brackets that cannot be read"),
+        ("http://[::1", "a port or brackets that cannot be read"),
+        ("http://host:0", "port 0"),
+        ("http://my host", "no spaces or control characters"),
+        ("http://host/v 1", "no spaces or control characters"),
+        ("http://host/v1\n", "no spaces or control characters"),
+        ("http://host/\x7f", "no spaces or control characters"),
+    ],
+)
+def test_an_address_that_can_never_answer_is_refused(url, problem):
+    with pytest.raises(RewardError, match=f"reward 'remote': url .*{problem}"):
+        Endpoint("remote", url, timeout_s=1, patience_s=1)
+
+
+@pytest.mark.parametrize("variable", ["sk-secret-1", "", "1st", "MY KEY", "KEY\n", 7])
+def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(variable):
+    with pytest.raises(RewardError, match="key_variable must be the name of an environment variable") as caught:
+        Endpoint("remote", "http://localhost:1", timeout_s=1, patience_s=1, key_variable=variable)
+    assert "sk-secret-1" not in str(caught.value)

@@ -67,6 +67,16 @@ def test_score_is_a_hundred_times_the_cosine(folder):
     torch.testing.assert_close(scores(HpsV2(model=folder, processor=folder)), expected)
 
 
+def test_pictures_that_are_not_square_are_judged_whole(folder):
+    hps, clip = HpsV2(model=folder, processor=folder), ClipScore(model=folder)
+    wide = pictures(1, 12, SIDE)
+    on_black = torch.nn.functional.pad(wide, (0, 0, 6, 6))
+    for reward in (hps, clip):
+        reward.load(CPU, torch.float32)
+    torch.testing.assert_close(hps(wide, ["ab"], [{}]), hps(on_black, ["ab"], [{}]))
+    assert not torch.allclose(clip(wide, ["ab"], [{}]), clip(on_black, ["ab"], [{}]), rtol=1e-3)
+
+
 @pytest.fixture
 def published(folder, tmp_path, monkeypatch):
     """Make a model of the hub a local file of torch.save, beside the architecture of the tiny CLIP."""

@@ -138,6 +138,22 @@ def test_a_restarted_server_is_found_again(local, monkeypatch, caplog):
     assert len(lines) == 2 and "waiting, up to 20 s" in lines[0] and "answers again" in lines[1]
 
 
+def test_a_server_that_comes_back_with_another_reward_is_not_used(local):
+    with local() as running:
+        reward, port = loaded(running.url), running.server_port
+        weighted = running.reward
+    again = RewardServer(weighted, "other", CPU, host="127.0.0.1", port=port, key=None)
+    with serving(again), pytest.raises(RewardError, match="serves 'other' now, and served 'plain' when the run began"):
+        reward(pictures(1, 4, 4), ["a"], [{"n": 0}])
+
+
+@pytest.mark.parametrize("told", [{}, {"reward": None}, {"reward": "x"}], ids=str)
+def test_a_reply_need_not_name_its_reward(told):
+    answers = [(200, {"protocol": 1, "reward": "x"}), (200, {"protocol": 1, "scores": [2.0]} | told)]
+    with serving(Scripted(answers)) as running:
+        assert loaded(running.url)(pictures(1, 4, 4), ["a"], [{}]).tolist() == [2.0]
+
+
 # ---- replies are data ----
 
 
@@ -150,6 +166,7 @@ def test_a_restarted_server_is_found_again(local, monkeypatch, caplog):
         ({"protocol": 1, "scores": "many"}, "scores of type str"),
         ({"protocol": 2, "scores": [1.0, 2.0]}, "protocol '2'; this side speaks 1"),
         ([1.0, 2.0], "a list where an object was expected"),
+        ({"protocol": 1, "scores": [1.0, 2.0], "reward": 7}, "a name of the reward of type int"),
     ],
 )
 def test_malformed_replies_are_explained(reply, fragment):

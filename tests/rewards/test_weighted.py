@@ -298,87 +298,6 @@ def test_no_entries_have_no_components():
     assert WeightedSum([]).components(IMAGES, PROMPTS, METADATA) == {}
 
 
-class Movable:
-    """A score whose network tells where it is when it scores."""
-
-    differentiable = True
-
-    def __init__(self):
-        self.networks = [Recorded()]
-
-    def load(self, device, dtype):
-        self.networks[0].to(device)
-
-    def __call__(self, images, prompts, metadata):
-        return images.mean((1, 2, 3))
-
-
-class Recorded(torch.nn.Linear):
-    def __init__(self):
-        super().__init__(1, 1)
-        self.moves = []
-
-    def to(self, device):
-        self.moves.append(torch.device(device))
-        return self.to_empty(device=device)  # weights on meta have no values to move
-
-
-@pytest.mark.parametrize("offload", [True, False])
-def test_an_offloaded_score_is_on_its_device_only_while_it_scores(monkeypatch, offload):
-    monkeypatch.setattr("fdfo.rewards.weighted.build_reward", lambda entry: Movable())
-    total = WeightedSum([RewardConfig(name="movable", offload=offload)])
-    total.load(torch.device("meta"), torch.float32)
-    (network,) = total.rewards[0].networks
-    rest = torch.device("cpu") if offload else torch.device("meta")
-    assert network.moves[-1] == rest
-
-
-class Visiting(Movable):
-    """Remembers where its weights were when it scored; the third time it runs out of memory."""
-
-    def __init__(self):
-        super().__init__()
-        self.networks, self.seen = [torch.nn.Linear(1, 1)], []
-
-    def __call__(self, images, prompts, metadata):
-        self.seen.append(self.networks[0].weight.data_ptr())
-        if len(self.seen) == 3:
-            raise torch.OutOfMemoryError("no room")
-        return images.mean((1, 2, 3))
-
-    def image_features(self, images):
-        self.seen.append(self.networks[0].weight.data_ptr())
-        return images.flatten(1)
-
-
-def test_an_offloaded_score_comes_once_for_all_images_and_leaves_whatever_happens(monkeypatch):
-    """A move is a copy here; leaving takes the host's memory back, without another copy."""
-    moves = []
-
-    def move(network, device):
-        moves.append(device)
-        for tensor in network.parameters():
-            tensor.data = tensor.data.clone()
-
-    monkeypatch.setattr("fdfo.rewards.weighted.build_reward", lambda entry: Visiting())
-    monkeypatch.setattr("fdfo.rewards.weighted._move", move)
-    total = WeightedSum([RewardConfig(name="visiting", offload=True)])
-    total.load(torch.device("cpu"), torch.float32)
-    (reward,) = total.rewards
-    home = reward.networks[0].weight.data_ptr()
-    moves.clear()
-    images = torch.rand(4, 3, 4, 4)
-    (scores,) = total.components(images, ["a", "b"] * 2, [{}] * 4, batch=2).values()
-    assert torch.equal(scores, images.mean((1, 2, 3)))
-    assert len(moves) == 1 and len(set(reward.seen)) == 1 and home not in reward.seen
-    assert reward.networks[0].weight.data_ptr() == home
-    with pytest.raises(torch.OutOfMemoryError):
-        total.components(images, ["a", "b"] * 2, [{}] * 4, batch=2)
-    assert reward.networks[0].weight.data_ptr() == home
-    assert torch.equal(total.embedders["visiting"](images), images.flatten(1))  # diversity asks between the scores
-    assert len(moves) == 3 and reward.seen[-1] != home and reward.networks[0].weight.data_ptr() == home
-
-
 def test_pieces_are_whole_groups_and_change_nothing(make):
     rewards = make(a=lambda images, prompts, metadata: images.mean((1, 2, 3)) * torch.tensor([len(p) for p in prompts]))
     images = torch.rand(6, 3, 4, 4)
@@ -386,9 +305,3 @@ def test_pieces_are_whole_groups_and_change_nothing(make):
     whole = rewards.components(images, prompts, metadata)["a"]
     for batch in (1, 3, 4, 100):
         assert torch.equal(rewards.components(images, prompts, metadata, group_size=2, batch=batch)["a"], whole)
-
-
-def test_a_score_without_a_network_cannot_be_offloaded():
-    total = WeightedSum([RewardConfig(name="jpeg", offload=True)])
-    with pytest.raises(RewardError, match="remove offload"):
-        total.load(torch.device("cpu"), torch.float32)

@@ -7,6 +7,7 @@ import torch
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.errors import ConfigError
+from fdfo.rewards.endpoint import NO_VARIABLE, is_variable
 from fdfo.rewards.server import RewardServer
 from fdfo.rewards.weighted import WeightedSum
 
@@ -38,6 +39,8 @@ def run_serve(
 
 def _environment_key(variable: str) -> str:
     """Without white space at its ends, as clients send it. Raises ConfigError where there is none."""
+    if not is_variable(variable):
+        raise ConfigError("the command line", [f"--key-variable {NO_VARIABLE}"])
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ConfigError("the command line", [f"--key-variable: the environment has no key in {variable}; set it"])

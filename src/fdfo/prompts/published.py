@@ -12,7 +12,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,9 @@ def drawbench() -> list[Prompt]:
 
 
 def geneval() -> list[Prompt]:
-    """GenEval (arXiv:2310.11513) with its checks as metadata, as repeated in Flow-GRPO."""
-    return _load("geneval")
+    """GenEval (arXiv:2310.11513) with its checks as metadata, as repeated in Flow-GRPO; its tag is the category."""
+    prompts = _load("geneval")
+    return [replace(prompt, metadata={"category": prompt.metadata["tag"], **prompt.metadata}) for prompt in prompts]
 
 
 def ocr_test() -> list[Prompt]:

@@ -4,7 +4,7 @@ B images and as many prompts, U distinct prompts, L tokens, D width of the joint
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,14 +48,16 @@ class ContrastiveScore:
         dtype: str = "float32",
         scale: float | None = None,
         read_weights: Callable[[], Mapping[str, Tensor]] | None = None,
+        whole: bool = False,
     ):
         """Nothing is read yet.
 
         `reward` is the name for messages. `model` is a folder or hub id; `processor`, the same for the tokenizer and
         the image processor, defaults to it. Both have a `revision`. `batch_size` images are embedded at a time.
         `dtype` is the network's; float32 leaves it to `load`. `scale` multiplies the cosine; None: exp(logit scale) of
-        the model. `read_weights` gives the weights where `model` does not have them as safetensors. Raises RewardError
-        for unusable options.
+        the model. `read_weights` gives the weights where `model` does not have them as safetensors. `whole` shows the
+        network all of an image that is not square, with black beside it, in place of what the image processor does.
+        Raises RewardError for unusable options.
         """
         problems = [
             f"{key} must be a folder or hub id, got {value!r}"
@@ -73,7 +75,7 @@ class ContrastiveScore:
             raise RewardError(f"reward {reward!r}: " + "; ".join(problems))
         self._reward, self._model, self._revision, self._batch_size = reward, model, revision, batch_size
         self._processor, self._processor_revision = (processor, processor_revision) if processor else (model, revision)
-        self._scale, self._read_weights, self._dtype = scale, read_weights, dtype
+        self._scale, self._read_weights, self._dtype, self._whole = scale, read_weights, dtype, whole
         self._loaded: _Loaded | None = None
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
@@ -92,7 +94,7 @@ class ContrastiveScore:
             options = {"revision": self._processor_revision}
             tokenizer = AutoTokenizer.from_pretrained(self._processor, **options)
             image_config, _ = ImageProcessingMixin.get_image_processor_dict(self._processor, **options)
-            preprocess = ClipPreprocess.from_config(image_config)
+            preprocess = replace(ClipPreprocess.from_config(image_config), whole=self._whole)
         with explained(self._reward, self._model, self._revision), quiet_loading():
             model = self._read_model()
             _check_fit(model.config, tokenizer, preprocess)

@@ -8,11 +8,13 @@ import json
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from math import ceil
+from ssl import SSLCertVerificationError
 from threading import Lock
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -31,6 +33,8 @@ _AWAY = (408, 425, 429, 502, 503, 504)
 """Status codes of a server that is not ready, and of proxies in front of one that is not there."""
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 """Never asked through a proxy of the environment."""
+NO_VARIABLE = "must be the name of an environment variable (letters, digits and _), and not the key itself"
+"""Said without what was given, which may be a key."""
 _CHUNK_BYTES = 2**16
 _SHOWN_CHARACTERS = 500
 
@@ -77,14 +81,9 @@ class Endpoint:
 
         key_variable names the environment variable that holds the key. Raises RewardError for unusable values.
         """
-        problems = []
-        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            problems.append(f"url must begin with http:// or https:// and name a host, got {_address(url)!r}")
-        if parts.username or parts.password:
-            problems.append("url must hold no user or password; name an environment variable in key_variable")
-        if parts.query or parts.fragment:
-            problems.append("url must hold no ? or #; name the environment variable of a key in key_variable")
+        problems = _url_problems(url)
+        if key_variable is not None and not is_variable(key_variable):
+            problems.append(f"key_variable {NO_VARIABLE}")
         for key, value in {"timeout_s": timeout_s, "patience_s": patience_s}.items():
             if not isinstance(value, int | float) or not 0 < value < float("inf"):
                 problems.append(f"{key} must be a positive number of seconds, got {value!r}")
@@ -92,7 +91,7 @@ class Endpoint:
             raise RewardError(f"reward {reward!r}: " + "; ".join(problems))
         self._reward, self._url, self._timeout_s, self._patience_s = reward, url.rstrip("/"), timeout_s, patience_s
         self._key_variable = key_variable
-        direct = [ProxyHandler({})] if parts.hostname in _THIS_MACHINE else []
+        direct = [ProxyHandler({})] if urlsplit(url).hostname in _THIS_MACHINE else []
         self._opener = build_opener(_NoRedirect, *direct)
         self._lock, self._outage_told = Lock(), False
 
@@ -166,14 +165,19 @@ class Endpoint:
             if error.code >= 500:
                 raise _Fault(f"status {error.code}: {said}") from None
             raise RewardError(f"{self.name} refuses the request, status {error.code}: {said}") from None
-        except TimeoutError:
-            raise _Away(f"no answer within timeout_s={self._timeout_s:g}") from None
-        except URLError as error:
-            reason = error.reason
-            late = isinstance(reason, TimeoutError)
-            raise _Away(f"no answer within timeout_s={self._timeout_s:g}" if late else str(reason)) from None
         except (OSError, HTTPException) as error:
-            raise _Away(_excerpt(f"{type(error).__name__}: {error}".encode(), key)) from None
+            raise self._unanswered(error.reason if isinstance(error, URLError) else error, key) from None
+
+    def _unanswered(self, reason: Any, key: str) -> Exception:
+        """What to raise where no answer came: most reasons may pass."""
+        if isinstance(reason, TimeoutError):
+            return _Away(f"no answer within timeout_s={self._timeout_s:g}")
+        said = _excerpt((str(reason) or type(reason).__name__).encode(), key)
+        if isinstance(reason, SSLCertVerificationError):
+            return RewardError(f"{self.name} has a certificate that this machine does not trust: {said}")
+        if isinstance(reason, InvalidURL):
+            return RewardError(f"{self.name} cannot be asked, its address or that of a proxy is wrong: {said}")
+        return _Away(said)
 
     def _read(self, answer: Any, deadline: float) -> bytes:
         """The whole body, in bounded time and size."""
@@ -207,6 +211,31 @@ class Endpoint:
             f"{self.name} has not answered for patience_s={self._patience_s:g}: {error}. What a run had finished is "
             "saved: start the server, then repeat the command to continue; a larger patience_s waits longer"
         )
+
+
+def is_variable(name: Any) -> bool:
+    """Whether an environment variable can have this name; a key in its place mostly cannot."""
+    return isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
+
+
+def _url_problems(url: Any) -> list[str]:
+    if isinstance(url, str) and (" " in url or not url.isprintable()):
+        return ["url must hold no spaces or control characters"]
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        port = parts.port
+    except ValueError:  # its text may hold a part of a password
+        return ["url has a port or brackets that cannot be read; a port is a number from 1 to 65535"]
+    problems = []
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        problems.append(f"url must begin with http:// or https:// and name a host, got {_address(url)!r}")
+    if port == 0:
+        problems.append("url has port 0; a port is a number from 1 to 65535")
+    if parts.username or parts.password:
+        problems.append("url must hold no user or password; name an environment variable in key_variable")
+    if parts.query or parts.fragment:
+        problems.append("url must hold no ? or #; name the environment variable of a key in key_variable")
+    return problems
 
 
 def _beginning(error: HTTPError) -> bytes:

@@ -3,6 +3,9 @@
 Departures from the authors' package:
 1. Scores are 100 x cosine, about 28, where theirs are the cosine; so they are usually quoted.
 2. Both versions are published as pickles only. They are converted to safetensors once (pickled.py).
+3. Images are resized as transformers does it (preprocess.py), clipped to [0, 1] after each pass. The authors' transform
+   resizes a tensor by torchvision, without clipping, and in old versions of torchvision without its anti-aliasing. As
+   theirs, images that are not square are shown whole, with black beside them.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,6 +49,7 @@ class HpsV2(ContrastiveScore):
             dtype=dtype,
             scale=_SCALE,
             read_weights=(lambda: published.read(model, revision)) if published else None,
+            whole=True,
         )
 
 

@@ -2,7 +2,10 @@
 
 GET  /v1/reward  ->  {"protocol": 1, "reward": "name"}
 POST /v1/score   {"protocol": 1, "images": ["iVBORw0...", ...], "prompts": ["...", ...], "metadata": [{...}, ...]}
-                 ->  {"protocol": 1, "scores": [0.25, null, ...]}     null: this image could not be judged
+                 ->  {"protocol": 1, "scores": [0.25, null, ...], "reward": "name"}
+
+null: this image could not be judged. "reward" may be left out; by it a client notices a server that was started again
+with another reward.
 
 A status of 400 or above carries {"error": "..."}: 4xx for a request that would fail again, 5xx for one that may not.
 """
@@ -40,9 +43,10 @@ def read_request(payload: Any) -> tuple[Tensor, list[str], list[dict[str, Any]]]
     return torch.stack(images), columns[1], columns[2]
 
 
-def reply(scores: Tensor) -> dict[str, Any]:
-    """What a server answers for scores [B]; NaN becomes null."""
-    return {"protocol": PROTOCOL, "scores": [None if score != score else score for score in scores.tolist()]}
+def reply(scores: Tensor, name: str) -> dict[str, Any]:
+    """What a server of the named reward answers for scores [B]; NaN becomes null."""
+    values = [None if score != score else score for score in scores.tolist()]
+    return {"protocol": PROTOCOL, "scores": values, "reward": name}
 
 
 def read_reply(payload: Any, count: int) -> list[float]:
@@ -55,6 +59,15 @@ def read_reply(payload: Any, count: int) -> list[float]:
     if not all(score is None or (isinstance(score, int | float) and not isinstance(score, bool)) for score in scores):
         raise ValueError("scores that are not all numbers or null")
     return [float("nan") if score is None else float(score) for score in scores]
+
+
+def served_name(payload: Any) -> str | None:
+    """The reward that a server says it serves, or None where it does not say. Raises ValueError with the reason."""
+    check_version(payload)
+    name = payload.get("reward")
+    if not isinstance(name, str | None):
+        raise ValueError(f"a name of the reward of type {type(name).__name__}")
+    return name
 
 
 def check_version(payload: Any) -> None:

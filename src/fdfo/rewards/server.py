@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _score(self) -> dict[str, Any]:
         self._check_path(SCORE_PATH)
-        return reply(self.server.score(self._payload()))
+        return reply(self.server.score(self._payload()), self.server.name)
 
     def _payload(self) -> Any:
         length = self.headers.get("Content-Length", "")

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 _OTHER_PLACE = "name another device for it, or a smaller model"
 """Where memory does not suffice and there is nothing to divide."""
+_NO_RETURN = (
+    "a network in 8bit does not leave its device (bitsandbytes keeps the weights there); use quantize: 4bit, or remove "
+    "offload"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +56,7 @@ class WeightedSum:
         self.failures: dict[str, str] = {}
         """What a component returned instead of finite scores, the last time that it did."""
         self.rewards: list[Reward] = []
-        problems = []
+        problems = [f"reward {entry.title!r}: {_NO_RETURN}" for entry in entries if entry.offload and _in_8bit(entry)]
         for entry in entries:
             try:
                 self.rewards.append(build_reward(entry))
@@ -68,10 +72,10 @@ class WeightedSum:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
-        self._device = torch.device(device)
+        self._device = _numbered(torch.device(device))
         for name, reward, own in zip(self.names, self.rewards, self._devices, strict=True):
             with _blaming(name, "while loading", _OTHER_PLACE):
-                self._placed[name] = torch.device(own or device)
+                self._placed[name] = _numbered(torch.device(own or device))
                 reward.load(self._placed[name], dtype)
             if name in self._offloaded and not hasattr(reward, "networks"):
                 raise RewardError(f"reward {name!r}: it has no network here to offload; remove offload")
@@ -83,13 +87,15 @@ class WeightedSum:
         """The networks of a reward, which another one may share, on its device; offloaded ones leave it afterwards."""
         networks = getattr(reward, "networks", ())
         before = [(network, _contents(network)) for network in networks if name in self._offloaded]
-        for network in networks:
-            _move(network, self._placed[name])
         try:
+            with _blaming(name, "while its network was moved to its device", _OTHER_PLACE):
+                for network in networks:
+                    _move(network, self._placed[name])
             yield
         finally:  # also where memory did not suffice: the next attempt needs what this one took
-            for network, contents in before:
-                _put_back(network, contents)
+            with _blaming(name, "while its network was moved to host memory", _OTHER_PLACE):
+                for network, contents in before:
+                    _put_back(network, contents)
 
     @property
     def pairwise(self) -> list[str]:
@@ -232,6 +238,16 @@ def _batch_size(entry: RewardConfig, reward: Reward) -> int:
     default = accepted["batch_size"].default if "batch_size" in accepted else 1
     size = entry.options.get("batch_size", default)
     return size if isinstance(size, int) else 1
+
+
+def _in_8bit(entry: RewardConfig) -> bool:
+    return entry.options.get("quantize") == "8bit"
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """`cuda` with the number of this process's card, as tensors on it tell it; other threads may have another one."""
+    is_open = device.type == "cuda" and device.index is None
+    return torch.device("cuda", torch.cuda.current_device()) if is_open else device
 
 
 def _move(network: Module, device: torch.device) -> None:
