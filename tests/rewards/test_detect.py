@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessorPil
 
+from fdfo import visiting
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import RewardError
 from fdfo.rewards import WeightedSum, detect, weighted
@@ -217,8 +218,9 @@ def test_dtype_is_that_of_both_networks(yolos, clip):
 
 def test_both_networks_are_on_the_device_only_while_they_score(yolos, clip, monkeypatch):
     moves = []
-    monkeypatch.setattr(weighted, "_move", lambda network, _: moves.append(("to the device", type(network).__name__)))
-    monkeypatch.setattr(weighted, "_put_back", lambda network, _: moves.append(("back", type(network).__name__)))
+    for module in (weighted, visiting):
+        monkeypatch.setattr(module, "move", lambda network, _: moves.append(("to the device", type(network).__name__)))
+    monkeypatch.setattr(visiting, "_put_back", lambda network, _: moves.append(("back", type(network).__name__)))
     metadata = [{"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "red"}]}]
     scores = []
     for offload in (True, False):

@@ -71,7 +71,7 @@ def test_an_offloaded_score_comes_once_for_all_images_and_leaves_whatever_happen
             tensor.data = tensor.data.clone()
 
     monkeypatch.setattr("fdfo.rewards.weighted.build_reward", lambda entry: Visiting())
-    monkeypatch.setattr("fdfo.rewards.weighted._move", move)
+    monkeypatch.setattr("fdfo.visiting.move", move)
     total = WeightedSum([RewardConfig(name="visiting", offload=True)])
     total.load(torch.device("cpu"), torch.float32)
     (reward,) = total.rewards
@@ -147,7 +147,7 @@ def test_a_network_that_was_moved_in_part_goes_back(monkeypatch):
     reward = Visiting()
     home = reward.networks[0].weight.data_ptr()
     monkeypatch.setattr("fdfo.rewards.weighted.build_reward", lambda entry: reward)
-    monkeypatch.setattr("fdfo.rewards.weighted._move", move)
+    monkeypatch.setattr("fdfo.visiting.move", move)
     with pytest.raises(torch.OutOfMemoryError):
         WeightedSum([RewardConfig(name="visiting", offload=True)]).load(torch.device("cpu"), torch.float32)
     assert reward.networks[0].weight.data_ptr() == home

@@ -13,6 +13,7 @@ from fdfo.config.load import load_config
 from fdfo.errors import RewardError
 from fdfo.evaluation.alarms import constant_score
 from fdfo.evaluation.runs import read_events
+from fdfo.rewards import weighted
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.background import Background
 from fdfo.training.interrupt import Interrupted, StopRequest
@@ -54,10 +55,15 @@ def test_scores_that_take_turns_judge_all_images_at_once(reference, tmp_path, mo
         asked.append(len(images))
         return components(self, images, *rest, **options)
 
+    visits, visiting = [], weighted.visiting
     monkeypatch.setattr(WeightedSum, "components", counting)
-    entries = "reward=[{name: shapes-contrastive, offload: true}]"
-    assert largest_difference(reference, run(tmp_path / "run", "train.sample_batch=2", entries)) < 1e-6
+    monkeypatch.setattr(
+        weighted, "visiting", lambda networks, device: visits.append(device) or visiting(networks, device)
+    )
+    entries = ("reward=[{name: shapes-contrastive, offload: true}]", "eval.diversity=shapes-contrastive")
+    assert largest_difference(reference, run(tmp_path / "run", "train.sample_batch=2", *entries)) < 1e-6
     assert asked.count(10) == 3 and len(asked) == 3 + 2 * 2  # 5 pairs in 3 epochs; 2 evaluations, trained and unseen
+    assert len(visits) == 1 + 3 + 2 * 2  # when loaded; in every epoch; in evaluations for the score and the diversity
 
 
 @pytest.mark.parametrize(

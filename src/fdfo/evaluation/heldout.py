@@ -113,9 +113,15 @@ def judge_prompts(
 ) -> Judged:
     """Generate and score the images of `prompts`, `batch` images at a time.
 
-    With `at_once` they are scored at the end, from host memory. `shown` are the numbers of the prompts whose pictures
-    are kept; `watch` is told how many prompts are done.
+    With `at_once` they are scored and embedded at the end, from host memory. `shown` are the numbers of the prompts
+    whose pictures are kept; `watch` is told how many prompts are done.
     """
+    is_measured = features is not None and images_per_prompt > 1
+
+    def embed(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return features(images).float().cpu() if features and is_measured else torch.zeros(len(images), 0)
+
     scores: dict[str, list[Tensor]] = {}
     done = 0
     signals: dict[str, list[Tensor]] = {"velocity_rms": [], "sharpness": []}
@@ -129,18 +135,16 @@ def judge_prompts(
             waiting.append((part.images.cpu(), owners))
         else:
             _keep(scores, judge(part.images, owners))
-        if features is not None and images_per_prompt > 1:
-            with torch.no_grad():
-                embedded.append(features(part.images).float().cpu())
-        else:
-            embedded.append(torch.zeros(len(owners), 0))
+            embedded.append(embed(part.images))
         signals["velocity_rms"].append(part.velocity_rms.cpu())
         signals["sharpness"].append(sharpness(part.images).cpu())
         first = part.images[::images_per_prompt]
         pictures.append(first[[prompt.number in shown for prompt in part.prompts]])
     if waiting:
         images, owners = zip(*waiting, strict=True)
-        _keep(scores, judge(torch.cat(images), [prompt for part in owners for prompt in part]))
+        together = torch.cat(images)
+        _keep(scores, judge(together, [prompt for part in owners for prompt in part]))
+        embedded.append(embed(together))
     return Judged(
         scores={name: torch.cat(values) for name, values in scores.items()},
         features=torch.cat(embedded),

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module
 
 from fdfo.config.scores import distinct
 from fdfo.errors import FdfoError, RewardError
@@ -22,10 +21,14 @@ from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores
 from fdfo.rewards.scores import as_scores, failed_kinds
 from fdfo.rewards.user import raised_at
+from fdfo.visiting import move, visiting
 
 if TYPE_CHECKING:
     from fdfo.config.tree import RewardConfig
     from fdfo.interfaces import Reward
+
+EMBEDDED = 64
+"""Images that are moved to a network's device at a time to be embedded."""
 
 _OTHER_PLACE = "name another device for it, or a smaller model"
 """Where memory does not suffice and there is nothing to divide."""
@@ -86,16 +89,14 @@ class WeightedSum:
     def _on_device(self, name: str, reward: Reward) -> Iterator[None]:
         """The networks of a reward, which another one may share, on its device; offloaded ones leave it afterwards."""
         networks = getattr(reward, "networks", ())
-        before = [(network, _contents(network)) for network in networks if name in self._offloaded]
-        try:
+        with ExitStack() as stack:
             with _blaming(name, "while its network was moved to its device", _OTHER_PLACE):
-                for network in networks:
-                    _move(network, self._placed[name])
+                if name in self._offloaded:
+                    stack.enter_context(visiting(networks, self._placed[name]))
+                else:
+                    for network in networks:
+                        move(network, self._placed[name])
             yield
-        finally:  # also where memory did not suffice: the next attempt needs what this one took
-            with _blaming(name, "while its network was moved to host memory", _OTHER_PLACE):
-                for network, contents in before:
-                    _put_back(network, contents)
 
     @property
     def pairwise(self) -> list[str]:
@@ -119,7 +120,8 @@ class WeightedSum:
         def embedder(name: str, reward: Any) -> Callable[[Tensor], Tensor]:
             def embed(images: Tensor) -> Tensor:
                 with self._on_device(name, reward):
-                    return reward.image_features(images)
+                    pieces = images.split(EMBEDDED)
+                    return torch.cat([reward.image_features(piece.to(self._placed[name])) for piece in pieces])
 
             return embed
 
@@ -248,26 +250,6 @@ def _numbered(device: torch.device) -> torch.device:
     """`cuda` with the number of this process's card, as tensors on it tell it; other threads may have another one."""
     is_open = device.type == "cuda" and device.index is None
     return torch.device("cuda", torch.cuda.current_device()) if is_open else device
-
-
-def _move(network: Module, device: torch.device) -> None:
-    """Move a network that is elsewhere; one in few bits, which cannot move, may stay where it is."""
-    if any(parameter.device != device for parameter in network.parameters()):
-        network.to(device)
-
-
-def _contents(network: Module) -> list[Tensor]:
-    """The weights and buffers of a network, where they are now."""
-    return [tensor.data for tensor in (*network.parameters(), *network.buffers())]
-
-
-def _put_back(network: Module, contents: list[Tensor]) -> None:
-    """Give a frozen network the host memory that it came from, without copying; one that had none is moved there."""
-    if any(tensor.device.type != "cpu" for tensor in contents):
-        _move(network, torch.device("cpu"))
-        return
-    for tensor, content in zip((*network.parameters(), *network.buffers()), contents, strict=True):
-        tensor.data = content
 
 
 def _is_pairwise(reward: Any) -> bool:

@@ -67,7 +67,7 @@ class Jury:
                 features=self.features,
                 shown=frozenset(self.shown),
                 weights="current" if trainer.ema is None else "ema",
-                batch=trainer.sample_batch,
+                batch=trainer.sample_batch * trainer.method.group_size,  # rows as in training: compiled once
                 at_once=at_once,
                 watch=watch,
             )

@@ -45,9 +45,8 @@ SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
 
 OUT_OF_MEMORY = (
-    "out of device memory ({}); lower train.micro_batch, train.sample_batch or the batch_size of a score, or "
-    "give a score offload: true, "
-    "and continue with the same --run folder"
+    "out of device memory ({}); lower train.micro_batch, train.sample_batch or the batch_size of a score, or give it "
+    "offload: true, and continue with the same --run folder"
 )
 
 
