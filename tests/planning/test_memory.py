@@ -243,10 +243,14 @@ def test_host_memory_of_the_smallest_preset():
 def test_recorded_states_count_until_they_leave(medium):
     config, sizes = medium
     method = find("methods", config.method.name)(config.method)
-    together, apart = (memory_plan(config, method, sizes, {"a": GIB}, Batches(1, 4), given) for given in ((), ["a"]))
+    together, unseen, apart = (
+        memory_plan(config, method, sizes, {"pickscore": GIB, "unseen": GIB}, Batches(1, 4), offloaded)
+        for offloaded in ((), ["unseen"], ["pickscore"])
+    )
     recorded = together.trajectories * 4 // config.prompts.pairs_per_epoch
     for phase in ("sample", "decode", "score"):
         assert together.phases[phase]["recorded states"] == recorded
+    assert unseen.phases["score"]["recorded states"] == recorded
     assert "recorded states" not in apart.phases["score"]
     assert together.phases["score"]["images"] == 8 * 3 * 512 * 512 * 4
 

@@ -109,6 +109,7 @@ def memory_plan(
     rows = batches.sample_batch * method.group_size
     recorded, images = rows * recorded_bytes(method, sizes), rows * 4 * 3 * sizes.pixels
     trained = {entry.title for entry in config.reward}
+    take_turns = not trained.isdisjoint(offloaded) and not method.needs_score_gradient
     followed = partial(followed_bytes, sizes, sum(size for name, size in known.items() if name in trained))
     forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config, batches)
     phases = {
@@ -122,7 +123,7 @@ def memory_plan(
         },
         "score": {
             **standing,
-            "recorded states": 0 if offloaded else recorded,  # scores that take turns come when all are in host memory
+            "recorded states": 0 if take_turns else recorded,  # such scores come when all of them are in host memory
             "images": images,
             "largest offloaded score": visiting,
             "activations": round(SCORING_SHARE * max(known.values(), default=0)),
