@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.timing import peak_bytes
 from fdfo.config.load import load_config
 from fdfo.flow.noise import NoiseStreams
 from fdfo.models import load_policy
@@ -140,6 +141,36 @@ def test_weights_are_counted_exactly(adapter):
     assert sizes.decoder == sum(parameter.nbytes for parameter in plain.vae.parameters())
     encoders = (plain.text_encoder, plain.text_encoder_2, plain.text_encoder_3)
     assert sizes.text_encoders == sum(p.nbytes for encoder in encoders for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["policy.adapter.kind=lora"], ["policy.adapter.kind=full"], ["policy.gradient_checkpointing=true"]],
+    ids=lambda overrides: overrides[0].partition(".")[2],
+)
+def test_peaks_of_whole_phases_on_a_cpu(overrides):
+    """The factors are those of a card's kernels; what a CPU's need is less, and at most 15 % beyond the plan."""
+    config, rows = load_config("shapes", overrides), 64
+    policy = policy_from_config(config.policy, seed=0, device="cpu")
+    x, cond = torch.randn(rows, *policy.latent_shape), policy.encode(["a red circle"] * rows)
+
+    def train():
+        policy.velocity(x, 0.5, cond).square().mean().backward()
+
+    def without_gradient(work):
+        with torch.no_grad():
+            return peak_bytes(work, x.device)
+
+    phases = plan_of(config, Batches(rows, rows // 2)).phases
+    planned = {phase: phases[phase]["activations"] for phase in ("sample", "decode", "train")}
+    planned["train"] += phases["train"]["gradients"]
+    measured = {
+        "sample": without_gradient(lambda: policy.velocity(x, 0.5, cond)),
+        "decode": without_gradient(lambda: policy.decode(x)),
+        "train": peak_bytes(train, x.device),
+    }
+    for phase, peak_of_phase in measured.items():
+        assert 0.55 < peak_of_phase / planned[phase] < 1.15, phase
 
 
 @pytest.fixture(scope="module")
