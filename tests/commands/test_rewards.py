@@ -1,6 +1,7 @@
 """`fdfo rewards` and `fdfo serve-reward`."""
 
 import re
+import socket
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from fdfo.errors import ConfigError, FdfoError, RewardError
 from fdfo.plugins import names
 from fdfo.rewards.clip import ShapesContrastive
 from fdfo.rewards.remote import Remote
+from fdfo.rewards.server import RewardServer
 from fdfo.shapes.verifier import judge
 from tests.rewards.tiny_clip import make_clip
 
@@ -149,6 +151,34 @@ def test_serving_checks_key_and_address(monkeypatch):
         run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
     with pytest.raises(ConfigError, match=r"cannot listen at no\.such\.host\.invalid:0"):
         run_serve("jpeg", [], "no.such.host.invalid", 0, None, "cpu")
+
+
+def test_standardisation_belongs_to_the_run(monkeypatch):
+    monkeypatch.setattr(RewardServer, "serve_forever", lambda self: None)
+    with pytest.raises(ConfigError, match=r"standardize belongs to the entry of a run.*; remove it here"):
+        run_serve("jpeg", ["standardize=true"], "127.0.0.1", 0, None, "cpu")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_what_is_printed_is_an_address_for_clients(host, monkeypatch, capsys):
+    monkeypatch.setattr("fdfo.rewards.server.gethostname", lambda: "my-machine")
+    monkeypatch.setattr(RewardServer, "serve_forever", lambda self: None)
+    if ":" in host and not has_ipv6():
+        pytest.skip("no IPv6 here")
+    run_serve("jpeg", ["quality=80", "device=cpu"], host, 0, None, "cpu")  # known by what changes scores alone
+    shown = capsys.readouterr().out
+    clients = {"127.0.0.1": "127.0.0.1", "::1": r"\[::1\]"}.get(host, "my-machine")
+    assert re.search(rf"serving jpeg quality=80 on cpu; .* url: http://{clients}:\d+}}", shown)
+    assert ("whoever reaches this address" in shown) == (host in ("0.0.0.0", "::"))
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as here:
+            here.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def test_a_key_in_place_of_its_variable_is_not_repeated():
