@@ -24,7 +24,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "config": {"plugins"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
     "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files"},
-    "rewards": {"records", "interfaces", "config", "plugins", "hub"},
+    "rewards": {"records", "interfaces", "config", "plugins", "hub", "files"},
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files"},
