@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from fdfo.commands import rewards
 from fdfo.commands.rewards import SCENES, drawn_pictures, run_check, run_list, verdict
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.commands.serve import run_serve
@@ -51,6 +52,42 @@ def test_check_shows_model_and_licence(capsys, tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\ntags: [x]\n---\n# A model\n")
     run_check("clip", [f"model={folder}"], "cpu")
     assert f"clip\n  model {folder}, licence apache-2.0\n" in capsys.readouterr().out
+
+
+def test_check_shows_every_network_of_a_score(capsys, tmp_path):
+    folders = []
+    for name, licence in (("model", "mit"), ("processor", "apache-2.0")):
+        folders.append(make_clip(tmp_path / name))
+        (tmp_path / name / "README.md").write_text(f"---\nlicense: {licence}\n---\n# A model\n")
+    run_check("hpsv2", [f"model={folders[0]}", f"processor={folders[1]}"], "cpu")
+    lines = f"hpsv2\n  model {folders[0]}, licence mit\n  processor {folders[1]}, licence apache-2.0\n"
+    assert lines in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "sources"),
+    [
+        ("detect", {"model", "color_model"}),
+        ("image-reward", {"model", "tokenizer"}),
+        ("aesthetic", {"model", "head"}),
+        ("pickscore", {"model", "processor"}),
+        ("clip", {"model"}),
+        ("vlm-server", {"model", "url"}),
+        ("jpeg", {"no"}),
+    ],
+)
+def test_sources_are_all_that_a_score_fetches(name, sources, monkeypatch):
+    monkeypatch.setattr(rewards, "_licence", lambda place: "mit")
+    (entry,) = named_score(name, [])
+    assert {line.split()[0] for line in rewards._sources(entry).splitlines()} == sources
+
+
+def test_check_of_a_score_without_pictures_says_so(capsys, monkeypatch):
+    monkeypatch.setitem(rewards.UNDRAWN, "jpeg", "the drawn pictures cannot be judged")
+    run_check("jpeg", [], "cpu")
+    shown = capsys.readouterr().out
+    assert "  the drawn pictures cannot be judged\n" in shown and "images/s" in shown
+    assert "caption" not in shown
 
 
 def test_check_of_a_preset_takes_every_score(capsys, monkeypatch):
