@@ -25,7 +25,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "config": {"plugins"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
     "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "visiting"},
-    "rewards": {"records", "interfaces", "config", "plugins", "hub", "visiting"},
+    "rewards": {"records", "interfaces", "config", "plugins", "hub", "files", "visiting"},
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files"},

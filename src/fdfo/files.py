@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def cache_folder(name: str) -> Path:
+    """Where what was fetched is kept between runs: `fdfo/NAME` below $XDG_CACHE_HOME or ~/.cache; may not be there."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / name
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write to a temporary name, flush to disk, rename. Raises OSError with nothing changed."""
     temporary = path.with_name(f".{path.name}.tmp")

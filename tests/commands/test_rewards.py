@@ -1,12 +1,14 @@
 """`fdfo rewards` and `fdfo serve-reward`."""
 
 import re
+import socket
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from fdfo.commands import rewards
 from fdfo.commands.rewards import SCENES, drawn_pictures, run_check, run_list, verdict
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.commands.serve import run_serve
@@ -15,6 +17,7 @@ from fdfo.errors import ConfigError, FdfoError, RewardError
 from fdfo.plugins import names
 from fdfo.rewards.clip import ShapesContrastive
 from fdfo.rewards.remote import Remote
+from fdfo.rewards.server import RewardServer
 from fdfo.shapes.verifier import judge
 from tests.rewards.tiny_clip import make_clip
 
@@ -49,6 +52,42 @@ def test_check_shows_model_and_licence(capsys, tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\ntags: [x]\n---\n# A model\n")
     run_check("clip", [f"model={folder}"], "cpu")
     assert f"clip\n  model {folder}, licence apache-2.0\n" in capsys.readouterr().out
+
+
+def test_check_shows_every_network_of_a_score(capsys, tmp_path):
+    folders = []
+    for name, licence in (("model", "mit"), ("processor", "apache-2.0")):
+        folders.append(make_clip(tmp_path / name))
+        (tmp_path / name / "README.md").write_text(f"---\nlicense: {licence}\n---\n# A model\n")
+    run_check("hpsv2", [f"model={folders[0]}", f"processor={folders[1]}"], "cpu")
+    lines = f"hpsv2\n  model {folders[0]}, licence mit\n  processor {folders[1]}, licence apache-2.0\n"
+    assert lines in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "sources"),
+    [
+        ("detect", {"model", "color_model"}),
+        ("image-reward", {"model", "tokenizer"}),
+        ("aesthetic", {"model", "head"}),
+        ("pickscore", {"model", "processor"}),
+        ("clip", {"model"}),
+        ("vlm-server", {"model", "url"}),
+        ("jpeg", {"no"}),
+    ],
+)
+def test_sources_are_all_that_a_score_fetches(name, sources, monkeypatch):
+    monkeypatch.setattr(rewards, "_licence", lambda place: "mit")
+    (entry,) = named_score(name, [])
+    assert {line.split()[0] for line in rewards._sources(entry).splitlines()} == sources
+
+
+def test_check_of_a_score_without_pictures_says_so(capsys, monkeypatch):
+    monkeypatch.setitem(rewards.UNDRAWN, "jpeg", "the drawn pictures cannot be judged")
+    run_check("jpeg", [], "cpu")
+    shown = capsys.readouterr().out
+    assert "  the drawn pictures cannot be judged\n" in shown and "images/s" in shown
+    assert "caption" not in shown
 
 
 def test_check_of_a_preset_takes_every_score(capsys, monkeypatch):
@@ -149,6 +188,34 @@ def test_serving_checks_key_and_address(monkeypatch):
         run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
     with pytest.raises(ConfigError, match=r"cannot listen at no\.such\.host\.invalid:0"):
         run_serve("jpeg", [], "no.such.host.invalid", 0, None, "cpu")
+
+
+def test_standardisation_belongs_to_the_run(monkeypatch):
+    monkeypatch.setattr(RewardServer, "serve_forever", lambda self: None)
+    with pytest.raises(ConfigError, match=r"standardize belongs to the entry of a run.*; remove it here"):
+        run_serve("jpeg", ["standardize=true"], "127.0.0.1", 0, None, "cpu")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_what_is_printed_is_an_address_for_clients(host, monkeypatch, capsys):
+    monkeypatch.setattr("fdfo.rewards.server.gethostname", lambda: "my-machine")
+    monkeypatch.setattr(RewardServer, "serve_forever", lambda self: None)
+    if ":" in host and not has_ipv6():
+        pytest.skip("no IPv6 here")
+    run_serve("jpeg", ["quality=80", "device=cpu"], host, 0, None, "cpu")  # known by what changes scores alone
+    shown = capsys.readouterr().out
+    clients = {"127.0.0.1": "127.0.0.1", "::1": r"\[::1\]"}.get(host, "my-machine")
+    assert re.search(rf"serving jpeg quality=80 on cpu; .* url: http://{clients}:\d+}}", shown)
+    assert ("whoever reaches this address" in shown) == (host in ("0.0.0.0", "::"))
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as here:
+            here.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def test_a_key_in_place_of_its_variable_is_not_repeated():

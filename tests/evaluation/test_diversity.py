@@ -2,6 +2,7 @@
 
 import sys
 from itertools import combinations
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -44,7 +45,8 @@ def test_features_by_name():
         diversity_features("embeding", embedders)
 
 
-def test_dreamsim_sees_whole_images_at_its_size(monkeypatch):
+def test_dreamsim_sees_whole_images_at_its_size_and_keeps_its_weights_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     seen = []
 
     class Model:
@@ -52,8 +54,9 @@ def test_dreamsim_sees_whole_images_at_its_size(monkeypatch):
             seen.append(images)
             return images.mean((2, 3)).repeat(1, 2)[None]
 
-    def dreamsim(pretrained, device, normalize_embeds):
+    def dreamsim(pretrained, device, cache_dir, normalize_embeds):
         assert (pretrained, device, normalize_embeds) == (True, "cpu", True)
+        assert cache_dir == str(tmp_path / "cache" / "fdfo" / "dreamsim") and Path(cache_dir).is_dir()
         return Model(), None
 
     monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
@@ -65,7 +68,9 @@ def test_dreamsim_sees_whole_images_at_its_size(monkeypatch):
     torch.testing.assert_close(embedded, images.mean((2, 3)).repeat(1, 2), atol=0.02, rtol=0)
 
 
-def test_dreamsim_that_cannot_be_fetched_is_explained(monkeypatch):
+def test_dreamsim_that_cannot_be_fetched_is_explained(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
     def dreamsim(**_):
         raise URLError("no route to host")
 

@@ -254,9 +254,22 @@ def test_large_requests_and_images_are_refused(local, monkeypatch):
         from_png(to_png(torch.zeros(1, 3, 5, 2))[0])
 
 
+def test_more_pixels_than_fit_are_refused_before_they_are_decoded(local, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(protocol, "MOST_PIXELS", 4)
+    monkeypatch.setattr(protocol, "from_png", lambda text: decoded.append(text) or from_png(text))
+    three = {"images": GOOD["images"] * 3, "prompts": ["a"] * 3, "metadata": [{"n": 0}] * 3}
+    with local() as running:
+        assert post(running.url, json.dumps(GOOD).encode())[0] == 200
+        decoded.clear()
+        status, answer = post(running.url, json.dumps(GOOD | three).encode())
+    assert status == 400 and len(decoded) == 1
+    assert "3 images of 2 x 2 pixels, more than 4 pixels in all; send fewer at a time (batch_size)" in answer["error"]
+
+
 def test_images_of_different_sizes_are_refused():
     images = [*to_png(torch.zeros(1, 3, 2, 2)), *to_png(torch.zeros(1, 3, 3, 2))]
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="images of several sizes"):
         protocol.read_request(GOOD | {"images": images, "prompts": ["a", "b"], "metadata": [{}, {}]})
 
 

@@ -1,6 +1,8 @@
 """Scores in the loop: in a thread, in another process that comes and goes, standardised, and of pairs."""
 
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,18 +20,28 @@ from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.background import Background
 from fdfo.training.interrupt import Interrupted, StopRequest
 from fdfo.training.setup import overlaps
+from tests.evaluation.parsed import Page, words
 from tests.training.runs import largest_difference, run
 
-MIX = "reward=[{{name: shapes-contrastive}}, {{name: remote, url: '{url}', weight: 0.5}}, {{name: {own}, weight: 0.1}}]"
+MIX = (
+    "reward=[{{name: shapes-contrastive}}, "
+    "{{name: remote, label: served, url: '{url}', patience_s: {patience_s}, weight: 0.5}}, "
+    "{{name: {own}, weight: 0.1}}]"
+)
+UNSEEN = "eval.rewards=[shapes-neatness, jpeg]"
 OWN = """
-import pathlib, time
-CALLS = pathlib.Path(__file__).with_name("calls")
+import os, pathlib, signal
+VICTIM = pathlib.Path(__file__).with_name("victim")
+calls = []
 
 def redness(images, prompts, metadata):
-    with CALLS.open("a") as file:
-        file.write("x")
+    if VICTIM.is_file():
+        calls.append(len(images))
+        if len(calls) == 2:
+            os.kill(int(VICTIM.read_text()), signal.SIGKILL)
     return images[:, 0].mean((1, 2))
 """
+"""A score that kills the process whose number is in the file beside it: at the end of scoring in the first epoch."""
 
 
 @pytest.fixture(scope="module")
@@ -148,30 +160,64 @@ def test_a_server_that_is_killed_and_restarted_loses_nothing(serve, tmp_path, ca
     own = tmp_path / "own.py"
     own.write_text(OWN)
     first, url = serve()
-    mix = MIX.format(url=url, own=f"{own}:redness")
-    evaluated = "eval.rewards=[shapes-verifier, jpeg]"
-    undisturbed = run(tmp_path / "undisturbed", mix, evaluated)
-    (tmp_path / "calls").unlink()
+    mix = MIX.format(url=url, own=f"{own}:redness", patience_s=60)
+    undisturbed = run(tmp_path / "undisturbed", mix, UNSEEN)
+    (tmp_path / "victim").write_text(str(first.pid))
 
-    def disturb():
-        while not (tmp_path / "calls").is_file() or (tmp_path / "calls").stat().st_size < 3:
-            time.sleep(0.01)
-        first.kill()
-        first.wait()
+    def restart():
+        first.wait(timeout=60)
         time.sleep(1.0)
         return serve(int(url.rpartition(":")[2]))
 
-    disturbance = Background(disturb)
-    disturbed = run(tmp_path / "disturbed", mix, evaluated)
-    disturbance.result(lambda: None)
+    restarted = Background(restart)
+    disturbed = run(tmp_path / "disturbed", mix, UNSEEN)
+    restarted.result(lambda: None)
     assert largest_difference(undisturbed, disturbed) == 0
     said = capfd.readouterr().out
     assert "does not answer" in said
     assert "answers again" in said
     rollout = next(event for event in read_events(disturbed) if event["event"] == "rollout")
-    assert {"score/shapes-contrastive", "score/remote", f"score/{own}:redness"} <= rollout.keys()
-    evaluation = next(event for event in read_events(disturbed) if event["event"] == "evaluation")
-    assert {"shapes-verifier", "jpeg", "diversity"} <= evaluation["scores"].keys()
+    trained = {"shapes-contrastive", "served", f"{own}:redness"}
+    assert {f"score/{name}" for name in trained} <= rollout.keys()
+    shown, parts = table_of(disturbed / "report.html"), [f"{name} part of the reward" for name in trained]
+    for name in (*parts, "shapes-neatness unseen", "jpeg unseen", "diversity"):
+        before, after, difference, _ = shown[name]
+        assert math.isfinite(number(before)) and math.isfinite(number(after))
+        assert re.fullmatch(r"[▲▼≈] \S+ \[\S+, \S+\]", difference), difference  # a paired difference with its interval
+
+
+def table_of(report):
+    """The held-out results of a report: cells by the head of their row."""
+    cells = [(part["tag"], words(part["text"])) for part in Page(report).elements if part["tag"] in ("th", "td")]
+    rows = {}
+    for tag, text in cells:
+        if tag == "th":
+            row = rows.setdefault(text, [])
+        else:
+            row.append(text)
+    return rows
+
+
+def number(text):
+    return float(text.replace("−", "-"))
+
+
+def test_a_server_that_stays_away_ends_the_run_which_then_goes_on(serve, tmp_path, capfd):
+    own, folder = tmp_path / "own.py", tmp_path / "run"
+    own.write_text(OWN)
+    first, url = serve()
+    settings = MIX.format(url=url, own=f"{own}:redness", patience_s=0.5), UNSEEN, "train.checkpoint_every=100"
+    undisturbed = run(tmp_path / "undisturbed", *settings)
+    (tmp_path / "victim").write_text(str(first.pid))
+    capfd.readouterr()
+    with pytest.raises(RewardError, match=r"has not answered for patience_s=0\.5.* start the server, then repeat"):
+        run(folder, *settings)
+    said = capfd.readouterr().out
+    assert f"stopped by an error; saved after epoch 1. Repeat the command with --run {folder} to continue\n" in said
+    (tmp_path / "victim").unlink()
+    serve(int(url.rpartition(":")[2]))
+    assert largest_difference(undisturbed, run(folder, *settings)) == 0
+    assert "continuing after epoch 1\n" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(("value", "said"), [("inf", "inf"), ("-inf", "-inf"), ("nan", "NaN")])

@@ -1,5 +1,6 @@
 """`fdfo rewards list` and `fdfo rewards check`: which scores there are, and whether one works here."""
 
+import re
 import sys
 import time
 from inspect import Parameter, isclass, signature
@@ -26,8 +27,13 @@ from fdfo.shapes.scene import IMAGE_SIZE, Object, Scene
 SIDE = 512
 """Pixels of the pictures; scores of the shapes world get its own size."""
 TIMED_IMAGES = 16
-_SOURCES = ("model", "head", "url")
-"""Options of scores that say where their network is."""
+_SOURCES = re.compile(r"(.*_)?model|processor|tokenizer|head|url")
+"""Options of scores that say where their networks, and what goes with them, come from."""
+UNDRAWN = {
+    "detect": "the drawn pictures cannot be judged: it looks for everyday objects, by GenEval's metadata of a prompt; "
+    "judge images of a model, with `fdfo eval --model MODEL --prompts geneval --rewards detect`"
+}
+"""Scores for which there are no pictures here, and what to do instead."""
 
 
 def _drawn(shape: str, color: str, x: float, y: float, radius: float = 5.0) -> Object:
@@ -76,14 +82,21 @@ def _check(entry: RewardConfig, device: torch.device) -> None:
     else:
         side = IMAGE_SIZE if entry.name.startswith("shapes-") else SIDE
         captions, images = list(SCENES), drawn_pictures(side).to(device)
-    table = torch.stack([_scores(reward, images, [caption] * len(images)) for caption in captions])
+    if entry.name in UNDRAWN:
+        print(f"  {UNDRAWN[entry.name]}")
+    else:
+        _print_table(captions, torch.stack([_scores(reward, images, [text] * len(images)) for text in captions]))
+    print(f"  {_speed(reward, images, captions)}; {_memory(device)}\n")
+
+
+def _print_table(captions: list[str], table: Tensor) -> None:
+    """Row i are the scores [B] of all pictures for caption i."""
     width = max(map(len, captions))
     print(f"  {'caption':<{width}}   scores of the pictures of each caption, in this order")
     for i, caption in enumerate(captions):
         row = "  ".join(f"{value:>8.4g}{'*' if i == j else ' '}" for j, value in enumerate(table[i].tolist()))
         print(f"  {caption:<{width}} {row}")
     print(f"  {verdict(table)}")
-    print(f"  {_speed(reward, images, captions)}; {_memory(device)}\n")
 
 
 def drawn_pictures(side: int) -> Tensor:
@@ -145,16 +158,17 @@ def _in_words(part: dict[str, Any]) -> str:
 
 
 def _sources(entry: RewardConfig) -> str:
-    """Where the networks of a score come from, with their licences."""
+    """Where the networks of a score come from, with their licences, a line each."""
     found = find_in_file(entry.name) if is_file_name(entry.name) else find("rewards", entry.name)
     accepted = signature(found).parameters if isclass(found) else {}
-    places = {key: entry.options.get(key, accepted[key].default) for key in _SOURCES if key in accepted}
+    named = [key for key in accepted if _SOURCES.fullmatch(key)]
+    places = {key: entry.options.get(key, accepted[key].default) for key in named}
     lines = [
         f"{key} {place}" + ("" if key == "url" else f", licence {_licence(place)}")
         for key, place in places.items()
         if place not in (None, Parameter.empty)
     ]
-    return "; ".join(lines) or "no model to fetch"
+    return "\n  ".join(lines) or "no model to fetch"
 
 
 def _licence(place: str) -> str:

@@ -9,6 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
 from fdfo.errors import ConfigError, first_line, nearest
 from fdfo.evaluation.diversity import Features
+from fdfo.files import cache_folder
 
 PIXELS, DREAMSIM = "pixels", "dreamsim"
 
@@ -45,7 +46,8 @@ def load_features(features: Features, device: torch.device) -> None:
 class DreamSim:
     """Embeddings of the ensemble of DreamSim (arXiv:2306.09344), as its package scales them.
 
-    Needs the [metrics] extra, which needs torchvision; that package fetches the weights.
+    Needs the [metrics] extra, which needs torchvision; that package fetches the weights on first use, into
+    `fdfo/dreamsim` below $XDG_CACHE_HOME or ~/.cache. It does not expect several processes to do so at once.
     """
 
     def __init__(self):
@@ -54,9 +56,13 @@ class DreamSim:
         self.model: Any = None
 
     def load(self, device: torch.device) -> None:
-        """Fetch the weights where they are not in the package's cache. Raises ConfigError."""
+        """Fetch the weights where they are not in the cache. Raises ConfigError."""
+        folder = cache_folder("dreamsim")
         try:
-            self.model, _ = self._make(pretrained=True, device=str(device), normalize_embeds=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            self.model, _ = self._make(
+                pretrained=True, device=str(device), cache_dir=str(folder), normalize_embeds=True
+            )
         except OSError as error:
             raise ConfigError("the diversity", [f"dreamsim cannot load its weights: {first_line(error)}"]) from error
 

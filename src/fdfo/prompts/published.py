@@ -9,7 +9,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fdfo.errors import PromptError
-from fdfo.files import write_atomically
+from fdfo.files import cache_folder, write_atomically
 from fdfo.prompts.files import read_prompts
 from fdfo.records import Prompt
 
@@ -137,7 +136,7 @@ def _load(name: str) -> list[Prompt]:
 def _file(name: str) -> Path:
     """A published file in the cache, fetched where it is not there or not what it was. Raises PromptError."""
     source = LISTS[name]
-    path = _cache() / f"{name}{Path(source.url).suffix}"
+    path = cache_folder("prompts") / f"{name}{Path(source.url).suffix}"
     record = path.with_name(f"{path.name}.sha256")
     is_there = path.is_file()
     expected = source.sha256 or (record.read_text().strip() if is_there and record.is_file() else None)
@@ -147,10 +146,6 @@ def _file(name: str) -> Path:
         write_atomically(record, f"{_digest(content)}\n")
         write_atomically(path, content)
     return path
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / "prompts"
 
 
 def _fetch(name: str, path: Path, expected: str | None) -> bytes:

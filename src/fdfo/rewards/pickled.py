@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fdfo.errors import first_line
+from fdfo.files import cache_folder
 
 
 def published_file(source: str, file: str, revision: str | None) -> Path:
@@ -37,7 +38,7 @@ def read_pickled(path: Path, arrange: Callable[[Any], Mapping[str, Tensor]]) -> 
         return dict(arrange(load_file(path)))
     stat = path.stat()
     identity = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns} {arrange.__qualname__}"
-    converted = _cache() / f"{blake2b(identity.encode(), digest_size=16).hexdigest()}.safetensors"
+    converted = cache_folder("weights") / f"{blake2b(identity.encode(), digest_size=16).hexdigest()}.safetensors"
     if not converted.is_file():
         _convert(path, arrange, converted)
     return load_file(converted)
@@ -54,7 +55,3 @@ def _convert(path: Path, arrange: Callable[[Any], Mapping[str, Tensor]], target:
     temporary = target.with_suffix(f".{os.getpid()}.tmp")  # processes of one machine may convert at the same time
     save_file({name: tensor.contiguous().clone() for name, tensor in arrange(content).items()}, temporary)
     temporary.replace(target)
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / "weights"

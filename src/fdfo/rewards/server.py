@@ -3,6 +3,7 @@
 import hmac
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET6, gethostname
 from threading import Lock
 from typing import Any
 
@@ -14,6 +15,8 @@ from fdfo.rewards.protocol import NAME_PATH, PROTOCOL, SCORE_PATH, read_request,
 from fdfo.rewards.weighted import WeightedSum
 
 LARGEST_REQUEST_BYTES = 2**28
+_EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses that no other machine can ask."""
 _IDLE_S = 60.0
 """A client that sends nothing for so long is let go."""
 
@@ -35,12 +38,16 @@ class RewardServer(ThreadingHTTPServer):
         """`reward` is loaded. Port 0 takes a free one. With a key, clients must send it. Raises OSError."""
         self.reward, self.name, self.device, self.key = reward, name, device, key
         self.scoring = Lock()
+        if ":" in host:
+            self.address_family = AF_INET6
         super().__init__((host, port), _Handler)
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
-        return f"http://{self.server_address[0]}:{self.server_port}"
+        """Where clients find it: by the name of this machine, where it listens at all of its addresses."""
+        host = str(self.server_address[0])
+        host = gethostname() if host in _EVERYWHERE else host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}"
 
     def score(self, payload: Any) -> Tensor:
         """Scores [B] of a parsed request. Raises _Refusal."""
