@@ -268,7 +268,7 @@ def test_an_address_that_can_never_answer_is_refused(url, problem):
         Endpoint("remote", url, timeout_s=1, patience_s=1)
 
 
-@pytest.mark.parametrize("variable", ["sk-secret-1", "", "1st", "MY KEY", "KEY\n", 7])
+@pytest.mark.parametrize("variable", ["sk-secret-1", "hf_secret1", "", "1st", "MY KEY", "KEY\n", 7])
 def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(variable):
     with pytest.raises(RewardError, match="key_variable must be the name of an environment variable") as caught:
         Endpoint("remote", "http://localhost:1", timeout_s=1, patience_s=1, key_variable=variable)

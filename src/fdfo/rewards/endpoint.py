@@ -33,7 +33,7 @@ _AWAY = (408, 425, 429, 502, 503, 504)
 """Status codes of a server that is not ready, and of proxies in front of one that is not there."""
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 """Never asked through a proxy of the environment."""
-NO_VARIABLE = "must be the name of an environment variable (letters, digits and _), and not the key itself"
+NO_VARIABLE = "must be the name of an environment variable (capitals, digits and _), and not the key itself"
 """Said without what was given, which may be a key."""
 _CHUNK_BYTES = 2**16
 _SHOWN_CHARACTERS = 500
@@ -214,8 +214,8 @@ class Endpoint:
 
 
 def is_variable(name: Any) -> bool:
-    """Whether an environment variable can have this name; a key in its place mostly cannot."""
-    return isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
+    """Whether this is the name of an environment variable, in capitals, which no key consists of."""
+    return isinstance(name, str) and re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) is not None
 
 
 def _url_problems(url: Any) -> list[str]:
