@@ -22,7 +22,11 @@ def named_score(name: str, options: Sequence[str]) -> tuple[RewardConfig, ...]:
             entry[key] = yaml.safe_load(value)
         except yaml.YAMLError:
             entry[key] = value
-    return reward_entries([entry], "the command line")
+    entries = reward_entries([entry], "the command line")
+    if any(one.standardize for one in entries):
+        problem = "standardize belongs to the entry of a run, as {name: remote, standardize: true}; remove it here"
+        raise ConfigError("the command line", [problem])
+    return entries
 
 
 def chosen_device(name: str | None) -> torch.device:

@@ -19,9 +19,6 @@ def run_serve(
     """Load the score and answer until interrupted. Raises FdfoError when it cannot be loaded or served."""
     key = None if key_variable is None else _environment_key(key_variable)
     entries = named_score(name, options)
-    if any(entry.standardize for entry in entries):
-        problem = "standardize belongs to the entry of a run, {name: remote, standardize: true, ...}; remove it here"
-        raise ConfigError("the command line", [problem])
     reward, device = WeightedSum(entries), chosen_device(device_name)
     if reward.pairwise:
         raise ConfigError("the command line", [f"{name} compares two images; the protocol has scores of one only"])
