@@ -1,6 +1,6 @@
 """Tiny worlds with closed forms, for tests of methods and the loop: no network, no files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class GaussianPolicy:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         return Conditioning(tokens=torch.zeros(len(prompts), 1, 1), pooled=torch.zeros(len(prompts), 1))
 
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], watch: Callable[[], None] = lambda: None) -> None:
         pass
 
     def velocity(self, x: Tensor, t, cond: Conditioning, *, weights="current") -> Tensor:

@@ -30,8 +30,10 @@ class Policy(Protocol):
 
     def encode(self, prompts: Sequence[str]) -> Conditioning: ...
 
-    def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode prompts ahead of time, many at once; `encode` then only looks them up."""
+    def prepare(self, prompts: Sequence[str], watch: Callable[[], None] = ...) -> None:
+        """Encode prompts ahead of time, many at once; `encode` then only looks them up.
+
+        `watch` is called before each that is encoded, and may raise to stop."""
         ...
 
     def velocity(self, x: Tensor, t: float | Tensor, cond: Conditioning, *, weights: Weights = "current") -> Tensor:

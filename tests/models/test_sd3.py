@@ -67,6 +67,19 @@ def test_every_text_is_encoded_once(policy, monkeypatch):
     assert torch.equal(first.tokens[1], again.tokens[0])
 
 
+def test_encoding_many_prompts_can_be_stopped(policy):
+    asked = []
+
+    def stop_at_the_third():
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        policy.prepare(["one", "two", "three", "four"], watch=stop_at_the_third)
+    assert policy._encoded.missing(["one", "two", "three", "four"]) == ["three", "four"]
+
+
 def test_text_encoders_and_transformer_take_turns_on_the_device(monkeypatch):
     policy = load_policy("shapes", adapter=AdapterConfig(rank=4))
     policy.device = torch.device("cpu", 0)  # the same to compute on, and not the "cpu" of host memory

@@ -4,7 +4,7 @@ The method itself is run, so that every evaluation counts: those with the base w
 policy, those that checkpointing repeats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,7 +74,7 @@ class CountingPolicy:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         return Conditioning(tokens=torch.zeros(len(prompts), 1, 1), pooled=torch.zeros(len(prompts), 1))
 
-    def prepare(self, prompts: Sequence[str]) -> None:
+    def prepare(self, prompts: Sequence[str], watch: Callable[[], None] = lambda: None) -> None:
         pass
 
     def velocity(self, x: Tensor, t: Scalar, cond: Conditioning, *, weights: str = "current") -> Tensor:

@@ -44,9 +44,12 @@ class PromptCache:
         """Those of distinct texts that are to be encoded; the others are in memory then."""
         return [text for text in texts if text not in self._held and not self._read(text)]
 
-    def fill(self, texts: Collection[str], encode: Callable[[str], Conditioning]) -> None:
-        """Have all of distinct texts in memory, encoding those that are missing."""
+    def fill(
+        self, texts: Collection[str], encode: Callable[[str], Conditioning], watch: Callable[[], None] = lambda: None
+    ) -> None:
+        """Have all of distinct texts in memory, encoding those that are missing; `watch` is called before each."""
         for text in self.missing(texts):
+            watch()
             self._held[text] = encode(text)
             self._has_grown = True
             self._write(text)

@@ -3,7 +3,7 @@
 B samples, P prompts, [C, h, w] latent at network scale, [H, W] pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,14 +183,14 @@ class SD3Policy:
         return Conditioning.cat([self._encoded[text] for text in prompts]).to(self.device)
 
     @torch.no_grad()
-    def prepare(self, prompts: Sequence[str]) -> None:
-        """Encode prompts into host memory. The text encoders are on the device only meanwhile, and alone.
+    def prepare(self, prompts: Sequence[str], watch: Callable[[], None] = lambda: None) -> None:
+        """Encode prompts into host memory, with the text encoders alone on the device; `watch` may raise to stop.
 
         One at a time: what would share a batch depends on what is cached, and its rounding would end exact resume.
         """
         wanted = dict.fromkeys(prompts if self.guidance == 1 else [*prompts, self.negative_prompt])
         with self._encoders_on_device() if self._encoded.missing(wanted) else nullcontext():
-            self._encoded.fill(wanted, self._encode_one)
+            self._encoded.fill(wanted, self._encode_one, watch)
 
     @contextmanager
     def _encoders_on_device(self) -> Iterator[None]:

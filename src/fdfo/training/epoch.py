@@ -103,7 +103,7 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
     """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups."""
     prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
     with trainer.together(), trainer.phases("encode"):
-        trainer.policy.prepare([prompt.text for prompt in prompts])
+        trainer.policy.prepare([prompt.text for prompt in prompts], watch=trainer.stop.check)
     rollouts: list[Rollout] = []
     scores: list[Scores] = []
     pictures: list[Tensor] = []
