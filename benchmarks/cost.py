@@ -51,6 +51,8 @@ def main() -> None:
     cost = cost_on(work, row, groups, cards=options.cards, tflops=options.tflops, scoring_s=options.scoring)
     hours, total = config.train.epochs * cost.seconds / 3600, config.train.epochs * cost.gpu_hours
     print(f"{work.forwards} rows forward x {row.forward:.3f} TFLOP, {work.trained} with gradient x {row.trained:.3f}")
+    scoring = f"{options.scoring:g} card-seconds of" if options.scoring else "without"
+    print(f"at {options.tflops:g} TFLOP/s a card, {scoring} decoding and scoring (--tflops, --scoring):")
     print(f"an epoch: {cost.seconds:.0f} s on {options.cards} cards, {cost.gpu_hours:.3f} GPU-hours")
     print(f"{config.train.epochs} epochs: {hours:.1f} hours, {total:.1f} GPU-hours")
 

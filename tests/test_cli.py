@@ -273,12 +273,15 @@ def test_eval_measures_the_distance_to_the_base(command, trained, tmp_path):
     assert "give --adapter or --run" in err
 
 
-def test_a_distance_of_images_that_were_not_kept_is_explained(command, trained):
-    options = ("eval", "--run", trained, "--count", 2, "--output", "judged")
+def test_images_that_were_not_kept_are_drawn_again_for_a_distance(command, trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(BATCH, "cpu", 2)
+    options = ("eval", "--run", trained, "--count", 5, "--output", "judged")
     assert command(*options)[0] == 0
-    code, _, err = command(*options, "--distance", "pixels")
-    assert code == 2
-    assert "found 0; the folder's evaluation was made without --keep-images or --distance: give a new --output" in err
+    before = (tmp_path / "judged" / "scores.csv").read_text()
+    code, out, err = command(*options, "--distance", "pixels")
+    assert code == 0, err
+    assert "adapter to base, 5 images each" in out
+    assert (tmp_path / "judged" / "scores.csv").read_text() == before
 
 
 def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypatch):
@@ -294,7 +297,7 @@ def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypa
         assert (tmp_path / "stopped" / name).read_text() == (tmp_path / "whole" / name).read_text()
     code, _, err = command(*options, "-o", "stopped", "--seed", 1)
     assert code == 2
-    assert "another seed" in err
+    assert "which differs in seed" in err
 
 
 def test_eval_of_two_adapters(command, trained, tmp_path):

@@ -58,7 +58,7 @@ def test_an_evaluation_goes_on_with_scores_computed_elsewhere_or_in_other_batche
         assert code == 0, err
     code, _, err = command("--rewards", "[{name: shapes-contrastive, label: other}]")
     assert code == 2
-    assert "another scores" in err
+    assert "which differs in scores" in err
 
 
 def test_other_weights_or_other_code_of_a_score_are_another_evaluation(command, tmp_path):
@@ -68,12 +68,12 @@ def test_other_weights_or_other_code_of_a_score_are_another_evaluation(command, 
     score.write_text("def f(images, prompts, metadata):\n    return images.amax((1, 2, 3))\n")
     code, _, err = command("--rewards", "own.py:f")
     assert code == 2
-    assert "another code of scores" in err
+    assert "which differs in code of scores" in err
     score.write_text("def f(images, prompts, metadata):\n    return images.mean((1, 2, 3))\n")
     save_adapter(tmp_path / "adapter", seed=1)
     code, _, err = command("--rewards", "own.py:f")
     assert code == 2
-    assert "another weights" in err
+    assert "which differs in weights" in err
 
 
 def test_failed_scores_are_told(command, tmp_path):

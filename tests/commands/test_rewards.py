@@ -35,6 +35,14 @@ def test_the_pictures_match_their_captions():
         assert judge(picture, caption).passed
 
 
+def test_check_does_not_wait_long_for_a_server(monkeypatch):
+    monkeypatch.setattr("fdfo.commands.rewards.CHECK_PATIENCE_S", 0.2)
+    with pytest.raises(RewardError, match="not answered for patience_s=0.2"):
+        run_check("remote", ["url=http://127.0.0.1:9"], "cpu")
+    with pytest.raises(RewardError, match="not answered for patience_s=0.3"):
+        run_check("remote", ["url=http://127.0.0.1:9", "patience_s=0.3"], "cpu")
+
+
 def test_check_shows_that_right_outranks_wrong(capsys):
     run_check("shapes-contrastive", ["batch_size=3"], "cpu")
     shown = capsys.readouterr().out

@@ -1,6 +1,6 @@
 """`fdfo eval`: scores of base and adapters on the same prompts and seeds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +145,7 @@ class _Worker:
         """
         size = max(1, (TURN if self.scores.takes_turns else BATCH[self.team.device.type]) // self.task.images)
         batches = [self.prompts[start : start + size] for start in range(0, len(self.prompts), size)]
-        done = self.ledger.rows(label)
+        done = self._done(label)
         left = [batch for batch in batches if any(prompt.number not in done for prompt in batch)]
         self.team.wait()  # until all have read
         if not left:
@@ -159,6 +159,13 @@ class _Worker:
                 if index % ahead == 0:
                     policy.prepare([prompt.text for later in own[index : index + ahead] for prompt in later])
                 self._judge_part(policy, label, batch)
+
+    def _done(self, label: str) -> Collection[int]:
+        """Numbers of the prompts that are judged, and whose images are there where they are to be kept."""
+        found = self.ledger.rows(label)
+        if not self.keep_images:
+            return found
+        return [number for number in found if self.ledger.has_images("images", label, number, self.task.images)]
 
     @property
     def shown(self) -> frozenset[int]:

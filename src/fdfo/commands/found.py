@@ -34,10 +34,10 @@ def print_found(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> None:
     prompts, images = len(results[base].prompts), results[base].images_per_prompt
     print(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
     for adapter in adapters or [None]:
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
-        table.add_column("score")
+        table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)  # fits 80 columns
+        table.add_column("score", no_wrap=True)
         for column in ("base", adapter, "difference", "wins") if adapter else ("base",):
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", no_wrap=True)
         by_weights = {(row.score, row.category, row.weights): row for row in rows}
         for row in rows:
             if row.weights != BASE:
@@ -58,4 +58,4 @@ def print_found(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> None:
 
 def _short(interval: Interval) -> str:
     """Mean and half the width of its interval, which one prompt does not have."""
-    return f"{interval.mean:.3g}" + (f" ±{(interval.high - interval.low) / 2:.2g}" if interval.n > 1 else "")
+    return f"{interval.mean:.3g}" + (f"±{(interval.high - interval.low) / 2:.1g}" if interval.n > 1 else "")

@@ -27,6 +27,8 @@ from fdfo.shapes.scene import IMAGE_SIZE, Object, Scene
 SIDE = 512
 """Pixels of the pictures; scores of the shapes world get its own size."""
 TIMED_IMAGES = 16
+CHECK_PATIENCE_S = 5.0
+"""For a server that does not answer."""
 _SOURCES = re.compile(r"(.*_)?model|processor|tokenizer|head|url")
 """Options of scores that say where their networks, and what goes with them, come from."""
 UNDRAWN = {
@@ -68,7 +70,13 @@ def run_check(name: str, options: list[str], device_name: str | None) -> None:
     device = chosen_device(device_name)
     for entry in named_score(name, options):
         with memory_explained():
-            _check(entry, device)
+            _check(_impatient(entry), device)
+
+
+def _impatient(entry: RewardConfig) -> RewardConfig:
+    """With a server that is away waited for as a person waits, unless the options say how long."""
+    waits = entry.name in names("rewards") and "patience_s" in signature(find("rewards", entry.name)).parameters
+    return entry.model_copy(update={"patience_s": CHECK_PATIENCE_S, **entry.options}) if waits else entry
 
 
 def _check(entry: RewardConfig, device: torch.device) -> None:

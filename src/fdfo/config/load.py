@@ -100,7 +100,7 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         content = path.read_bytes()
     else:
-        raise ConfigError(source, [f"no such recipe; {nearest(source, recipe_names())}, or the path of a YAML file"])
+        raise ConfigError(source, [f"no such recipe, and no YAML file; {nearest(source, recipe_names())}"])
     try:
         raw = yaml.safe_load(content.decode("utf-8")) or {}
     except UnicodeDecodeError as error:

@@ -48,7 +48,7 @@ def distances(base: Path, others: Sequence[Path], features: Features | None, dev
         raise ConfigError("--distance", ["the folder does not hold the same images of all; give a new --output folder"])
     count = len(files[base])
     if count < 2:
-        raise ConfigError("--distance", [f"needs at least 2 images of each, found {count}; {_more_images(count)}"])
+        raise ConfigError("--distance", [f"needs at least 2 images of each, found {count}; raise --count or --images"])
     metrics = _metrics(features, min(SUBSET, count), files[base][0], device)
     _update(metrics, files[base], device, real=True)
     return [_distance(metrics, files[other], device) for other in others]
@@ -74,13 +74,6 @@ def _update(metrics: Sequence[Any], paths: Sequence[Path], device: torch.device,
     for images in _batches(paths, device):
         for metric in metrics:
             metric.update(images, real=real)
-
-
-def _more_images(count: int) -> str:
-    """What to do about 0 images, or 1: a finished evaluation draws none again."""
-    if count:
-        return "raise --count or --images"
-    return "the folder's evaluation was made without --keep-images or --distance: give a new --output folder"
 
 
 def _metrics(features: Features | None, subset: int, sample: Path, device: torch.device) -> tuple[Any, Any]:

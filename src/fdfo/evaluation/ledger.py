@@ -46,7 +46,7 @@ class Ledger:
         wanted = json.loads(json.dumps(wanted))
         changed = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
         if changed:
-            what = f"--output {self.folder}: holds an evaluation with another {', '.join(sorted(changed))}"
+            what = f"--output {self.folder}: holds another evaluation, which differs in {', '.join(sorted(changed))}"
             raise ConfigError("the command line", [f"{what}; give a new folder, or the same options to go on"])
 
     def rows(self, weights: str) -> dict[int, dict[str, Any]]:
@@ -87,6 +87,11 @@ class Ledger:
         for prompt, group in zip(prompts, images.chunk(max(1, len(prompts))), strict=False):
             for index, image in enumerate(group):
                 write_atomically(folder / f"{prompt.number:05d}-{index}.png", png(tile(image[None], 1)))
+
+    def has_images(self, kind: str, weights: str, number: int, count: int) -> bool:
+        """Whether `save_images` wrote `count` images of a prompt."""
+        folder = self.folder / kind / weights
+        return all((folder / f"{number:05d}-{index}.png").is_file() for index in range(count))
 
     def shown(self, weights: str) -> dict[int, Path]:
         """The first image of the prompts that are shown, by number."""

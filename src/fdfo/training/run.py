@@ -158,7 +158,7 @@ class Run:
             write_report([self.folder.path])
             report = os.path.relpath(self.folder.path / "report.html")
             self.console.stop()
-            self.console.say_items(f"finished {self.progress.epoch} epochs", gain(self.history))
+            self.console.say_items(f"finished epoch {self.progress.epoch}", gain(self.history))
             self.console.say(f"report: {report}")
         if self.config.log.trackers:
             self.team.accelerator.end_training()
