@@ -37,9 +37,9 @@ def test_the_pictures_match_their_captions():
 
 def test_check_does_not_wait_long_for_a_server(monkeypatch):
     monkeypatch.setattr("fdfo.commands.rewards.CHECK_PATIENCE_S", 0.2)
-    with pytest.raises(RewardError, match="not answered for patience_s=0.2"):
+    with pytest.raises(RewardError, match=r"not answered for patience_s=0\.2"):
         run_check("remote", ["url=http://127.0.0.1:9"], "cpu")
-    with pytest.raises(RewardError, match="not answered for patience_s=0.3"):
+    with pytest.raises(RewardError, match=r"not answered for patience_s=0\.3"):
         run_check("remote", ["url=http://127.0.0.1:9", "patience_s=0.3"], "cpu")
 
 
