@@ -11,6 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from fdfo.errors import ConfigError
+from fdfo.evaluation import features as features_module
 from fdfo.evaluation.diversity import diversity
 from fdfo.evaluation.features import diversity_features, load_features, pixel_features
 
@@ -66,6 +67,23 @@ def test_dreamsim_sees_whole_images_at_its_size_and_keeps_its_weights_in_the_cac
     embedded = features(images)
     assert seen[0].shape == (3, 3, 224, 224)
     torch.testing.assert_close(embedded, images.mean((2, 3)).repeat(1, 2), atol=0.02, rtol=0)
+
+    seen.clear()
+    monkeypatch.setattr(features_module, "EMBEDDED", 2)
+    torch.testing.assert_close(features(images), embedded)
+    assert [len(part) for part in seen] == [2, 1]
+
+
+def test_dreamsim_takes_images_that_wait_in_host_memory_to_its_device(monkeypatch):
+    class Model:
+        def embed(self, images):
+            assert images.device.type == "meta"
+            return images.mean((2, 3))
+
+    monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=lambda **_: (Model(), None)))
+    features = diversity_features("dreamsim", {})
+    load_features(features, torch.device("meta"))
+    assert features(torch.rand(3, 3, 32, 32)).shape == (3, 3)
 
 
 def test_dreamsim_that_cannot_be_fetched_is_explained(monkeypatch, tmp_path):

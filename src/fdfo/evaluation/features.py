@@ -11,6 +11,9 @@ from fdfo.errors import ConfigError, first_line, nearest
 from fdfo.evaluation.diversity import Features
 from fdfo.files import cache_folder
 
+EMBEDDED = 64
+"""Images that DreamSim embeds at a time."""
+
 PIXELS, DREAMSIM = "pixels", "dreamsim"
 
 
@@ -54,10 +57,11 @@ class DreamSim:
         """Raises ConfigError where the package is missing: now, and not at the first images."""
         self._make = _dreamsim_maker()
         self.model: Any = None
+        self._device = torch.device("cpu")
 
     def load(self, device: torch.device) -> None:
         """Fetch the weights where they are not in the cache. Raises ConfigError."""
-        folder = cache_folder("dreamsim")
+        self._device, folder = device, cache_folder("dreamsim")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.model, _ = self._make(
@@ -67,10 +71,13 @@ class DreamSim:
             raise ConfigError("the diversity", [f"dreamsim cannot load its weights: {first_line(error)}"]) from error
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Embeddings [B, D] of images [B, 3, H, W] in [0, 1], after `load`."""
-        resized = interpolate(images, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
+        """Embeddings [B, D] of images [B, 3, H, W] in [0, 1], wherever they are, after `load`."""
         with torch.no_grad():
-            return self.model.embed(resized).reshape(len(images), -1)
+            return torch.cat([self._embed(piece.to(self._device)) for piece in images.split(EMBEDDED)])
+
+    def _embed(self, images: Tensor) -> Tensor:
+        resized = interpolate(images, (224, 224), mode="bicubic", antialias=True).clamp(0, 1)
+        return self.model.embed(resized).reshape(len(images), -1)
 
 
 def _dreamsim_maker() -> Any:

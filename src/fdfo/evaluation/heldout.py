@@ -116,11 +116,11 @@ def judge_prompts(
     With `at_once` they are scored and embedded at the end, from host memory. `shown` are the numbers of the prompts
     whose pictures are kept; `watch` is told how many prompts are done.
     """
-    is_measured = features is not None and images_per_prompt > 1
+    measured = features if images_per_prompt > 1 else None
 
     def embed(images: Tensor) -> Tensor:
         with torch.no_grad():
-            return features(images).float().cpu() if features and is_measured else torch.zeros(len(images), 0)
+            return torch.zeros(len(images), 0) if measured is None else measured(images).float().cpu()
 
     scores: dict[str, list[Tensor]] = {}
     done = 0
