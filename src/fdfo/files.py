@@ -1,5 +1,6 @@
 """Writing so that a kill at any moment leaves the old or the new content, never half of one."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 def cache_folder(name: str) -> Path:
     """Where what was fetched is kept between runs: `fdfo/NAME` below $XDG_CACHE_HOME or ~/.cache; may not be there."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / name
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, however large. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -52,8 +52,7 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     `subjects` differ in their adapter only.
     """
     config = subjects[0].config()
-    entries = task.scores(config)
-    scores = WeightedSum(entries)
+    entries, scores = task.scores(config)
     measured = task.diversity or (config.eval.diversity if config is not None else None)
     features = diversity_features(measured, scores.embedders)
     apart = None if task.distance is None else distance_features(task.distance, scores.embedders)

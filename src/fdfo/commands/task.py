@@ -15,11 +15,13 @@ from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
+from fdfo.files import file_digest
 from fdfo.prompts import load_prompts
 from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
-from fdfo.rewards.build import build_reward
 from fdfo.rewards.user import file_of, is_file_name
+from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.folder import MAY_CHANGE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +40,25 @@ class Task:
     offload: bool = False
     """Whether the scores' networks take turns on the device."""
 
-    def scores(self, config: Config | None) -> list[RewardConfig]:
-        """Entries of `rewards`, or of a run. Raises ConfigError."""
+    def scores(self, config: Config | None) -> tuple[list[RewardConfig], WeightedSum]:
+        """Entries of `rewards`, or of a run, and their sum, which is not loaded. Raises ConfigError or RewardError."""
         if self.rewards is not None:
             entries = list(reward_entries(_listed(self.rewards), "--rewards"))
         elif config is not None:
             entries = [*config.reward, *config.eval.rewards]
         else:
             raise ConfigError("the command line", ["give --rewards NAME,NAME or --run FOLDER"])
-        built = [build_reward(entry) for entry in entries]
-        pairs = [entry for entry, reward in zip(entries, built, strict=True) if getattr(reward, "pairwise", False)]
-        if pairs:
-            raise ConfigError("--rewards", [PAIRWISE_IS_FOR_TRAINING.format(name=repr(one.title)) for one in pairs])
-        if not self.offload:
-            return entries
-        return [
-            entry.model_copy(update={"offload": entry.offload or hasattr(type(reward), "networks")})
-            for entry, reward in zip(entries, built, strict=True)
-        ]
+        scores = WeightedSum(entries)
+        if scores.pairwise:
+            problems = [PAIRWISE_IS_FOR_TRAINING.format(name=repr(name)) for name in scores.pairwise]
+            raise ConfigError("--rewards", problems)
+        if self.offload:
+            entries = [
+                entry.model_copy(update={"offload": entry.offload or hasattr(type(reward), "networks")})
+                for entry, reward in zip(entries, scores.rewards, strict=True)
+            ]
+            scores = WeightedSum(entries)
+        return entries, scores
 
     def chosen_prompts(self, config: Config | None) -> list[Prompt]:
         """`count` of a file, a list, or a run's held-out prompts. Raises ConfigError or PromptError."""
@@ -83,7 +86,6 @@ def manifest(
     """
     digest = sha256(repr([(prompt.text, sorted(prompt.metadata.items())) for prompt in prompts]).encode()).hexdigest()
     model = variants[BASE].settings(config)
-    placed = {"adapter", "gradient_checkpointing", "attention", "compile", "prompt_cache"}
     own = {entry.name: file_of(entry.name) for entry in entries if is_file_name(entry.name)}
     return {
         "prompts": {"sha256": digest, "count": len(prompts)},
@@ -92,8 +94,8 @@ def manifest(
         "seed": task.seed,
         "diversity": task.diversity,
         "scores": [entry.model_dump(mode="json", exclude=set(PLACEMENT)) for entry in entries],
-        "code of scores": {name: sha256(path.read_bytes()).hexdigest() for name, path in own.items()},
-        "model": model.model_dump(mode="json", exclude=placed),
+        "code of scores": {name: file_digest(path) for name, path in own.items()},
+        "model": model.model_dump(mode="json", exclude={"adapter", *MAY_CHANGE["policy"]}),
         "weights": {label: subject.digest() for label, subject in variants.items() if label != BASE},
     }
 

@@ -1,9 +1,10 @@
 """Where an adapter is: a folder on disk, or a (sub)folder of a hub repository."""
 
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
 from fdfo.errors import ModelError
+from fdfo.files import file_digest
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 from fdfo.models.weights import ADAPTER_CONFIG, ADAPTER_FILE, EMA_FILE, FULL_FILE
 
@@ -41,6 +42,5 @@ def weights_digest(folder: Path) -> str:
     digest = sha256()
     for name in (*FILES, FULL_FILE, EMA_FILE):
         if (folder / name).is_file():
-            with (folder / name).open("rb") as file:
-                digest.update(file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(file_digest(folder / name)))
     return digest.hexdigest()

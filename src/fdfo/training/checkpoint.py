@@ -5,7 +5,6 @@ carries anything from epoch to epoch), state.json and, written last, complete.js
 A checkpoint that is incomplete or was changed is passed over for the one before.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -20,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fdfo.errors import CheckpointError
-from fdfo.files import save_tensors, sync_tree, write_atomically, write_json
+from fdfo.files import file_digest, save_tensors, sync_tree, write_atomically, write_json
 from fdfo.models.weights import EMA_FILE, TrainableWeights
 
 _log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Pa
         if state.carried:
             save_tensors(state.carried, temporary / CARRIED_FILE)
         write_json(temporary / "state.json", asdict(state.progress))
-        write_json(temporary / COMPLETE, {path.name: _digest(path) for path in sorted(temporary.iterdir())})
+        write_json(temporary / COMPLETE, {path.name: file_digest(path) for path in sorted(temporary.iterdir())})
         sync_tree(temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
@@ -189,15 +188,10 @@ def _problem(path: Path) -> str | None:
         digests = _read_json(path / COMPLETE)
         if not isinstance(digests, dict) or not digests.keys() >= {"state.json", "optimizer.safetensors"}:
             return f"{COMPLETE} was changed"
-        changed = [name for name, digest in digests.items() if _digest(path / name) != digest]
+        changed = [name for name, digest in digests.items() if file_digest(path / name) != digest]
     except (OSError, ValueError) as error:
         return f"unreadable: {error}"
     return f"{', '.join(changed)} changed after it was written" if changed else None
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
