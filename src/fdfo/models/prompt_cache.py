@@ -50,13 +50,15 @@ class PromptCache:
         """Have all of distinct texts in memory, encoding those that are missing; `watch` is called before each."""
         for text in self.missing(texts):
             watch()
-            self._held[text] = encode(text)
-            self._has_grown = True
+            self._hold(text, encode(text))
             self._write(text)
         for text in texts:
             self._held.move_to_end(text)
         if self._has_grown:  # else these are a part of what was filled in last, whose rest comes next
             self._let_go(len(texts))
+
+    def _hold(self, text: str, encoded: Conditioning) -> None:
+        self._held[text], self._has_grown = encoded, True
 
     def _let_go(self, kept: int) -> None:
         """Of those held, the least recently used; the last `kept` stay in any case."""
@@ -74,8 +76,7 @@ class PromptCache:
         if path is None or not path.is_file():
             return False
         try:
-            self._held[text] = Conditioning(**load_file(path))
-            self._has_grown = True
+            self._hold(text, Conditioning(**load_file(path)))
         except (SafetensorError, TypeError):
             return False
         return True

@@ -212,13 +212,13 @@ def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int, group_size
     least = plan(smallest)
 
     def fits(batches: Batches) -> bool:
-        needed = plan(batches)
-        return all(needed.resident(phase) <= max(usable, least.resident(phase)) for phase in needed.phases)
+        needed, sampled = plan(batches), batches.sample_batch * group_size
+        return (sampled <= LARGEST_SAMPLED or batches.sample_batch == 1) and all(
+            needed.resident(phase) <= max(usable, least.resident(phase)) for phase in needed.phases
+        )
 
     def largest(field: str) -> int:
         size = LARGEST_BATCH[field]
-        while field == "sample_batch" and 1 < size > LARGEST_SAMPLED // group_size:
-            size //= 2
         while not fits(replace(smallest, **{field: size})):
             size //= 2
         return size
