@@ -19,10 +19,11 @@ import torch
 from accelerate import Accelerator
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
+from benchmarks.flops import CLIP_TOKENS
 from benchmarks.network_shapes import PUBLISHED, Shapes
 from benchmarks.networks import random_network, random_weights
 from benchmarks.reward_cases import cases
-from benchmarks.scale import MEDIUM, random_policy
+from benchmarks.scale import MEDIUM, cap_memory, random_policy
 from fdfo.config.load import load_config
 from fdfo.config.tree import Config
 from fdfo.models.known import KNOWN
@@ -38,16 +39,14 @@ from fdfo.training.phases import Phases
 from fdfo.training.run import Run
 
 RECIPE = "sd35-medium-24gb"
-WEIGHTS = {"pickscore": 1.0, "vlm-alignment": 0.1}
-CLIP_TOKENS = 77
 
 
 def configured(root: Path, shapes: Shapes, pairs: int, *more: str) -> Config:
     """The preset with scores whose folders lie below `root`, prompts of the package, and few pairs."""
     entries = {case.title: case.entry for case in cases(root, shapes)}
     reward = [
-        {**entries[name].model_dump(exclude_none=True), "weight": weight, "offload": True}
-        for name, weight in WEIGHTS.items()
+        {**entries[one.title].model_dump(exclude_none=True), "weight": one.weight, "offload": one.offload}
+        for one in load_config(RECIPE).reward
     ]
     small = ["eval.rewards=[]", "prompts.name=shapes-train", "prompts.eval_name=shapes-validation", "train.epochs=1"]
     overrides = [f"reward={json.dumps(reward)}", f"prompts.pairs_per_epoch={pairs}", *small, *more]
@@ -128,8 +127,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("--output", type=Path, default=Path("docs/results/data/capped-h200.json"))
     options = parser.parse_args()
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, options.gib * GIB / total))
+    cap_memory(options.gib)
     with TemporaryDirectory() as root:
         config = configured(Path(root), PUBLISHED, options.pairs)
         _, plan = planner(config, torch.device("cuda"))(round(options.gib * USABLE_SHARE * GIB))

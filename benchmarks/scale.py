@@ -40,6 +40,12 @@ def matrix_rate() -> float:
     return 2 * 8192**3 / timed(lambda: a @ b, 1.0) / 1e12
 
 
+def cap_memory(gib: float) -> None:
+    """Let this process have no more of the card's memory than this."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total))
+
+
 def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = False) -> SD3Policy:
     """A policy of the published shapes with random bf16 weights and no text encoders."""
     known = KNOWN[model]
@@ -248,8 +254,7 @@ def main() -> None:
         uncapped()
     gc.collect()
     torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, options.cap_gib * 2**30 / total))
+    cap_memory(options.cap_gib)
     cap = f"{options.cap_gib:g} GiB cap"
     capped = optimised(random_policy(options.model, AdapterConfig()), True, True)
     optimizer = torch.optim.AdamW(capped.trainable(), fused=True)
