@@ -12,13 +12,14 @@ import platform
 import shlex
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 from torch.nn import Module
 
 import fdfo
@@ -61,16 +62,21 @@ class Failure:
     failed: str
 
 
-def rate(case: Case, reward: WeightedSum, networks: Iterable[Module], batch: int, device: torch.device) -> Rate:
-    """Measure a loaded score on one batch of drawn pictures with a prompt each."""
+def asked_about(case: Case, batch: int, device: torch.device) -> tuple[Tensor, list[str], list[Mapping[str, Any]]]:
+    """Drawn pictures [B, 3, H, W] with a prompt each, and what the prompts say beside their text."""
     drawn = drawn_pictures(case.side)
     images = drawn.repeat(-(-batch // len(drawn)), 1, 1, 1)[:batch].to(device)
     asked = prompts()[:batch]
-    texts, metadata = [prompt.text for prompt in asked], [{**prompt.metadata, **case.metadata} for prompt in asked]
+    return images, [prompt.text for prompt in asked], [{**prompt.metadata, **case.metadata} for prompt in asked]
+
+
+def rate(case: Case, reward: WeightedSum, networks: Iterable[Module], batch: int, device: torch.device) -> Rate:
+    """Measure a loaded score on one batch of drawn pictures with a prompt each."""
+    asked = asked_about(case, batch, device)
 
     @torch.no_grad()
     def work() -> object:
-        return reward(images, texts, metadata)
+        return reward(*asked)
 
     work()
     peak = peak_bytes(work, device)

@@ -86,9 +86,9 @@ def sample_and_renoise(
     start = noise.normal(shape, "start", samples).to(policy.device)
     x0 = integrate(velocity, start, grid.tolist(), config.solver)
     slots = range(config.trained_times)
-    t = torch.stack([_fresh_times(samples, noise, k, grid, config) for k in slots], 1)
+    t = torch.stack([_fresh_times(samples, noise, k, grid, config) for k in slots], 1).to(x0)
     eps = torch.stack([noise.normal(shape, "fresh noise", samples, k) for k in slots], 1).to(x0)
-    v_old = torch.stack([velocity(interpolate(x0, eps[:, k], t[:, k].to(x0)), t[:, k].to(x0)) for k in slots], 1)
+    v_old = torch.stack([velocity(interpolate(x0, eps[:, k], t[:, k]), t[:, k]) for k in slots], 1)
     return MatchingRollout(
         prompts=prompts,
         conditioning=conditioning,
