@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import graph
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
@@ -34,6 +35,9 @@ class CardFunctions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = {name: CARD if _is_card(value) else value for name, value in (kwargs or {}).items()}
+        if func is Tensor.backward:
+            with self:  # what a backward pass computes again is met here as well
+                return _backward(*args, **kwargs)
         if torch.is_autocast_enabled("cuda") and (func in LOWERED or func in RAISED):
             dtype = torch.get_autocast_dtype("cuda") if func in LOWERED else torch.float32
             args, kwargs = tree_map_only(VirtualTensor, lambda tensor: self._cast(tensor, dtype), (args, kwargs))
@@ -47,6 +51,14 @@ class CardFunctions(TorchFunctionMode):
         if id(tensor) not in self.cast_weights:
             self.cast_weights[id(tensor)] = tensor.to(dtype)
         return self.cast_weights[id(tensor)]
+
+
+def _backward(tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None, **_: Any) -> None:
+    """Past torch.autograd.backward, inside which no function is met."""
+    slope = torch.ones_like(tensor) if gradient is None else gradient
+    graph._engine_run_backward(
+        (tensor,), (slope,), bool(retain_graph), False, (), allow_unreachable=True, accumulate_grad=True
+    )
 
 
 def _attention(

@@ -57,7 +57,7 @@ class MeanVelocity:
 
     def _multistep(self, x: Tensor, t: float, r: Scalar, before: tuple[float, Tensor], clean: Tensor) -> Tensor:
         ratio = (log_snr(r) - log_snr(t)) / (log_snr(t) - log_snr(before[0]))
-        extrapolated = clean + per_sample(ratio.to(x) / 2, x) * (clean - before[1])
+        extrapolated = clean + per_sample(ratio.to(x.dtype) / 2, x) * (clean - before[1])
         return clean_to_velocity(x, extrapolated, t)
 
 

@@ -32,6 +32,8 @@ def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Te
 
 def failed_kinds(scores: Tensor) -> str:
     """What is among scores [B] that is no finite number, in words; empty where all are finite."""
+    if scores.isfinite().all():
+        return ""
     kinds = {"NaN": scores.isnan(), "inf": scores.isposinf(), "-inf": scores.isneginf()}
     return " and ".join(kind for kind, found in kinds.items() if found.any())
 
