@@ -110,7 +110,7 @@ class VirtualCard(TorchDispatchMode):
         return self._wrapped(func(*_contents(args), **_contents(kwargs)), values, place, given)
 
     def _place(self, func: Any, args: Any, given: list[VirtualTensor], tensors: list[Tensor]) -> torch.device:
-        """Where an operation is computed. Raises RuntimeError where a card would: indices and numbers may be elsewhere."""
+        """Where an operation is computed. Raises RuntimeError where a card would; indices and numbers may be anywhere."""
         indices = [t for t in tree_leaves(args[1]) if isinstance(t, Tensor)] if func in INDEXING else []
         real = [t for t in tensors if t.ndim and not isinstance(t, VirtualTensor)]
         far = [t for t in real if not any(t is index for index in indices)]
@@ -123,7 +123,7 @@ class VirtualCard(TorchDispatchMode):
         return places.pop()
 
     def _moved(self, tensor: Tensor, kwargs: Any, target: torch.device | None) -> Tensor:
-        """A copy in another place or type; a network's tensors stay virtual in host memory, others become real there."""
+        """A copy in another place or type; in host memory those of networks stay virtual, others become real."""
         place = target or tensor.device
         virtual = tensor if isinstance(tensor, VirtualTensor) else VirtualTensor.of(tensor)
         if place == tensor.device and kwargs.get("dtype", tensor.dtype) == tensor.dtype:
@@ -233,7 +233,7 @@ class VirtualCard(TorchDispatchMode):
 
 
 def _target(device: Any, tensors: list[Tensor], given: list[VirtualTensor]) -> torch.device | None:
-    """The place that an operation names. Torch's own code below Python calls the card meta; loaders mean what they say."""
+    """The place that an operation names. Torch's code below Python calls the card meta; loaders mean what they say."""
     named = None if device is None else torch.device(device)
     if named == META and given:
         return given[0].place
