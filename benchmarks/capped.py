@@ -1,15 +1,16 @@
-"""The smallest preset under a hard cap, phase by phase: `python -m benchmarks.capped [--gib 24] [--output FILE]`.
+"""A recipe on a card with little memory, phase by phase: `python -m benchmarks.capped [--recipe NAME] [--gib 24]`.
 
-Runs an epoch of `sd35-medium-24gb` with few pairs on one CUDA card: text encoders, transformer, decoder, PickScore and
-the vision-language model have their published shapes and random weights, and take turns as in a run. Prints the most
-that each phase allocated, beside the plan, and writes it to FILE.
+Runs an epoch and an evaluation with few pairs on one CUDA card under a hard cap: text encoders, transformer, decoder
+and scores have their published shapes and random weights, and take turns as in a run. Prints the most that each phase
+allocated, beside the plan, and writes it to a file. benchmarks.rehearsal does the same without a card.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,9 +24,10 @@ from benchmarks.flops import CLIP_TOKENS
 from benchmarks.network_shapes import PUBLISHED, Shapes
 from benchmarks.networks import random_network, random_weights
 from benchmarks.reward_cases import cases
-from benchmarks.scale import MEDIUM, cap_memory, random_policy
+from benchmarks.scale import cap_memory, random_policy
 from fdfo.config.load import load_config
-from fdfo.config.tree import Config
+from fdfo.config.tree import Config, RewardConfig
+from fdfo.files import write_json
 from fdfo.models.known import KNOWN
 from fdfo.models.sd3 import SD3Policy
 from fdfo.planning.batches import planner
@@ -38,27 +40,110 @@ from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.run import Run
 
-RECIPE = "sd35-medium-24gb"
+
+@dataclass(frozen=True, kw_only=True)
+class Peaks:
+    """What a recipe took on a card."""
+
+    recipe: str
+    changes: Sequence[str]
+    card_gib: float
+    micro_batch: int
+    sample_batch: int
+    counted_gib: dict[str, float]
+    """The most that each phase had allocated."""
+    planned_gib: dict[str, float]
+    halved: Sequence[str]
+    """What ran out of memory after all."""
+    seconds: float
 
 
-def configured(root: Path, shapes: Shapes, pairs: int, *more: str) -> Config:
-    """The preset with scores whose folders lie below `root`, prompts of the package, and few pairs."""
+def configured(recipe: str, changes: Sequence[str], root: Path, shapes: Shapes) -> Config:
+    """A recipe whose scores have their folders below `root`, with prompts of the package, and few of them."""
+    plain = load_config(recipe, list(changes))
     entries = {case.title: case.entry for case in cases(root, shapes)}
-    reward = [
-        {**entries[one.title].model_dump(exclude_none=True), "weight": one.weight, "offload": one.offload}
-        for one in load_config(RECIPE).reward
+
+    def local(one: RewardConfig) -> dict[str, Any]:
+        own = {"weight": one.weight, "offload": one.offload}
+        return {**entries[one.title].model_dump(exclude_none=True), **own}
+
+    overrides = [
+        f"reward={json.dumps(list(map(local, plain.reward)))}",
+        f"eval.rewards={json.dumps(list(map(local, plain.eval.rewards)))}",
+        *("prompts.name=shapes-train", "prompts.eval_name=shapes-validation", "train.epochs=1"),
+        *("eval.prompts=4", "eval.steps=2", "train.overlap_scoring=false"),
     ]
-    small = ["eval.rewards=[]", "prompts.name=shapes-train", "prompts.eval_name=shapes-validation", "train.epochs=1"]
-    overrides = [f"reward={json.dumps(reward)}", f"prompts.pairs_per_epoch={pairs}", *small, *more]
-    return load_config(RECIPE, overrides)
+    return load_config(recipe, [*changes, *overrides])
 
 
-def with_text_encoders(policy: SD3Policy, known: Mapping[str, Any]) -> SD3Policy:
+def measured(
+    recipe: str, changes: Sequence[str], gib: float, device: torch.device, shapes: Shapes = PUBLISHED
+) -> Peaks:
+    """An epoch and an evaluation of a recipe, with the batches that are planned for a card of this size."""
+    _, plan = planned = planner(load_config(recipe, list(changes)), torch.device("cuda"))(
+        round(gib * USABLE_SHARE * GIB)
+    )
+    batches = planned[0]
+    own = [
+        f"train.micro_batch={batches.micro_batch}",
+        f"train.sample_batch={batches.sample_batch}",
+        f"prompts.pairs_per_epoch={batches.sample_batch}",
+    ]
+    with TemporaryDirectory() as root:
+        config = configured(recipe, [*changes, *own], Path(root), shapes)
+        start = time.monotonic()
+        peaks, halved = peaks_of(config, device)
+    return Peaks(
+        recipe=recipe,
+        changes=changes,
+        card_gib=gib,
+        micro_batch=batches.micro_batch,
+        sample_batch=batches.sample_batch,
+        counted_gib={phase: round(peak / GIB, 2) for phase, peak in peaks.items()},
+        planned_gib={phase: round(plan.resident(phase) / GIB, 2) for phase in plan.phases},
+        halved=halved,
+        seconds=round(time.monotonic() - start, 1),
+    )
+
+
+def peaks_of(config: Config, device: torch.device) -> tuple[dict[str, int], list[str]]:
+    """The most bytes that each phase of an epoch and an evaluation allocated, and what ran out of memory."""
+    team = Team(Accelerator(cpu=True))
+    team.device = device
+    load = WeightedSum.load
+
+    def policy_of(*_: Any, **__: Any) -> SD3Policy:
+        settings = config.policy
+        policy = random_policy(settings.name, settings.adapter, settings.gradient_checkpointing, settings.guidance)
+        if settings.compile:
+            policy.compile()
+        return with_text_encoders(policy, settings.name)
+
+    def load_random(self: WeightedSum, device: torch.device, dtype: torch.dtype) -> None:
+        with random_weights(team.device):
+            load(self, device, dtype)
+
+    with (
+        TemporaryDirectory() as folder,
+        patch("fdfo.training.setup.policy_from_config", policy_of),
+        patch.object(WeightedSum, "load", load_random),
+        peaks_by_phase(device) as found,
+    ):
+        run = Run(config, Path(folder) / "run", team, StopRequest())
+        with run.console:
+            run._epoch()
+            run._evaluate()
+        log = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8")
+    events = map(json.loads, log.splitlines())
+    return found, [event["batch"] for event in events if event["event"] == "out_of_memory"]
+
+
+def with_text_encoders(policy: SD3Policy, model: str) -> SD3Policy:
     """The policy with text encoders of the published shapes in host memory, which read random tokens."""
     kinds = {"text_encoder": (CLIPTextModelWithProjection, CLIPTextConfig)}
     kinds |= {"text_encoder_2": kinds["text_encoder"], "text_encoder_3": (T5EncoderModel, T5Config)}
     clip, clip_2, t5 = policy._text_encoders = [
-        random_network(kind, config(**known[f"{part}/config.json"]), policy.device, policy.dtype).to("cpu")
+        random_network(kind, config(**KNOWN[model][f"{part}/config.json"]), policy.device, policy.dtype).to("cpu")
         for part, (kind, config) in kinds.items()
     ]
 
@@ -94,62 +179,28 @@ def peaks_by_phase(device: torch.device) -> Iterator[dict[str, int]]:
         yield found
 
 
-def measure(config: Config, known: Mapping[str, Any]) -> tuple[dict[str, int], float]:
-    """Peaks of one epoch by phase, and its seconds."""
-    team = Team(Accelerator(cpu=not torch.cuda.is_available()))
-    load = WeightedSum.load
-
-    def policy_of(*_: Any, **__: Any) -> SD3Policy:
-        policy = with_text_encoders(random_policy(MEDIUM, config.policy.adapter), known)
-        if config.policy.compile:
-            policy.compile()
-        return policy
-
-    def load_random(self: WeightedSum, device: torch.device, dtype: torch.dtype) -> None:
-        with random_weights(team.device):
-            load(self, device, dtype)
-
-    with (
-        TemporaryDirectory() as folder,
-        patch("fdfo.training.setup.policy_from_config", policy_of),
-        patch.object(WeightedSum, "load", load_random),
-    ):
-        run = Run(config, Path(folder) / "run", team, StopRequest())
-        with run.console, peaks_by_phase(team.device) as found:
-            begun = time.monotonic()
-            run._epoch()
-            return found, time.monotonic() - begun
+def told(peaks: Peaks) -> str:
+    """Lines about each phase."""
+    lines = [
+        f"{phase:<9}{counted:>7.2f} GiB"
+        + (f", planned {peaks.planned_gib[phase]:>6.2f}" if phase in peaks.planned_gib else "")
+        for phase, counted in peaks.counted_gib.items()
+    ]
+    return "\n".join([" ".join([peaks.recipe, *peaks.changes]), *lines, *(f"halved: {name}" for name in peaks.halved)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("changes", nargs="*", help="to the recipe, as for fdfo train")
+    parser.add_argument("--recipe", default="sd35-medium-24gb")
     parser.add_argument("--gib", type=float, default=24.0)
-    parser.add_argument("--pairs", type=int, default=16)
-    parser.add_argument("--output", type=Path, default=Path("docs/results/data/capped-h200.json"))
+    parser.add_argument("--output", type=Path, default=Path("docs/results/data/capped.json"))
     options = parser.parse_args()
     cap_memory(options.gib)
-    with TemporaryDirectory() as root:
-        config = configured(Path(root), PUBLISHED, options.pairs)
-        _, plan = planner(config, torch.device("cuda"))(round(options.gib * USABLE_SHARE * GIB))
-        peaks, seconds = measure(config, KNOWN[MEDIUM])
-    rows = [
-        {"phase": phase, "peak_gib": round(peaks[phase] / GIB, 2), "planned_gib": round(plan.resident(phase) / GIB, 2)}
-        for phase in plan.phases
-        if phase in peaks
-    ]
-    facts = {
-        "date": time.strftime("%Y-%m-%d"),
-        "card": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "cap_gib": options.gib,
-        "pairs": options.pairs,
-        "seconds": round(seconds, 1),
-        "phases": rows,
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(facts, indent=1) + "\n")
-    for row in rows:
-        print(f"{row['phase']:<8} {row['peak_gib']:>6.2f} GiB, planned {row['planned_gib']:>6.2f}")
+    peaks = measured(options.recipe, options.changes, options.gib, torch.device("cuda", 0))
+    facts = {"date": time.strftime("%Y-%m-%d"), "card": torch.cuda.get_device_name(), "torch": torch.__version__}
+    write_json(options.output, {**facts, "recipes": [asdict(peaks)]})
+    print(told(peaks))
 
 
 if __name__ == "__main__":

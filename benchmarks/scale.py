@@ -46,7 +46,7 @@ def cap_memory(gib: float) -> None:
     torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total))
 
 
-def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = False) -> SD3Policy:
+def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = False, guidance: float = 1.0) -> SD3Policy:
     """A policy of the published shapes with random bf16 weights and no text encoders."""
     known = KNOWN[model]
     with torch.device(DEVICE):
@@ -59,7 +59,7 @@ def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = Fals
         **dict.fromkeys(f"{part}{n}" for part in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")),
     )
     policy = SD3Policy(
-        pipeline, device=DEVICE, text_tokens=128, resolution=(512, 512), guidance=1.0, negative_prompt=""
+        pipeline, device=DEVICE, text_tokens=128, resolution=(512, 512), guidance=guidance, negative_prompt=""
     )
     policy.weights.attach(adapter, seed=0)
     if checkpointing:

@@ -63,11 +63,12 @@ class VirtualCard(TorchDispatchMode):
         """How often the host waited for the card, by `file:function` of the code that is not a library's."""
         self._storages: dict[int, weakref.finalize] = {}
         self._moves_network = False
+        self._functions = CardFunctions()
         self._stack = ExitStack()
 
     def __enter__(self) -> "VirtualCard":
-        functions = self._stack.enter_context(CardFunctions())
-        self._stack.enter_context(patch.object(torch, "clear_autocast_cache", functions.cast_weights.clear))
+        self._stack.enter_context(self._functions)
+        self._stack.enter_context(patch.object(torch, "clear_autocast_cache", self._functions.cast_weights.clear))
         for owner, name, replaced in self._replaced():
             self._stack.enter_context(patch.object(owner, name, replaced))
         torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # torch.tensor(..., device="cuda")
@@ -89,7 +90,7 @@ class VirtualCard(TorchDispatchMode):
         asks_pinned = bool(kwargs.pop("pin_memory", False))
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         given = [tensor for tensor in tensors if isinstance(tensor, VirtualTensor)]
-        target = _target(kwargs.get("device"), tensors, given)
+        target = self._target(kwargs.get("device"), given)
         if not given and target != CARD:
             return pinned(func(*args, **kwargs)) if asks_pinned else func(*args, **kwargs)
         if func is aten._to_copy.default:
@@ -109,8 +110,15 @@ class VirtualCard(TorchDispatchMode):
             kwargs["device"] = META
         return self._wrapped(func(*_contents(args), **_contents(kwargs)), values, place, given)
 
+    def _target(self, device: Any, given: list[VirtualTensor]) -> torch.device | None:
+        """The place that an operation names; torch's own code below Python calls the card meta."""
+        named = None if device is None else torch.device(device)
+        if named == META and not self._functions.asks_for_meta:
+            return given[0].place if given else CARD
+        return CARD if named is not None and named.type == "cuda" else named
+
     def _place(self, func: Any, args: Any, given: list[VirtualTensor], tensors: list[Tensor]) -> torch.device:
-        """Where an operation is computed. Raises RuntimeError where a card would; indices and numbers may be anywhere."""
+        """Where an operation is computed. Raises RuntimeError where a card would; indices may be anywhere."""
         indices = [t for t in tree_leaves(args[1]) if isinstance(t, Tensor)] if func in INDEXING else []
         real = [t for t in tensors if t.ndim and not isinstance(t, VirtualTensor)]
         far = [t for t in real if not any(t is index for index in indices)]
@@ -230,16 +238,6 @@ class VirtualCard(TorchDispatchMode):
                         part._parameters[other] = first._parameters[name]
 
         return moved
-
-
-def _target(device: Any, tensors: list[Tensor], given: list[VirtualTensor]) -> torch.device | None:
-    """The place that an operation names. Torch's code below Python calls the card meta; loaders mean what they say."""
-    named = None if device is None else torch.device(device)
-    if named == META and given:
-        return given[0].place
-    if named == META and not tensors and torch.get_default_device() != META:
-        return CARD
-    return CARD if named is not None and named.type == "cuda" else named
 
 
 def _contents(arguments: Any) -> Any:

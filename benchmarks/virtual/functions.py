@@ -30,11 +30,19 @@ class CardFunctions(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
+        self.asks_for_meta = False
+        """Whether code in Python names the meta device, as loaders do."""
         self.cast_weights: dict[int, Tensor] = {}
         """Trained weights in 16 bits, until the outermost autocast is left."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = {name: CARD if _is_card(value) else value for name, value in (kwargs or {}).items()}
+        kwargs = {name: CARD if _is("cuda", value) else value for name, value in (kwargs or {}).items()}
+        if any(_is("meta", value) for value in (*args, *kwargs.values())):
+            self.asks_for_meta = True
+            try:
+                return func(*args, **kwargs)
+            finally:
+                self.asks_for_meta = False
         if func is Tensor.backward:
             with self:  # what a backward pass computes again is met here as well
                 return _backward(*args, **kwargs)
@@ -94,12 +102,12 @@ def _to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """To a device, a type or another tensor; `cuda` is this card."""
     if args and isinstance(args[0], VirtualTensor):
         return tensor.to(args[0].device, args[0].dtype, *args[1:], **kwargs)
-    return tensor.to(*(CARD if _is_card(value) else value for value in args), **kwargs)
+    return tensor.to(*(CARD if _is("cuda", value) else value for value in args), **kwargs)
 
 
-def _is_card(value: Any) -> bool:
-    """Whether a value names a card, which has a number below Python."""
-    return str(value).partition(":")[0] == "cuda" if isinstance(value, str | torch.device) else False
+def _is(kind: str, value: Any) -> bool:
+    """Whether a value names a device of this kind."""
+    return isinstance(value, str | torch.device) and str(value).partition(":")[0] == kind
 
 
 def _item(tensor: Tensor, index: Any) -> Tensor:

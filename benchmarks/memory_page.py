@@ -1,0 +1,79 @@
+"""The page of benchmarks.rehearsal and benchmarks.capped: `python -m benchmarks.memory_page [FOLDER]`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fdfo.planning.memory import GIB
+
+HEAD = """# Memory of full-size recipes
+
+Written by `python -m benchmarks.rehearsal` on a CPU: the loop itself, with text encoders, transformer, decoder and scores of
+their published shapes, on a [virtual CUDA card](../../benchmarks/virtual/card.py). It has every tensor's shape, type and place,
+but no content; counts the bytes that torch's allocator would hand out; refuses what mixes devices; and is out of memory
+where a card of that size would be. What kernels take beside their results is not counted.
+
+## The virtual card against a real one
+
+The same networks, with random weights, on an NVIDIA H200 ([rates](scale.md), [scores](rewards.md)) and on the virtual card,
+GiB at the peak. Rows of scores are 32 images, beside the weights.
+
+| what | H200 | virtual | difference |
+|---|---|---|---|
+"""
+
+PRESETS = """
+Decoding is the exception: cuDNN's convolutions need room of their own, which the plan has in its factor.
+
+## Recipes, phase by phase
+
+GiB at the peak of each phase, counted / planned before anything loads. Four sampling steps and one update an epoch, not compiled
+(compilation saves two fifths of what training rows hold, [measured](scale.md)), with the batches that the plan chooses for
+that card, or that the recipe has. No phase has a plan of its own for evaluation: it samples, decodes and scores.
+
+| recipe | card, GB | rows x prompts | encode | sample | decode | score | train | evaluate |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+COLUMNS = ("encode", "sample", "decode", "score", "train", "evaluate")
+HIDDEN = ("policy.compile=false", "method.steps=4", "optim.updates_per_epoch=1", "train.micro_batch=auto")
+HIDDEN += ("train.sample_batch=auto",)
+
+
+def measured_networks(data: Path) -> dict[str, float]:
+    """GiB of a real card by the same titles."""
+    policy = json.loads((data / "scale-h200.json").read_text(encoding="utf-8"))["measured"]
+    scores = json.loads((data / "rewards-h200.json").read_text(encoding="utf-8"))["rates"]
+    found = {row["name"]: row["peak_gib"] for row in policy if "peak_gib" in row}
+    return found | {row["score"]: row["peak_bytes"] / GIB for row in scores if row.get("batch") == 32}
+
+
+def network_row(name: str, counted: float, measured: float) -> str:
+    return f"| {name} | {measured:.2f} | {counted:.2f} | {counted / measured - 1:+.1%} |"
+
+
+def recipe_row(one: dict[str, Any]) -> str:
+    """A line of the second table."""
+    changes = " ".join(change for change in one["changes"] if change not in HIDDEN)
+    counted, planned = one["counted_gib"], one["planned_gib"]
+
+    def cell(phase: str) -> str:
+        return f"{counted[phase]:.1f}" + (f" / {planned[phase]:.1f}" if phase in planned else "")
+
+    named = f"`{one['recipe']}`" + (f" `{changes}`" if changes else "")
+    batches = f"{one['micro_batch']} x {one['sample_batch']}"
+    return f"| {named} | {one['card_gib']:.0f} | {batches} | {' | '.join(map(cell, COLUMNS))} |"
+
+
+def write_page(data: Path) -> None:
+    """Write memory.md beside the folder of measurements."""
+    virtual = json.loads((data / "memory-virtual.json").read_text(encoding="utf-8"))
+    real = measured_networks(data)
+    rows = [network_row(name, gib, real[name]) for name, gib in virtual["networks"].items() if name in real]
+    page = HEAD + "\n".join(rows) + "\n" + PRESETS + "\n".join(map(recipe_row, virtual["recipes"])) + "\n"
+    (data.parent / "memory.md").write_text(f"{page}\n{virtual['date']}, torch {virtual['torch']}.\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_page(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/results/data"))
