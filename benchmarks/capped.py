@@ -1,6 +1,6 @@
 """A recipe on a card with little memory, phase by phase: `python -m benchmarks.capped [--recipe NAME] [--gib 24]`.
 
-Runs an epoch and an evaluation with few pairs on one CUDA card under a hard cap: text encoders, transformer, decoder
+Runs two epochs and an evaluation with few pairs on one CUDA card under a hard cap: text encoders, transformer, decoder
 and scores have their published shapes and random weights, and take turns as in a run. Prints the most that each phase
 allocated, beside the plan, and writes it to a file. benchmarks.rehearsal does the same without a card.
 """
@@ -70,7 +70,7 @@ def configured(recipe: str, changes: Sequence[str], root: Path, shapes: Shapes) 
     overrides = [
         f"reward={json.dumps(list(map(local, plain.reward)))}",
         f"eval.rewards={json.dumps(list(map(local, plain.eval.rewards)))}",
-        *("prompts.name=shapes-train", "prompts.eval_name=shapes-validation", "train.epochs=1"),
+        *("prompts.name=shapes-train", "prompts.eval_name=shapes-validation", "train.epochs=2"),
         *("eval.prompts=4", "eval.steps=2", "train.overlap_scoring=false"),
     ]
     return load_config(recipe, [*changes, *overrides])
@@ -79,11 +79,9 @@ def configured(recipe: str, changes: Sequence[str], root: Path, shapes: Shapes) 
 def measured(
     recipe: str, changes: Sequence[str], gib: float, device: torch.device, shapes: Shapes = PUBLISHED
 ) -> Peaks:
-    """An epoch and an evaluation of a recipe, with the batches that are planned for a card of this size."""
-    _, plan = planned = planner(load_config(recipe, list(changes)), torch.device("cuda"))(
-        round(gib * USABLE_SHARE * GIB)
-    )
-    batches = planned[0]
+    """Two epochs and an evaluation of a recipe, with the batches that are planned for a card of this size."""
+    plan_on = planner(load_config(recipe, list(changes)), torch.device("cuda"))
+    batches, plan = plan_on(round(gib * USABLE_SHARE * GIB))
     own = [
         f"train.micro_batch={batches.micro_batch}",
         f"train.sample_batch={batches.sample_batch}",
@@ -107,7 +105,7 @@ def measured(
 
 
 def peaks_of(config: Config, device: torch.device) -> tuple[dict[str, int], list[str]]:
-    """The most bytes that each phase of an epoch and an evaluation allocated, and what ran out of memory."""
+    """The most bytes that each phase of two epochs and an evaluation allocated, and what ran out of memory."""
     team = Team(Accelerator(cpu=True))
     team.device = device
     load = WeightedSum.load
@@ -132,6 +130,7 @@ def peaks_of(config: Config, device: torch.device) -> tuple[dict[str, int], list
         run = Run(config, Path(folder) / "run", team, StopRequest())
         with run.console:
             run._epoch()
+            run._epoch()  # with the optimizer's state from the beginning
             run._evaluate()
         log = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8")
     events = map(json.loads, log.splitlines())

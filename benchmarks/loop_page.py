@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.scale_page import BEST, PAPER, epoch_seconds
 from fdfo.evaluation.statistics import Interval, bootstrap
 
 HEAD = """# Time outside the networks
@@ -24,6 +25,46 @@ FOOT = """
 Judging: what an evaluation does outside the networks, its report included. Checkpoints and evaluations count as often
 as the recipe has them.
 """
+
+HOST = """
+## What the host does at real size
+
+Compiled, the loop has not been measured at real size. Its parts on the host have, on a CPU (`python -m
+benchmarks.host`): the trajectories of an epoch of `{recipe}`, without a network. On the card nothing in the loops waits
+for the host ([a test](../../tests/training/test_on_a_card.py) on a virtual card), so noise and rows are there in time
+where they take less than the network beside them.
+
+| what | seconds here | beside it, on an H200 ([measured](scale.md)) |
+|---|---|---|
+| noise of a step of {sampled} images | {noise:.3f} | {sample:.3f} of the network |
+| the {rows} rows of a micro-batch | {handed:.3f} | {train:.3f} of the network |
+| credit, joining and dealing the trajectories of the epoch | {waited:.1f} | {epoch:.0f} of the epoch, {share:.1%} |
+
+Not in it: copying the trajectories from the card, {gib:.1f} GiB. {date}, {machine}, torch {torch}, one run.
+"""
+
+
+def host_section(data: Path) -> str:
+    """What benchmarks.host found, beside an H200's rates; nothing where it has not run."""
+    path = data / "host.json"
+    if not path.exists():
+        return ""
+    host = json.loads(path.read_text())
+    rates = json.loads((data / "scale-h200.json").read_text())["measured"]
+    sample, train = ({row["name"]: row for row in rates}[name]["rows_per_s"] for name in BEST)
+    parts, epoch = host["seconds"], sum(epoch_seconds({row["name"]: row for row in rates}, PAPER, *BEST).values())
+    waited = parts["credit"] + parts["joining"] + parts["dealing"]
+    return HOST.format(
+        **{key: host[key] for key in ("recipe", "sampled", "rows", "date", "machine", "torch")},
+        noise=parts["noise of a step"],
+        handed=parts["rows of a micro-batch"],
+        sample=host["sampled"] / sample,
+        train=host["rows"] / train,
+        waited=waited,
+        epoch=epoch,
+        share=waited / epoch,
+        gib=host["trajectories_gib"],
+    )
 
 
 def shares(facts: dict[str, Any]) -> tuple[Interval, Interval]:
@@ -53,7 +94,7 @@ def write_page(data: Path) -> None:
         f"`{one['settings']}`" + (f" ({one['note']})." if "note" in one else ".")
         for one in found
     ]
-    page = HEAD + "\n".join(map(row, found)) + "\n" + FOOT + "\n" + "\n\n".join(settings) + "\n"
+    page = HEAD + "\n".join(map(row, found)) + "\n" + FOOT + "\n" + "\n\n".join(settings) + "\n" + host_section(data)
     (data.parent / "loop.md").write_text(page)
 
 

@@ -9,15 +9,16 @@ from fdfo.planning.memory import GIB
 
 HEAD = """# Memory of full-size recipes
 
-Written by `python -m benchmarks.rehearsal` on a CPU: the loop itself, with text encoders, transformer, decoder and scores of
-their published shapes, on a [virtual CUDA card](../../benchmarks/virtual/card.py). It has every tensor's shape, type and place,
-but no content; counts the bytes that torch's allocator would hand out; refuses what mixes devices; and is out of memory
-where a card of that size would be. What kernels take beside their results is not counted.
+Written by `python -m benchmarks.rehearsal` on a CPU: the loop itself, with text encoders, transformer, decoder and
+scores of their published shapes, on a [virtual CUDA card](../../benchmarks/virtual/card.py). That one has every
+tensor's shape, type and place, but not its content; it counts the bytes that torch's allocator would hand out, refuses
+what mixes devices, and is out of memory where a card of that size would be. Not counted is what kernels take beside
+their results.
 
 ## The virtual card against a real one
 
-The same networks, with random weights, on an NVIDIA H200 ([rates](scale.md), [scores](rewards.md)) and on the virtual card,
-GiB at the peak. Rows of scores are 32 images, beside the weights.
+The same networks, with random weights, on an NVIDIA H200 ([policy](scale.md), [scores](rewards.md)) and on the virtual
+card: GiB at the peak. Scores judge 32 images; theirs is what they take beside their weights.
 
 | what | H200 | virtual | difference |
 |---|---|---|---|
@@ -28,17 +29,17 @@ Decoding is the exception: cuDNN's convolutions need room of their own, which th
 
 ## Recipes, phase by phase
 
-GiB at the peak of each phase, counted / planned before anything loads. Four sampling steps and one update an epoch, not compiled
-(compilation saves two fifths of what training rows hold, [measured](scale.md)), with the batches that the plan chooses for
-that card, or that the recipe has. No phase has a plan of its own for evaluation: it samples, decodes and scores.
+GiB at the peak of each phase: counted / planned before anything loads. Two epochs of two sampling steps and one update,
+and an evaluation, not compiled (compilation saves two fifths of what training rows hold, [measured](scale.md)), with
+the batches of the recipe, or those that the plan chooses for this card: rows of a training step, and prompts sampled at
+a time. An evaluation has no plan of its own: it samples, decodes and scores.
 
-| recipe | card, GB | rows x prompts | encode | sample | decode | score | train | evaluate |
+| recipe | card, GB | rows, prompts | encode | sample | decode | score | train | evaluate |
 |---|---|---|---|---|---|---|---|---|
 """
 
 COLUMNS = ("encode", "sample", "decode", "score", "train", "evaluate")
-HIDDEN = ("policy.compile=false", "method.steps=4", "optim.updates_per_epoch=1", "train.micro_batch=auto")
-HIDDEN += ("train.sample_batch=auto",)
+ALWAYS = ("policy.compile=false", "method.steps=2", "optim.updates_per_epoch=1")
 
 
 def measured_networks(data: Path) -> dict[str, float]:
@@ -55,14 +56,14 @@ def network_row(name: str, counted: float, measured: float) -> str:
 
 def recipe_row(one: dict[str, Any]) -> str:
     """A line of the second table."""
-    changes = " ".join(change for change in one["changes"] if change not in HIDDEN)
+    changes = " ".join(change for change in one["changes"] if change not in ALWAYS and "=auto" not in change)
     counted, planned = one["counted_gib"], one["planned_gib"]
 
     def cell(phase: str) -> str:
         return f"{counted[phase]:.1f}" + (f" / {planned[phase]:.1f}" if phase in planned else "")
 
     named = f"`{one['recipe']}`" + (f" `{changes}`" if changes else "")
-    batches = f"{one['micro_batch']} x {one['sample_batch']}"
+    batches = f"{one['micro_batch']}, {one['sample_batch']}"
     return f"| {named} | {one['card_gib']:.0f} | {batches} | {' | '.join(map(cell, COLUMNS))} |"
 
 

@@ -1,6 +1,6 @@
 """Recipes at full size on cards that are not there: `python -m benchmarks.rehearsal [--output FILE]`.
 
-Each runs an epoch and an evaluation on a virtual card (benchmarks/virtual) of the size that it is for, with few steps
+Each runs two epochs and an evaluation on a virtual card (benchmarks/virtual) of the size that it is for, with few steps
 and prompts and without compilation, and ends where it does not fit. What each phase allocates stands beside the plan;
 what the same networks allocate of a real card, and of a virtual one, beside that. Writes docs/results/memory.md from
 this and from measurements with benchmarks.capped. Minutes on a CPU; it goes on where it was interrupted.
@@ -29,7 +29,7 @@ from fdfo.files import write_json
 from fdfo.planning.describe import USABLE_SHARE
 from fdfo.planning.memory import GIB
 
-SMALL = ("policy.compile=false", "method.steps=4", "optim.updates_per_epoch=1")
+SMALL = ("policy.compile=false", "method.steps=2", "optim.updates_per_epoch=1")
 AUTO = ("train.micro_batch=auto", "train.sample_batch=auto")
 LARGE = "policy.name=stabilityai/stable-diffusion-3.5-large"
 

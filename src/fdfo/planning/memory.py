@@ -202,19 +202,23 @@ def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int, group_size
 
     A sample batch has at most LARGEST_SAMPLED images, `group_size` of each prompt.
 
-    The branches of guidance share them unless a single prompt or row does not fit so. A phase that the smallest batches
-    would not fit either bounds neither of them.
+    The branches of guidance share them unless a single prompt or row does not fit so. A phase that takes the reserve
+    with the smallest batches already may take it with larger ones, and all of what is free; a phase that does not fit at
+    all grows no further.
     """
     usable = round(free * (1 - RESERVE))
     smallest = Batches(micro_batch=1, sample_batch=1)
     together = max(plan(smallest).resident(phase) for phase in ("sample", "train")) <= usable
     smallest = replace(smallest, branches_together=together)
     least = plan(smallest)
+    bounds = {
+        phase: usable if least.resident(phase) <= usable else max(free, least.resident(phase)) for phase in least.phases
+    }
 
     def fits(batches: Batches) -> bool:
         needed, sampled = plan(batches), batches.sample_batch * group_size
         return (sampled <= LARGEST_SAMPLED or batches.sample_batch == 1) and all(
-            needed.resident(phase) <= max(usable, least.resident(phase)) for phase in needed.phases
+            needed.resident(phase) <= bounds[phase] for phase in needed.phases
         )
 
     def largest(field: str) -> int:

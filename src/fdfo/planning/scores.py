@@ -49,10 +49,10 @@ def score_bytes(entry: RewardConfig) -> int | None:
     return None if known is None else round(known * size)
 
 
-def _in_folder(folder: Path) -> int:
-    """Parameters in the weight files of a folder."""
+def _in_folder(folder: Path) -> int | None:
+    """Parameters in the weight files of a folder; None without such files."""
     count = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as file:
             count += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    return count
+    return count or None
