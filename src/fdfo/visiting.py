@@ -44,3 +44,5 @@ def _put_back(network: Module, contents: list[Tensor]) -> None:
         return
     for tensor, content in zip((*network.parameters(), *network.buffers()), contents, strict=True):
         tensor.data = content
+        if (state := getattr(tensor, "quant_state", None)) is not None:  # of bitsandbytes, beside the data
+            state.to(content.device)

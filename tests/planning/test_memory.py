@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from benchmarks.timing import peak_bytes
 from fdfo.config.load import load_config
+from fdfo.config.tree import RewardConfig
 from fdfo.flow.noise import NoiseStreams
 from fdfo.models import load_policy
 from fdfo.models.load import policy_from_config
@@ -222,6 +224,22 @@ def test_presets_fit_the_cards_they_name(preset, size):
     _, plan = planner(load_config(preset.format(size), []), torch.device("cuda"))(usable)
     assert peak(plan) <= usable
     assert plan.unknown_scores == ()
+
+
+def test_a_card_without_a_reserve_still_samples_many_prompts_at_a_time():
+    """On 24 GB the 7B model beside the policy takes the reserve whatever is sampled; images are little beside it."""
+    config = load_config("sd35-medium-fast", [])
+    batches, plan = planner(config, torch.device("cuda"))(round(USABLE_SHARE * 24 * GIB))
+    assert plan.resident("score") > 0.9 * USABLE_SHARE * 24 * GIB
+    assert (batches.micro_batch, batches.sample_batch) == (8, 16)
+    assert planner(config, torch.device("cuda"))(20 * GIB)[0].sample_batch == 1  # it does not fit at all
+
+
+def test_a_score_in_a_folder_without_weights_is_of_unknown_size(tmp_path):
+    entry = RewardConfig(name="pickscore", model=str(tmp_path))
+    assert score_bytes(entry) is None
+    save_file({"a": torch.zeros(10)}, tmp_path / "model.safetensors")
+    assert score_bytes(entry) == 40
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from bitsandbytes.functional import QuantState
 
+from benchmarks.virtual import CARD, VirtualCard
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import RewardError
 from fdfo.rewards import WeightedSum
+from fdfo.visiting import visiting
 
 
 class Movable:
@@ -160,3 +163,28 @@ def test_what_cannot_leave_the_device_cannot_be_offloaded():
     with pytest.raises(RewardError, match=r"reward 'vlm': .* use quantize: 4bit, or remove offload"):
         vlm(quantize="8bit", offload=True)
     assert vlm(quantize="8bit").names == vlm(quantize="4bit", offload=True).names == ["vlm"]
+
+
+def test_the_scales_of_weights_in_few_bits_leave_with_them():
+    """bitsandbytes moves them beside the data when weights are moved."""
+
+    class Quantized(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(8, dtype=torch.uint8), requires_grad=False)
+            self.weight.quant_state = QuantState(absmax=torch.ones(2), code=torch.ones(16), blocksize=4)
+
+        def to(self, device):
+            state = self.weight.quant_state
+            super().to(device)
+            self.weight.quant_state = state
+            state.to(device)
+            return self
+
+    with VirtualCard() as card:
+        network = Quantized()
+        for _ in range(2):
+            with visiting([network], CARD):
+                assert network.weight.quant_state.absmax.device == CARD
+            assert network.weight.device.type == network.weight.quant_state.code.device.type == "cpu"
+            assert card.held == 0

@@ -11,7 +11,7 @@ from fdfo.cli import main
 from fdfo.errors import LostPeerError, PeerError, RewardError
 from fdfo.training.distributed import this_team
 from tests.training.forks import forked
-from tests.training.runs import TINY
+from tests.training.runs import TINY, run
 
 
 def test_a_process_alone_exchanges_nothing():
@@ -52,6 +52,31 @@ def test_one_process_raises_what_failed_and_the_others_leave(failing):
         error = RewardError("no score") if rank in failing else None
         with pytest.raises(RewardError if rank == failing[0] else PeerError):
             this_team().raise_together(error)
+
+    assert forked(2, work) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("where", "rank_of_error"),
+    [
+        ("fdfo.training.setup.policy_from_config", 1),
+        ("fdfo.rewards.weighted.WeightedSum.load", 1),
+        ("torch.optim.AdamW.step", 1),
+        ("fdfo.training.run.save_checkpoint", 0),
+        ("fdfo.training.run.write_report", 0),
+    ],
+)
+def test_an_error_anywhere_on_one_process_ends_both(tmp_path, monkeypatch, where, rank_of_error):
+    """Also between the phases, and where one process alone writes: the other one leaves without losing contact."""
+
+    def failing(*_, **__):
+        raise OSError("injected")
+
+    def work(rank):
+        if rank == rank_of_error:
+            monkeypatch.setattr(where, failing)
+        with pytest.raises(OSError if rank == rank_of_error else PeerError):
+            run(tmp_path / "run", "train.checkpoint_every=1")
 
     assert forked(2, work) == [0, 0]
 

@@ -23,13 +23,13 @@ def reference(tmp_path_factory):
     return run(tmp_path_factory.mktemp("runs") / "reference", *SMOOTH)
 
 
-def limited(monkeypatch, cls, name, applies):
+def limited(monkeypatch, cls, name, applies, error=None):
     """Let a method run out of memory for more than LIMIT rows."""
     method = getattr(cls, name)
 
     def limited_method(self, rows, *rest, **options):
         if len(rows) > LIMIT and applies():
-            raise torch.OutOfMemoryError("injected")
+            raise error or torch.OutOfMemoryError("injected")
         return method(self, rows, *rest, **options)
 
     monkeypatch.setattr(cls, name, limited_method)
@@ -97,6 +97,53 @@ def test_guidance_goes_on_with_one_branch_at_a_time(tmp_path, monkeypatch, capsy
     folder = run(tmp_path / "run", *guided)
     assert largest_difference(folder, reference) < TOLERANCE
     assert "going on with branches of guidance = 1" in capsys.readouterr().out
+
+
+def test_images_whose_score_gradient_does_not_fit_are_drawn_again(tmp_path, monkeypatch):
+    followed = (*SMOOTH, "method.direction=score_gradient")
+    reference = run(tmp_path / "reference", *followed)
+    grad = torch.autograd.grad
+
+    def limited_grad(outputs, inputs, *rest, **options):
+        if len(inputs) > LIMIT:
+            raise torch.OutOfMemoryError("injected")
+        return grad(outputs, inputs, *rest, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", limited_grad)
+    folder = run(tmp_path / "run", *followed)
+    assert largest_difference(folder, reference) < TOLERANCE
+    halved = [event for event in read_events(folder) if event["event"] == "out_of_memory"]
+    assert {event["batch"] for event in halved} == {"sample_batch"}
+
+
+@pytest.mark.parametrize(
+    "message", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
+)
+def test_libraries_run_out_of_memory_in_their_own_words(tmp_path, monkeypatch, message):
+    limited(monkeypatch, SD3Policy, "decode", lambda: True, RuntimeError(message))
+    events = read_events(run(tmp_path / "run", *SMOOTH))
+    assert {event["batch"] for event in events if event["event"] == "out_of_memory"} == {"sample_batch"}
+
+
+def test_any_error_leaves_the_state_and_what_was_halved(tmp_path, monkeypatch):
+    """Of a library, in the second epoch."""
+    steps, step = [], torch.optim.AdamW.step
+
+    def failing_step(self, *rest):
+        steps.append(self)
+        if len(steps) == 4:
+            limited(monkeypatch, SD3Policy, "velocity", torch.is_grad_enabled)
+        if len(steps) == 5:
+            raise RuntimeError("an error of the device")
+        return step(self, *rest)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", failing_step)
+    folder = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="an error of the device"):
+        run(folder, *SMOOTH, "train.checkpoint_every=3")
+    assert [path.name for path in (folder / "checkpoints").glob("epoch-*")] == ["epoch-0000001"]
+    halved = [event for event in read_events(folder) if event["event"] == "out_of_memory"]
+    assert {(event["epoch"], event["batch"]) for event in halved} == {(2, "micro_batch")}
 
 
 def test_a_single_row_that_does_not_fit_ends_the_run(tmp_path, monkeypatch):

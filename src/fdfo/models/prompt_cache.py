@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from fdfo.errors import ModelError
+from fdfo.files import give_usual_permissions
 from fdfo.models.source import ModelSource
 from fdfo.records import Conditioning
 
@@ -77,7 +78,7 @@ class PromptCache:
             return False
         try:
             self._hold(text, Conditioning(**load_file(path)))
-        except (SafetensorError, TypeError):
+        except (OSError, SafetensorError, TypeError):
             return False
         return True
 
@@ -86,10 +87,15 @@ class PromptCache:
         if path is None:
             return
         content = save({"tokens": encoded.tokens.contiguous(), "pooled": encoded.pooled.contiguous()})
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            give_usual_permissions(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def encoder_identity(source: ModelSource, *, text_tokens: int, dtype: str, t5: bool) -> str:

@@ -202,9 +202,9 @@ def largest_batches(plan: Callable[[Batches], MemoryPlan], free: int, group_size
 
     A sample batch has at most LARGEST_SAMPLED images, `group_size` of each prompt.
 
-    The branches of guidance share them unless a single prompt or row does not fit so. A phase that takes the reserve
-    with the smallest batches already may take it with larger ones, and all of what is free; a phase that does not fit at
-    all grows no further.
+    The branches of guidance share them unless a single prompt or row does not fit so. A phase that needs the reserve
+    with the smallest batches already may need it with larger ones, up to all that is free; one that does not fit grows
+    no further.
     """
     usable = round(free * (1 - RESERVE))
     smallest = Batches(micro_batch=1, sample_batch=1)

@@ -120,6 +120,16 @@ class Team:
             raise error
         raise PeerError(f"process {first} failed; its message tells why")
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work that every process does by itself: if it fails on one, or is interrupted there, all of them leave."""
+        failure = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        self.raise_together(failure)
+
     def wait(self) -> None:
         """Block until every process is here."""
         with self._exchange(0):

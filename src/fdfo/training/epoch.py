@@ -1,7 +1,6 @@
 """One epoch of any method: sample, score, credit, update."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -61,16 +60,6 @@ class Trainer:
     halvings: list[Halving] = field(default_factory=list)
     """Of this process, since they were logged last."""
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Work that every process does by itself: if it fails on one, or is interrupted there, all of them leave."""
-        failure = None
-        try:
-            yield
-        except Exception as error:
-            failure = error
-        self.team.raise_together(failure)
-
     def begin(self, work: Callable[[], T]) -> Callable[[], T]:
         """Begin to score, in the background where scoring overlaps; the result comes from what is returned.
 
@@ -102,19 +91,21 @@ class Sampled:
 def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
     """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups."""
     prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
-    with trainer.together(), trainer.phases("encode"):
+    with trainer.team.together(), trainer.phases("encode"):
         trainer.policy.prepare([prompt.text for prompt in prompts], watch=trainer.stop.check)
     rollouts: list[Rollout] = []
     scores: list[Scores] = []
     pictures: list[Tensor] = []
-    with trainer.together():
+    with trainer.team.together():
         scoring = Scoring(trainer, len(prompts))
         start = 0
         while start < len(prompts):
             trainer.stop.check()
             trainer.console.phase("sample", start, len(prompts))
-            rollout, x0, images = fitting(trainer, "sample_batch", partial(_sampled, trainer, prompts[start:], noise))
-            scoring.add(rollout, x0, images)
+            draw = partial(_sampled, trainer, scoring, prompts[start:], noise)
+            rollout, images = fitting(trainer, "sample_batch", draw)
+            if not trainer.method.needs_score_gradient:
+                scoring.add(rollout, images)
             groups = images.unflatten(0, (-1, rollout.group_size))
             pictures.append((groups[: max(0, shown - start)].detach().cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
@@ -132,17 +123,23 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
-def _sampled(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams) -> tuple[Rollout, Tensor, Tensor]:
-    """A rollout of the first prompts, its endpoints and their images [B, 3, H, W].
+def _sampled(
+    trainer: Trainer, scoring: Scoring, prompts: Sequence[Prompt], noise: NoiseStreams
+) -> tuple[Rollout, Tensor]:
+    """A rollout of the first prompts and its images [B, 3, H, W].
 
-    Where the method asks for the score's gradient, the images carry it to the endpoints.
+    Where the method asks for the score's gradient, they are scored here: the images carry it to the endpoints, and what
+    does not fit is drawn again with fewer of them.
     """
     with trainer.phases("sample"):
         rollout = trainer.method.rollout(trainer.policy, prompts[: trainer.sample_batch], noise)
     wants_gradient = trainer.method.needs_score_gradient
     with torch.set_grad_enabled(wants_gradient), trainer.phases("decode"):
         x0 = rollout.x0.detach().requires_grad_(wants_gradient)
-        return rollout, x0, trainer.policy.decode(x0)
+        images = trainer.policy.decode(x0)
+    if wants_gradient:
+        scoring.add_with_gradient(rollout, x0, images)
+    return rollout, images
 
 
 def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, Tensor]:
@@ -224,7 +221,7 @@ def accumulate(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> d
     """Put the gradient of the mean loss over the rows of all processes into the parameters; the mean metrics."""
     (count,) = trainer.team.sum([len(rows[0])])
     sums: dict[str, Tensor | int] = {}
-    with trainer.together():
+    with trainer.team.together():
         sums = fitting(trainer, "micro_batch", partial(_own_gradients, trainer, items, rows, count))
     trainer.team.sum_gradients(trainer.policy.trainable())
     names = ("loss", *trainer.method.metrics)
@@ -257,12 +254,13 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
     norm = float(get_total_norm(gradients))
     stepped = norm == norm and norm != float("inf")
     if stepped:
-        limit = trainer.config.optim.max_grad_norm
-        torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
-        trainer.optimizer.step()
-        if trainer.ema is not None:
-            assert trainer.config.optim.ema is not None
-            trainer.policy.weights.average("ema", trainer.config.optim.ema)
+        with trainer.team.together():
+            limit = trainer.config.optim.max_grad_norm
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
+            trainer.optimizer.step()
+            if trainer.ema is not None:
+                assert trainer.config.optim.ema is not None
+                trainer.policy.weights.average("ema", trainer.config.optim.ema)
     _count_skipped(trainer, stepped)
     return {**means, "gradient_norm": norm, "skipped": float(not stepped)}
 

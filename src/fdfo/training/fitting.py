@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
@@ -19,6 +20,11 @@ T = TypeVar("T")
 BRANCHES = "branches of guidance"
 DIVISIBLE = ("sample_batch", "score_batch", "micro_batch", BRANCHES)
 
+OUT_OF_MEMORY = (
+    "out of device memory ({}); lower train.micro_batch, train.sample_batch or the batch_size of a score, or give it "
+    "offload: true, and continue with the same --run folder"
+)
+
 
 @dataclass(frozen=True)
 class Halving:
@@ -33,6 +39,12 @@ class Halving:
         return f"out of memory{where}: going on with {self.batch} = {self.size}"
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Also where a library of CUDA, or pinned host memory, had no room: those have no kind of their own."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in text or "ALLOC_FAILED" in text
+
+
 def fitting(
     trainer: "Trainer", batch: Literal["sample_batch", "score_batch", "micro_batch"], work: Callable[[], T]
 ) -> T:
@@ -44,8 +56,9 @@ def fitting(
     while True:
         try:
             return work()
-        except torch.OutOfMemoryError:
-            if shards_base() or not _divisible(trainer, batch):  # sharded, all processes evaluate equally often
+        except RuntimeError as error:
+            is_last = shards_base() or not _divisible(trainer, batch)  # sharded, all evaluate equally often
+            if is_last or not is_out_of_memory(error):
                 raise
         _divide(trainer, batch)  # here the tensors of the attempt are gone
 
@@ -59,12 +72,21 @@ def fitting_components(
     group_size: int = 1,
 ) -> dict[str, Tensor]:
     """The scores of images [B, 3, H, W] by component, in pieces of whole groups where they do not fit at once."""
+    work = partial(components_at_once, trainer, reward, images, texts, metadata, group_size)
+    return fitting(trainer, "score_batch", work)
 
-    def components() -> dict[str, Tensor]:
-        batches = {"group_size": group_size, "batch": trainer.score_batch}
-        return reward.components(images, texts, metadata, **batches, watch=trainer.stop.check)
 
-    return fitting(trainer, "score_batch", components)
+def components_at_once(
+    trainer: "Trainer",
+    reward: WeightedSum,
+    images: Tensor,
+    texts: Sequence[str],
+    metadata: Sequence[Mapping[str, Any]],
+    group_size: int = 1,
+) -> dict[str, Tensor]:
+    """The same, tried once: where gradients are kept, smaller pieces would need as much."""
+    batches = {"group_size": group_size, "batch": trainer.score_batch}
+    return reward.components(images, texts, metadata, **batches, watch=trainer.stop.check)
 
 
 def _divisible(trainer: "Trainer", batch: str) -> bool:
@@ -100,3 +122,10 @@ def tell_halvings(trainer: "Trainer", folder: RunFolder, epoch: int) -> None:
             folder.log("out_of_memory", epoch, asdict(halving))
         if process:
             trainer.console.say(str(halving), style="yellow")
+
+
+def log_own_halvings(trainer: "Trainer", folder: RunFolder, epoch: int) -> None:
+    """Log those of this process alone, where an error ends the epoch and the others may be gone."""
+    own, trainer.halvings = trainer.halvings, []
+    for halving in own:
+        folder.log("out_of_memory", epoch, asdict(halving))

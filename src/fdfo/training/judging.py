@@ -73,7 +73,7 @@ class Jury:
             )
 
         judged = None
-        with trainer.together():
+        with trainer.team.together():
             judged = fitting(trainer, "sample_batch", judge_own)
         assert judged is not None
         trainer.policy.take_use()  # evaluation is not part of the cost of training
@@ -92,8 +92,10 @@ class Jury:
 def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
     """Load the unseen scores and what diversity needs. Raises RewardError, or ConfigError for the latter."""
     unseen = WeightedSum(trainer.config.eval.rewards)
-    unseen.load(trainer.team.device, torch.float32)
+    with trainer.team.together():
+        unseen.load(trainer.team.device, torch.float32)
     embedders = {**unseen.embedders, **trainer.reward.embedders}
     features = diversity_features(trainer.config.eval.diversity, embedders)
-    load_features(features, trainer.team.device)
+    with trainer.team.together():
+        load_features(features, trainer.team.device)
     return Jury(prompts, unseen, features)

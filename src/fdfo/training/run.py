@@ -34,20 +34,16 @@ from fdfo.training.console import Console
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
 from fdfo.training.findings import gain, levels
-from fdfo.training.fitting import tell_halvings
+from fdfo.training.fitting import OUT_OF_MEMORY, is_out_of_memory, log_own_halvings, tell_halvings
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.judging import build_jury
 from fdfo.training.phases import peak_memory_gib
 from fdfo.training.setup import blank_lines, build_trainer, check, held_out_prompts, run_folder, training_prompts
+from fdfo.training.trackers import flat
 
 SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
-
-OUT_OF_MEMORY = (
-    "out of device memory ({}); lower train.micro_batch, train.sample_batch or the batch_size of a score, or give it "
-    "offload: true, and continue with the same --run folder"
-)
 
 
 def train(config: Config, run_dir: str | Path | None = None) -> Path:
@@ -94,7 +90,7 @@ class Run:
             self.team.accelerator.init_trackers("fdfo", config=flat(config.model_dump(mode="json")))
         self.console.start(progress.epoch)
         if self._evaluate_if_due():
-            self._save(self._state())  # is there; may be the best now
+            self._save_together()  # is there; may be the best now
         while progress.epoch < config.train.epochs and not self._should_stop_early():
             with self._saving_on_failure():
                 self._epoch()
@@ -102,7 +98,7 @@ class Run:
             is_best = self._best()[0] == progress.epoch
             is_last = progress.epoch == config.train.epochs or self._should_stop_early()
             if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best:
-                self._save(self._state())
+                self._save_together()
         self._finish()
 
     def _evaluate_if_due(self) -> bool:
@@ -139,17 +135,19 @@ class Run:
         before = self._state() if self.team.is_main else None
         try:
             yield
-        except torch.OutOfMemoryError as error:
-            self._leave(before, "stopped: out of memory")
-            raise FdfoError(OUT_OF_MEMORY.format(first_line(error))) from error
-        except (Interrupted, FdfoError, OSError) as reason:
-            self._leave(before, f"stopped by {reason if isinstance(reason, Interrupted) else 'an error'}")
+        except Exception as reason:
+            is_full = isinstance(reason, RuntimeError) and is_out_of_memory(reason)
+            cause = "out of memory" if is_full else reason if isinstance(reason, Interrupted) else "an error"
+            self._leave(before, f"stopped by {cause}")
+            if is_full:
+                raise FdfoError(OUT_OF_MEMORY.format(first_line(reason))) from reason
             raise
 
     def _leave(self, before: State | None, cause: str) -> None:
         if before is not None:
-            self._save(before)
             epoch = before.progress.epoch
+            log_own_halvings(self.trainer, self.folder, epoch + 1)
+            self._save(before)
             saved = f"saved after epoch {epoch}" if epoch else "no epoch was finished"
             self.console.say(f"{cause}; {saved}. Repeat the command with --run {self.folder.path} to continue")
 
@@ -179,8 +177,9 @@ class Run:
         self._count(sampled.metrics, updates)
         tell_halvings(trainer, self.folder, self.progress.epoch)
         seconds = trainer.phases.take()
-        if self.team.is_main:
-            self._log_epoch(sampled.metrics, updates, seconds)
+        with self.team.together():
+            if self.team.is_main:
+                self._log_epoch(sampled.metrics, updates, seconds)
             if is_shown:
                 totals = torch.cat([part.total for part in sampled.scores])
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
@@ -231,11 +230,15 @@ class Run:
         tell_halvings(self.trainer, self.folder, self.progress.epoch)
         self.history.append(evaluation)
         seconds = self.trainer.phases.take()
-        if self.team.is_main:
-            titles = [self.jury.prompts[number].text for number in self.jury.shown]
-            save_gallery(self.folder.samples, evaluation.epoch, pictures, titles)
-            self._log_evaluation(evaluation, alarms(self.history, unseen=self.jury.unseen.names), seconds)
-            write_report([self.folder.path])
+        with self.team.together():
+            if self.team.is_main:
+                self._tell_evaluation(evaluation, pictures, seconds)
+
+    def _tell_evaluation(self, evaluation: Evaluation, pictures: torch.Tensor, seconds: Mapping[str, float]) -> None:
+        titles = [self.jury.prompts[number].text for number in self.jury.shown]
+        save_gallery(self.folder.samples, evaluation.epoch, pictures, titles)
+        self._log_evaluation(evaluation, alarms(self.history, unseen=self.jury.unseen.names), seconds)
+        write_report([self.folder.path])
 
     def _log_evaluation(self, evaluation: Evaluation, found: Sequence[Alarm], seconds: Mapping[str, float]) -> None:
         intervals = {name: evaluation.interval(name) for name in evaluation.metrics}
@@ -269,6 +272,11 @@ class Run:
             ema=None if ema is None else on_cpu(ema),
             carried=on_cpu(carried(self.trainer.method, self.weights, self.trainer.reward)),
         )
+
+    def _save_together(self) -> None:
+        """Save the state of now; if the process that writes cannot, all of them leave."""
+        with self.team.together():
+            self._save(self._state())
 
     def _save(self, state: State) -> None:
         if not self.team.is_main or state.progress.epoch == 0:
@@ -317,14 +325,3 @@ class Run:
 def on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Copies of named tensors on the CPU."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Nested settings as `section.key`, with values that every tracker takes."""
-    settings: dict[str, str | int | float | bool] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            settings.update(flat(value, f"{prefix}{key}."))
-        else:
-            settings[prefix + key] = value if isinstance(value, str | int | float | bool) else str(value)
-    return settings

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fdfo.records import Prompt, Rollout, Scores
-from fdfo.training.fitting import fitting_components
+from fdfo.training.fitting import components_at_once, fitting_components
 
 if TYPE_CHECKING:
     from fdfo.training.epoch import Trainer
@@ -31,8 +31,8 @@ class Scoring:
         self._under_way: Callable[[], Scores] | None = None
         self._done: list[Scores] = []
 
-    def add(self, rollout: Rollout, x0: Tensor, images: Tensor) -> None:
-        """Images [B, 3, H, W] of a rollout, decoded from x0 [B, C, H, W]."""
+    def add(self, rollout: Rollout, images: Tensor) -> None:
+        """Images [B, 3, H, W] of a rollout."""
         owners = rollout.sample_prompts
         if self._waits:
             if self._images is None:
@@ -42,7 +42,11 @@ class Scoring:
             self._rollouts.append(owners)
             return
         self._collect()
-        self._under_way = self._begin(owners, images, x0 if self._trainer.method.needs_score_gradient else None)
+        self._under_way = self._begin(owners, images, None)
+
+    def add_with_gradient(self, rollout: Rollout, x0: Tensor, images: Tensor) -> None:
+        """Images [B, 3, H, W] of a rollout, decoded from x0 [B, C, H, W]; their scores are there at once."""
+        self._done.append(self._begin(rollout.sample_prompts, images, x0)())
 
     def finish(self) -> list[Scores]:
         """The scores of each rollout, on the CPU."""
@@ -62,7 +66,8 @@ class Scoring:
         def judge() -> Scores:
             with torch.set_grad_enabled(x0 is not None):  # the setting belongs to a thread
                 size = trainer.method.group_size
-                components = fitting_components(trainer, trainer.reward, images, texts, metadata, size)
+                score = fitting_components if x0 is None else components_at_once
+                components = score(trainer, trainer.reward, images, texts, metadata, size)
                 total = trainer.reward.standardized_total(components)
                 gradient = None if x0 is None else torch.autograd.grad(total.nansum(), x0)[0].cpu()
             total = total.detach().float().cpu()

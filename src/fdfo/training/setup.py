@@ -138,11 +138,13 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     if shards_base():
         check_sharding(config, team)
-    policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
+    with team.together():
+        policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
     policy.branches_together = batches.branches_together
     if shards_base():
         shard_base(policy, team)
-    reward.load(team.device, torch.float32)
+    with team.together():
+        reward.load(team.device, torch.float32)
     optimizer = build_optimizer(config.optim, policy.trainable())
     ema = None
     if config.optim.ema is not None:
