@@ -1,9 +1,12 @@
-"""Floating-point operations of a row of a published network: `python -m benchmarks.flops`; nothing is computed.
+"""Floating-point operations of a row of each published network: `python -m benchmarks.flops`; nothing is computed.
+
+Writes docs/results/flops.md.
 
 The network runs on the meta device, where tensors have shapes and no content, under torch's operation counter.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers import SD3Transformer2DModel
@@ -15,6 +18,8 @@ from fdfo.models.sd3 import LORA_TARGETS
 from fdfo.models.weights import TrainableWeights
 
 CLIP_TOKENS = 77
+ROWS = 34_560
+"""Sampled, and trained, in an epoch of the published setting."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,35 @@ def row_cost(model: str, latent: tuple[int, int] = (64, 64), text_tokens: int = 
     return RowCost(forward=count(False), trained=count(True), parameters=parameters, adapters=adapters)
 
 
+HEAD = """# Operations of a row
+
+Written by `python -m benchmarks.flops`: counted on torch's meta device, at 512 x 512 pixels with 128 T5 tokens and LoRA
+of rank 32. A row is one state of one sample; `trained` is forward and backward. An epoch is the published one, of
+{rows} sampled and as many trained rows; its card-seconds are its operations over the rate of a card
+([measured](scale.md)).
+
+| model | parameters, B | adapters, M | forward, TFLOP | trained, TFLOP | an epoch, PFLOP |
+|---|---|---|---|---|---|
+"""
+
+
+def row(model: str) -> str:
+    """A line of the table."""
+    cost = row_cost(model)
+    numbers = (
+        f"{cost.parameters / 1e9:.2f}",
+        f"{cost.adapters / 1e6:.1f}",
+        f"{cost.forward:.2f}",
+        f"{cost.trained:.2f}",
+        f"{ROWS * (cost.forward + cost.trained) / 1e3:.0f}",
+    )
+    return f"| {model} | {' | '.join(numbers)} |"
+
+
 def main() -> None:
-    print("TFLOP of a row at 512 x 512 pixels, 128 T5 tokens, LoRA of rank 32")
-    print(f"{'model':<50} {'parameters':>10} {'adapters':>9} {'forward':>8} {'trained':>8} {'ratio':>6}")
-    for model in KNOWN:
-        cost = row_cost(model)
-        print(
-            f"{model:<50} {cost.parameters / 1e9:>8.2f} B {cost.adapters / 1e6:>7.1f} M {cost.forward:>8.3f} "
-            f"{cost.trained:>8.3f} {cost.trained / cost.forward:>6.2f}"
-        )
+    page = HEAD.format(rows=ROWS) + "\n".join(map(row, KNOWN)) + "\n"
+    Path("docs/results/flops.md").write_text(page, encoding="utf-8")
+    print(page)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from fdfo.objectives.surrogate import spo, velocity_log_ratio
 from fdfo.records import Conditioning
 
 MEDIUM = "stabilityai/stable-diffusion-3.5-medium"
-ROWS, IMAGES = 34_560, 864
-"""Sampled and trained rows, and images, of an epoch of the paper's setting."""
+IMAGES = 864
+"""Of an epoch of the paper's setting."""
 TEXT_TOKENS = 77 + 128
 DEVICE = torch.device("cuda")
 KERNELS: tuple[AttentionKernel, ...] = ("auto", "flash", "cudnn", "efficient")

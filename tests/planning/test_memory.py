@@ -289,6 +289,16 @@ def test_host_memory_of_the_smallest_preset():
     assert plan.host["scores that take turns"] == pytest.approx(4 * (clip_h + clip_l + hpsv2) + 2 * vlm, rel=1e-3)
 
 
+def test_images_wait_for_scores_that_take_turns():
+    plans = [planner(load_config(f"sd35-medium-{size}gb", []), torch.device("cuda"))(80 * GIB)[1] for size in (24, 48)]
+    assert [plan.waiting for plan in plans] == [864 * 3 * 512 * 512 * 4, 0]
+
+
+def test_what_no_plan_knows_is_told():
+    config = load_config("sd35-medium-paper", ["eval.diversity=dreamsim"])
+    assert "dreamsim" in planner(config, torch.device("cuda"))(80 * GIB)[1].unknown_scores[0]
+
+
 def test_recorded_states_count_until_they_leave(medium):
     config, sizes = medium
     method = find("methods", config.method.name)(config.method)

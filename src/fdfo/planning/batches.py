@@ -38,6 +38,8 @@ def planner(config: Config, device: torch.device, shards: int = 1) -> Callable[[
     sizes = policy_sizes(config.policy)
     entries = [entry for entry in (*config.reward, *config.eval.rewards) if is_own_device(entry.device, device)]
     scores = {entry.title: score_bytes(entry) for entry in entries}
+    if config.eval.diversity == "dreamsim":
+        scores["dreamsim, for diversity,"] = None
     offloaded = [entry.title for entry in entries if entry.offload]
 
     def plan(batches: Batches) -> MemoryPlan:

@@ -32,7 +32,8 @@ def describe(config: Config) -> str:
         "host memory of each process, GiB:",
         *(f"  {part:<36}{size / GIB:>6.2f}" for part, size in plan.host.items() if size),
         f"  {'all':<36}{sum(plan.host.values()) / GIB:>6.2f}",
-        f"and over all processes, trajectories: {plan.trajectories / GIB:.3g} GiB of host memory",
+        f"and over all processes, GiB of host memory: {plan.trajectories / GIB:.3g} for trajectories"
+        + (f", {plan.waiting / GIB:.3g} for images that wait for scores" if plan.waiting else ""),
         *(f"score {name}: its size is not known here; add it yourself" for name in plan.unknown_scores),
         f"it {'fits' if peak(plan) <= usable else 'does NOT fit'} {where}",
     ]

@@ -54,6 +54,8 @@ class MemoryPlan:
     """What each process holds in host memory beside its share of the trajectories."""
     trajectories: int
     """In host memory, over all processes."""
+    waiting: int
+    """Images that wait there for scores which take turns, likewise."""
     unknown_scores: tuple[str, ...]
     """Scores whose size is not known; they are not in the plan."""
 
@@ -106,7 +108,7 @@ def memory_plan(
     standing = {**network, **state, "decoder": sizes.decoder, **resident}
     moved = () if shards > 1 else (*network, *state.keys() - {"optimizer"})  # with the network, for the text encoders
     encoding = {part: size for part, size in standing.items() if part not in moved}
-    rows = batches.sample_batch * method.group_size
+    rows, samples = (count * method.group_size for count in (batches.sample_batch, config.prompts.pairs_per_epoch))
     recorded, images = rows * recorded_bytes(method, sizes), rows * 4 * 3 * sizes.pixels
     trained = {entry.title for entry in config.reward}
     take_turns = not trained.isdisjoint(offloaded) and not method.needs_score_gradient
@@ -143,7 +145,8 @@ def memory_plan(
             "transformer while they are encoded": 0 if shards > 1 else sizes.frozen + sizes.trained,
             "scores that take turns": sum(size for name, size in known.items() if name in offloaded),
         },
-        trajectories=config.prompts.pairs_per_epoch * method.group_size * recorded_bytes(method, sizes),
+        trajectories=samples * recorded_bytes(method, sizes),
+        waiting=samples * 4 * 3 * sizes.pixels if take_turns else 0,
         unknown_scores=tuple(name for name, size in scores.items() if size is None),
     )
 
