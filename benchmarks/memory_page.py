@@ -32,8 +32,8 @@ Decoding is the exception: cuDNN's convolutions need room of their own, which th
 GiB at the peak of each phase: counted / planned before anything loads. Two epochs of two sampling steps and one update,
 and an evaluation, not compiled (compilation saves two fifths of what training rows hold, [measured](scale.md)), with
 the batches of the recipe, or those that the plan chooses for this card: rows of a training step, and prompts sampled at
-a time. Encoding begins and ends with the network there, which leaves for the text encoders; where it is larger than they
-are, it is what is counted, and the plan has the encoders alone. An evaluation has no plan of its own: it samples,
+a time. Encoding begins and ends with the network there, which leaves for the text encoders; where it is larger than
+they are, it is what is counted, and the plan has the encoders alone. An evaluation has no plan of its own: it samples,
 decodes and scores.
 
 | recipe | card, GB | rows, prompts | encode | sample | decode | score | train | evaluate |
