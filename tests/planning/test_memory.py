@@ -217,6 +217,29 @@ def test_peaks_of_scores_on_a_real_card(medium, entry, row):
     assert planned / GIB == pytest.approx(measured[row], rel=0.15)
 
 
+def rehearsed():
+    recipes = json.loads((DATA / "memory-virtual.json").read_text())["recipes"]
+    return [pytest.param(one, id=f"{one['recipe']} {one['card_gib']:.0f} {one['changes'][-1]}") for one in recipes]
+
+
+@pytest.mark.parametrize("one", rehearsed())
+def test_peaks_of_full_size_recipes_on_virtual_cards(one):
+    """The plan alone has what kernels need beside their results (of the decoder's convolutions, a fifth), and an upper
+    estimate of what a score keeps for its gradient."""
+    plan_on = planner(load_config(one["recipe"], one["changes"]), torch.device("cuda"))
+    batches, plan = plan_on(round(one["card_gib"] * USABLE_SHARE * GIB))
+    assert (batches.micro_batch, batches.sample_batch) == (one["micro_batch"], one["sample_batch"])
+    assert one["halved"] == []
+    for phase in ("sample", "decode", "score", "train"):
+        beyond = 0.2 if phase == "decode" or "scores with gradient (estimate)" in plan.phases[phase] else 0.15
+        counted, planned = one["counted_gib"][phase], plan.resident(phase) / GIB
+        assert (1 - beyond) * planned < counted < 1.15 * planned, phase
+    standing = plan.phases["sample"].items()
+    network = sum(size for part, size in standing if part not in ("activations", "recorded states"))
+    there = max(plan.resident("encode"), network) / GIB  # it leaves for the text encoders, and comes back
+    assert one["counted_gib"]["encode"] == pytest.approx(there, rel=0.15)
+
+
 @pytest.mark.parametrize("size", [24, 48, 80])
 @pytest.mark.parametrize("preset", ["sd35-medium-{}gb", "sd35-medium-fast"])
 def test_presets_fit_the_cards_they_name(preset, size):
