@@ -12,10 +12,12 @@ from torch.testing import assert_close
 from fdfo import visiting
 from fdfo.config.tree import AdapterConfig, PolicyConfig
 from fdfo.errors import ModelError
+from fdfo.evaluation.heldout import judge_prompts
 from fdfo.flow.solve import integrate
 from fdfo.models import load_policy
 from fdfo.models.load import latent_shape, policy_problems
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
+from fdfo.records import Prompt
 from fdfo.shapes.pretrain.components import T5_TOKENS
 
 PROMPTS = ["a red circle", "three blue squares"]
@@ -78,6 +80,19 @@ def test_encoding_many_prompts_can_be_stopped(policy):
     with pytest.raises(KeyboardInterrupt):
         policy.prepare(["one", "two", "three", "four"], watch=stop_at_the_third)
     assert policy._encoded.missing(["one", "two", "three", "four"]) == ["three", "four"]
+
+
+def test_an_evaluation_can_be_stopped_while_it_encodes(policy):
+    texts, asked = ["one", "two", "three"], []
+
+    def stop_at_the_second(done):
+        asked.append(done)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_prompts(policy, [Prompt(text=text) for text in texts], None, steps=1, seed=0, watch=stop_at_the_second)
+    assert policy._encoded.missing(texts) == ["two", "three"]
 
 
 def test_text_encoders_and_transformer_take_turns_on_the_device(monkeypatch):
