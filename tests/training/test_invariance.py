@@ -91,7 +91,7 @@ def test_the_bytes_of_an_epoch_have_a_closed_form(shared):
     config = load_config("shapes-smoke", TINY)
     trained = sum(tensor.numel() for tensor in adapter(folder).values())
     metrics, images, components = 4, 2, 1  # loss, ratio_change, clip_fraction, velocity_rms; of a pair; contrastive
-    update = 4 * trained + 8 * (1 + 1 + metrics)  # gradients; rows, errors, metrics
+    update = 4 * trained + 8 * (1 + 2 + metrics)  # gradients; rows, errors of them and of the step, metrics
     scores = 8 * largest_share * images * components
     counts = 8 * (2 + 1 + 2 + 1)  # errors of encoding and sampling, rows; network evaluations, halved batches
     rollouts = [event for event in read_events(folder) if event["event"] == "rollout"]
