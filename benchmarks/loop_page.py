@@ -30,9 +30,9 @@ HOST = """
 ## What the host does at real size
 
 Compiled, the loop has not been measured at real size. Its parts on the host have, on a CPU (`python -m
-benchmarks.host`): the trajectories of an epoch of `{recipe}`, without a network. On the card nothing in the loops waits
-for the host ([a test](../../tests/training/test_on_a_card.py) on a virtual card), so noise and rows are there in time
-where they take less than the network beside them.
+benchmarks.host`): the trajectories of an epoch of `{recipe}`, without a network. In these loops the host does not wait
+for the card ([a test](../../tests/training/test_on_a_card.py), on a virtual one): noise and rows are made while it
+computes, and are there in time where they take less than the network.
 
 | what | seconds here | beside it, on an H200 ([measured](scale.md)) |
 |---|---|---|

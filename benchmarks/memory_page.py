@@ -53,7 +53,8 @@ def measured_networks(data: Path) -> dict[str, float]:
 
 
 def network_row(name: str, counted: float, measured: float) -> str:
-    return f"| {name} | {measured:.2f} | {counted:.2f} | {counted / measured - 1:+.1%} |"
+    difference = f"{counted / measured - 1:+.1%}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+    return f"| {name} | {measured:.2f} | {counted:.2f} | {difference} |"
 
 
 def recipe_row(one: dict[str, Any]) -> str:
