@@ -161,17 +161,21 @@ def with_text_encoders(policy: SD3Policy, model: str) -> SD3Policy:
 
 @contextmanager
 def peaks_by_phase(device: torch.device) -> Iterator[dict[str, int]]:
-    """The most bytes allocated in each phase, from now on; nothing on a CPU."""
+    """The most bytes allocated in each phase of the plan, from now on; nothing on a CPU.
+
+    An evaluation scores in a phase of its own, which counts; what else it does is sampling and decoding once more.
+    """
     found: dict[str, int] = {}
     original = Phases.__call__
 
     @contextmanager
     def watched(self: Phases, name: str) -> Iterator[None]:
-        if device.type == "cuda":
+        is_planned = device.type == "cuda" and name not in ("evaluate", "save")
+        if is_planned:
             torch.cuda.reset_peak_memory_stats(device)
         with original(self, name):
             yield
-        if device.type == "cuda":
+        if is_planned:
             found[name] = max(found.get(name, 0), torch.cuda.max_memory_allocated(device))
 
     with patch.object(Phases, "__call__", watched):
@@ -181,8 +185,7 @@ def peaks_by_phase(device: torch.device) -> Iterator[dict[str, int]]:
 def told(peaks: Peaks) -> str:
     """Lines about each phase."""
     lines = [
-        f"{phase:<9}{counted:>7.2f} GiB"
-        + (f", planned {peaks.planned_gib[phase]:>6.2f}" if phase in peaks.planned_gib else "")
+        f"{phase:<9}{counted:>7.2f} GiB, planned {peaks.planned_gib[phase]:>6.2f}"
         for phase, counted in peaks.counted_gib.items()
     ]
     return "\n".join([" ".join([peaks.recipe, *peaks.changes]), *lines, *(f"halved: {name}" for name in peaks.halved)])

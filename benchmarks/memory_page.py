@@ -33,14 +33,13 @@ GiB at the peak of each phase: counted / planned before anything loads. Two epoc
 and an evaluation, not compiled (compilation saves two fifths of what training rows hold, [measured](scale.md)), with
 the batches of the recipe, or those that the plan chooses for this card: rows of a training step, and prompts sampled at
 a time. Encoding begins and ends with the network there, which leaves for the text encoders; where it is larger than
-they are, it is what is counted, and the plan has the encoders alone. An evaluation has no plan of its own: it samples,
-decodes and scores.
+they are, it is what is counted, and the plan has the encoders alone. The scores of the evaluation count as `score`.
 
-| recipe | card, GB | rows, prompts | encode | sample | decode | score | train | evaluate |
-|---|---|---|---|---|---|---|---|---|
+| recipe | card, GB | rows, prompts | encode | sample | decode | score | train |
+|---|---|---|---|---|---|---|---|
 """
 
-COLUMNS = ("encode", "sample", "decode", "score", "train", "evaluate")
+COLUMNS = ("encode", "sample", "decode", "score", "train")
 ALWAYS = ("policy.compile=false", "method.steps=2", "optim.updates_per_epoch=1")
 
 
@@ -63,7 +62,7 @@ def recipe_row(one: dict[str, Any]) -> str:
     counted, planned = one["counted_gib"], one["planned_gib"]
 
     def cell(phase: str) -> str:
-        return f"{counted[phase]:.1f}" + (f" / {planned[phase]:.1f}" if phase in planned else "")
+        return f"{counted[phase]:.1f} / {planned[phase]:.1f}"
 
     named = f"`{one['recipe']}`" + (f" `{changes}`" if changes else "")
     batches = f"{one['micro_batch']}, {one['sample_batch']}"

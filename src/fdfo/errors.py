@@ -58,3 +58,10 @@ def nearest(name: str, valid: list[str]) -> str:
 
     close = get_close_matches(name, valid, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had no room; a library of CUDA and pinned host memory say so in their own words."""
+    text = str(error)
+    own = "CUDA error: out of memory" in text or "ALLOC_FAILED" in text
+    return type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and own)

@@ -233,7 +233,7 @@ def test_peaks_of_full_size_recipes_on_virtual_cards(one):
     for phase in ("sample", "decode", "score", "train"):
         beyond = 0.2 if phase == "decode" or "scores with gradient (estimate)" in plan.phases[phase] else 0.15
         counted, planned = one["counted_gib"][phase], plan.resident(phase) / GIB
-        assert (1 - beyond) * planned < counted < 1.15 * planned, phase
+        assert (1 - beyond) * planned < counted < 1.07 * planned, phase  # a tenth is reserved
     standing = plan.phases["sample"].items()
     network = sum(size for part, size in standing if part not in ("activations", "recorded states"))
     there = max(plan.resident("encode"), network) / GIB  # it leaves for the text encoders, and comes back
@@ -314,7 +314,8 @@ def test_host_memory_of_the_smallest_preset():
 
 def test_images_wait_for_scores_that_take_turns():
     plans = [planner(load_config(f"sd35-medium-{size}gb", []), torch.device("cuda"))(80 * GIB)[1] for size in (24, 48)]
-    assert [plan.waiting for plan in plans] == [864 * 3 * 512 * 512 * 4, 0]
+    assert [plan.waiting for plan in plans] == [864 * 3 * 512 * 512 * 4, 2 * 384 * 3 * 512 * 512 * 4]
+    assert planner(load_config("sd35-medium-80gb", []), torch.device("cuda"))(80 * GIB)[1].waiting == 0
 
 
 def test_what_no_plan_knows_is_told():

@@ -119,10 +119,13 @@ def test_images_whose_score_gradient_does_not_fit_are_drawn_again(tmp_path, monk
 @pytest.mark.parametrize(
     "message", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
 )
-def test_libraries_run_out_of_memory_in_their_own_words(tmp_path, monkeypatch, message):
-    limited(monkeypatch, SD3Policy, "decode", lambda: True, RuntimeError(message))
-    events = read_events(run(tmp_path / "run", *SMOOTH))
-    assert {event["batch"] for event in events if event["event"] == "out_of_memory"} == {"sample_batch"}
+@pytest.mark.parametrize(
+    ("place", "batch"), [((SD3Policy, "decode"), "sample_batch"), ((ContrastiveScore, "__call__"), "score_batch")]
+)
+def test_libraries_run_out_of_memory_in_their_own_words(tmp_path, monkeypatch, message, place, batch):
+    limited(monkeypatch, *place, lambda: True, RuntimeError(message))
+    events = read_events(run(tmp_path / "run", *SMOOTH, "train.epochs=1"))
+    assert {event["batch"] for event in events if event["event"] == "out_of_memory"} == {batch}
 
 
 def test_any_error_leaves_the_state_and_what_was_halved(tmp_path, monkeypatch):

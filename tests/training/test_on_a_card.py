@@ -61,7 +61,7 @@ def test_neither_steps_nor_micro_batches_wait_for_the_card(small, variant):
     few = waits(small, variant)
     assert waits(small, variant, steps=6) == few
     if not make(variant).differentiates_reward:  # a score may wait as it likes
-        assert waits(small, variant, micro_batch=20) == few
+        assert waits(small, variant, micro_batch=5) == few
 
 
 def test_out_of_memory_halves_the_micro_batch_and_leaves_nothing_behind(small):

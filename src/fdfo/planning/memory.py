@@ -109,6 +109,7 @@ def memory_plan(
     moved = () if shards > 1 else (*network, *state.keys() - {"optimizer"})  # with the network, for the text encoders
     encoding = {part: size for part, size in standing.items() if part not in moved}
     rows, samples = (count * method.group_size for count in (batches.sample_batch, config.prompts.pairs_per_epoch))
+    evaluated = 2 * config.eval.prompts * config.eval.images_per_prompt  # and once more while they are joined
     recorded, images = rows * recorded_bytes(method, sizes), rows * 4 * 3 * sizes.pixels
     trained = {entry.title for entry in config.reward}
     take_turns = not trained.isdisjoint(offloaded) and not method.needs_score_gradient
@@ -146,7 +147,7 @@ def memory_plan(
             "scores that take turns": sum(size for name, size in known.items() if name in offloaded),
         },
         trajectories=samples * recorded_bytes(method, sizes),
-        waiting=samples * 4 * 3 * sizes.pixels if take_turns else 0,
+        waiting=4 * 3 * sizes.pixels * max(samples * take_turns, evaluated * bool(offloaded)),
         unknown_scores=tuple(name for name, size in scores.items() if size is None),
     )
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fdfo.config.scores import distinct
-from fdfo.errors import FdfoError, RewardError
+from fdfo.errors import FdfoError, RewardError, is_out_of_memory
 from fdfo.rewards.build import build_reward
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores
@@ -263,9 +263,9 @@ def _blaming(name: str, when: str, remedy: str) -> Iterator[None]:
         yield
     except FdfoError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise torch.OutOfMemoryError(f"reward {name!r} ran out of memory {when}; {remedy}") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise torch.OutOfMemoryError(f"reward {name!r} ran out of memory {when}; {remedy}") from error
         raise RewardError(
             f"reward {name!r} failed {when}: {type(error).__name__}: {error}{raised_at(error)}"
         ) from error

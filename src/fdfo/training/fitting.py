@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from fdfo.errors import is_out_of_memory
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.folder import RunFolder
 from fdfo.training.sharding import shards_base
@@ -39,19 +40,13 @@ class Halving:
         return f"out of memory{where}: going on with {self.batch} = {self.size}"
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Also where a library of CUDA, or pinned host memory, had no room: those have no kind of their own."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in text or "ALLOC_FAILED" in text
-
-
 def fitting(
     trainer: "Trainer", batch: Literal["sample_batch", "score_batch", "micro_batch"], work: Callable[[], T]
 ) -> T:
     """What `work` returns; after running out of memory it is done again with half the batch, for the rest of the run.
 
     A guided network that runs out with a batch of 1 evaluates its branches one after the other from then on. Raises
-    OutOfMemoryError where nothing is left to divide, or the base weights are sharded.
+    the error where nothing is left to divide, or the base weights are sharded.
     """
     while True:
         try:

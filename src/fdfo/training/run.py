@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fdfo.config.tree import Config
-from fdfo.errors import CheckpointError, FdfoError, first_line
+from fdfo.errors import CheckpointError, FdfoError, first_line, is_out_of_memory
 from fdfo.evaluation.alarms import Alarm, alarms, constant_score
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
@@ -34,7 +34,7 @@ from fdfo.training.console import Console
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
 from fdfo.training.findings import gain, levels
-from fdfo.training.fitting import OUT_OF_MEMORY, is_out_of_memory, log_own_halvings, tell_halvings
+from fdfo.training.fitting import OUT_OF_MEMORY, log_own_halvings, tell_halvings
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.judging import build_jury
@@ -136,7 +136,7 @@ class Run:
         try:
             yield
         except Exception as reason:
-            is_full = isinstance(reason, RuntimeError) and is_out_of_memory(reason)
+            is_full = is_out_of_memory(reason)
             cause = "out of memory" if is_full else reason if isinstance(reason, Interrupted) else "an error"
             self._leave(before, f"stopped by {cause}")
             if is_full:
@@ -146,8 +146,8 @@ class Run:
     def _leave(self, before: State | None, cause: str) -> None:
         if before is not None:
             epoch = before.progress.epoch
-            log_own_halvings(self.trainer, self.folder, epoch + 1)
             self._save(before)
+            log_own_halvings(self.trainer, self.folder, epoch + 1)
             saved = f"saved after epoch {epoch}" if epoch else "no epoch was finished"
             self.console.say(f"{cause}; {saved}. Repeat the command with --run {self.folder.path} to continue")
 

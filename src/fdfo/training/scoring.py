@@ -42,17 +42,21 @@ class Scoring:
             self._rollouts.append(owners)
             return
         self._collect()
-        self._under_way = self._begin(owners, images, None)
+        self._under_way = self._trainer.begin(self._work(owners, images, None))
 
     def add_with_gradient(self, rollout: Rollout, x0: Tensor, images: Tensor) -> None:
         """Images [B, 3, H, W] of a rollout, decoded from x0 [B, C, H, W]; their scores are there at once."""
-        self._done.append(self._begin(rollout.sample_prompts, images, x0)())
+        work = self._work(rollout.sample_prompts, images, x0)
+        with self._trainer.phases("score"):  # not in a thread, which would keep the tensors of a failed attempt
+            self._done.append(work())
 
     def finish(self) -> list[Scores]:
         """The scores of each rollout, on the CPU."""
         if self._images is not None:
             owners = [prompt for part in self._rollouts for prompt in part]
-            return _split(self._begin(owners, self._images, None)(), [len(part) for part in self._rollouts])
+            return _split(
+                self._trainer.begin(self._work(owners, self._images, None))(), [len(part) for part in self._rollouts]
+            )
         self._collect()
         return self._done
 
@@ -60,7 +64,7 @@ class Scoring:
         if self._under_way is not None:
             self._done.append(self._under_way())
 
-    def _begin(self, owners: list[Prompt], images: Tensor, x0: Tensor | None) -> Callable[[], Scores]:
+    def _work(self, owners: list[Prompt], images: Tensor, x0: Tensor | None) -> Callable[[], Scores]:
         trainer, texts, metadata = self._trainer, [p.text for p in owners], [p.metadata for p in owners]
 
         def judge() -> Scores:
@@ -74,7 +78,7 @@ class Scoring:
             components = {name: values.detach().float().cpu() for name, values in components.items()}
             return Scores(total=total, components=components, batch=total, gradient=gradient)
 
-        return trainer.begin(judge)
+        return judge
 
 
 def _split(scores: Scores, sizes: list[int]) -> list[Scores]:
