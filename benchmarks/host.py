@@ -2,7 +2,7 @@
 
 The trajectories of the published setting (432 pairs of 40 steps at 512 px, 9 GiB) without a network: noise, credit,
 joining, dealing rows to updates, and handing out micro-batches. The first and the last go on while the card computes;
-the others it waits for. Then writes docs/results/loop.md beside FILE.
+for the others it waits. Then writes docs/results/loop.md beside FILE.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import torch
 from benchmarks.loop_page import write_page
 from benchmarks.scale import TEXT_TOKENS
 from fdfo.config.load import load_config
+from fdfo.config.tree import Config
 from fdfo.files import write_json
 from fdfo.flow.noise import NoiseStreams
 from fdfo.methods.fdfo import FDFO, FdfoConfig, FdfoRollout
@@ -60,15 +61,8 @@ def rollout_of(prompts: list[Prompt], steps: int) -> FdfoRollout:
     )
 
 
-def epoch_bytes() -> int:
-    """Of the trajectories of an epoch."""
-    config = load_config(RECIPE)
-    return planner(config, torch.device("cuda"))(80 * GIB)[1].trajectories
-
-
-def measure() -> dict[str, float]:
+def measure(config: Config) -> dict[str, float]:
     """Seconds of each part: of an epoch, of a step of a sample batch, of a micro-batch."""
-    config = load_config(RECIPE)
     settings = config.method
     assert isinstance(settings, FdfoConfig)
     assert policy_sizes(config.policy).latent == 4 * torch.Size(LATENT).numel()
@@ -108,6 +102,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/data/host.json"))
     options = parser.parse_args()
     config = load_config(RECIPE)
+    trajectories = planner(config, torch.device("cuda"))(80 * GIB)[1].trajectories
     facts = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
@@ -115,8 +110,8 @@ def main() -> None:
         "recipe": RECIPE,
         "sampled": 2 * int(config.train.sample_batch),
         "rows": config.train.micro_batch,
-        "trajectories_gib": round(epoch_bytes() / GIB, 2),
-        "seconds": {name: round(value, 5) for name, value in measure().items()},
+        "trajectories_gib": round(trajectories / GIB, 2),
+        "seconds": {name: round(value, 5) for name, value in measure(config).items()},
     }
     write_json(options.output, facts)
     print(json.dumps(facts, indent=1))

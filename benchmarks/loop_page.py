@@ -50,9 +50,9 @@ def host_section(data: Path) -> str:
     if not path.exists():
         return ""
     host = json.loads(path.read_text())
-    rates = json.loads((data / "scale-h200.json").read_text())["measured"]
-    sample, train = ({row["name"]: row for row in rates}[name]["rows_per_s"] for name in BEST)
-    parts, epoch = host["seconds"], sum(epoch_seconds({row["name"]: row for row in rates}, PAPER, *BEST).values())
+    rates = {row["name"]: row for row in json.loads((data / "scale-h200.json").read_text())["measured"]}
+    sample, train = (rates[name]["rows_per_s"] for name in BEST)
+    parts, epoch = host["seconds"], sum(epoch_seconds(rates, PAPER, *BEST).values())
     waited = parts["credit"] + parts["joining"] + parts["dealing"]
     return HOST.format(
         **{key: host[key] for key in ("recipe", "sampled", "rows", "date", "machine", "torch")},

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ they are, it is what is counted, and the plan has the encoders alone. The scores
 """
 
 COLUMNS = ("encode", "sample", "decode", "score", "train")
-ALWAYS = ("policy.compile=false", "method.steps=2", "optim.updates_per_epoch=1")
 
 
 def measured_networks(data: Path) -> dict[str, float]:
@@ -56,9 +56,9 @@ def network_row(name: str, counted: float, measured: float) -> str:
     return f"| {name} | {measured:.2f} | {counted:.2f} | {difference} |"
 
 
-def recipe_row(one: dict[str, Any]) -> str:
-    """A line of the second table."""
-    changes = " ".join(change for change in one["changes"] if change not in ALWAYS and "=auto" not in change)
+def recipe_row(one: dict[str, Any], shared: Collection[str]) -> str:
+    """A line of the second table, without the changes that all recipes share."""
+    changes = " ".join(change for change in one["changes"] if change not in shared and "=auto" not in change)
     counted, planned = one["counted_gib"], one["planned_gib"]
 
     def cell(phase: str) -> str:
@@ -74,7 +74,10 @@ def write_page(data: Path) -> None:
     virtual = json.loads((data / "memory-virtual.json").read_text(encoding="utf-8"))
     real = measured_networks(data)
     rows = [network_row(name, gib, real[name]) for name, gib in virtual["networks"].items() if name in real]
-    page = HEAD + "\n".join(rows) + "\n" + PRESETS + "\n".join(map(recipe_row, virtual["recipes"])) + "\n"
+    recipes = virtual["recipes"]
+    shared = set.intersection(*(set(one["changes"]) for one in recipes))
+    lines = [recipe_row(one, shared) for one in recipes]
+    page = HEAD + "\n".join(rows) + "\n" + PRESETS + "\n".join(lines) + "\n"
     (data.parent / "memory.md").write_text(f"{page}\n{virtual['date']}, torch {virtual['torch']}.\n", encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """Sampling images with fixed seeds: an image's start noise depends on (seed, prompt number, image number) alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,11 +36,15 @@ def generate(
     images_per_prompt: int = 1,
     weights: Weights = "current",
     batch: int | None = None,
+    watch: Callable[[], None] = lambda: None,
 ) -> Iterator[Generated]:
-    """Sample images by `steps` Euler steps, `batch` at a time (by device where None), which does not change them."""
+    """Sample images by `steps` Euler steps, `batch` at a time (by device where None), which does not change them.
+
+    `watch` is called before each prompt that is encoded, and may raise to stop.
+    """
     noise = NoiseStreams(seed)
     grid = policy.grid(steps).tolist()
-    policy.prepare([prompt.text for prompt in prompts])
+    policy.prepare([prompt.text for prompt in prompts], watch)
     batch = max(1, (batch or BATCH[policy.device.type]) // images_per_prompt)
     for start in range(0, len(prompts), batch):
         chunk = prompts[start : start + batch]

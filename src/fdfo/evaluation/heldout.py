@@ -127,8 +127,7 @@ def judge_prompts(
     signals: dict[str, list[Tensor]] = {"velocity_rms": [], "sharpness": []}
     embedded, pictures, waiting = [], [], []
     options = {"steps": steps, "seed": seed, "images_per_prompt": images_per_prompt}
-    policy.prepare([prompt.text for prompt in prompts], watch=lambda: watch(0))
-    for part in generate(policy, prompts, weights=weights, batch=batch, **options):
+    for part in generate(policy, prompts, weights=weights, batch=batch, watch=lambda: watch(0), **options):
         watch(done)
         done += len(part.prompts)
         owners = [prompt for prompt in part.prompts for _ in range(images_per_prompt)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
@@ -58,7 +57,7 @@ def fitting(
         _divide(trainer, batch)  # here the tensors of the attempt are gone
 
 
-def fitting_components(
+def components(
     trainer: "Trainer",
     reward: WeightedSum,
     images: Tensor,
@@ -66,20 +65,7 @@ def fitting_components(
     metadata: Sequence[Mapping[str, Any]],
     group_size: int = 1,
 ) -> dict[str, Tensor]:
-    """The scores of images [B, 3, H, W] by component, in pieces of whole groups where they do not fit at once."""
-    work = partial(components_at_once, trainer, reward, images, texts, metadata, group_size)
-    return fitting(trainer, "score_batch", work)
-
-
-def components_at_once(
-    trainer: "Trainer",
-    reward: WeightedSum,
-    images: Tensor,
-    texts: Sequence[str],
-    metadata: Sequence[Mapping[str, Any]],
-    group_size: int = 1,
-) -> dict[str, Tensor]:
-    """The same, tried once: where gradients are kept, smaller pieces would need as much."""
+    """The scores of images [B, 3, H, W] by component, in pieces of whole groups of up to `score_batch` images."""
     batches = {"group_size": group_size, "batch": trainer.score_batch}
     return reward.components(images, texts, metadata, **batches, watch=trainer.stop.check)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
 from fdfo.training.epoch import Trainer
-from fdfo.training.fitting import fitting, fitting_components
+from fdfo.training.fitting import components, fitting
 
 SHOWN_PROMPTS = 24
 """Evaluation prompts whose pictures are kept."""
@@ -43,9 +44,11 @@ class Jury:
 
             def judge() -> dict[str, Tensor]:
                 with torch.no_grad():
-                    components = fitting_components(trainer, trainer.reward, images, texts, metadata)
-                    unseen = fitting_components(trainer, self.unseen, images, texts, metadata)
-                return {"reward": trainer.reward.total(components), **components, **unseen}
+                    seen, unseen = (
+                        fitting(trainer, "score_batch", partial(components, trainer, reward, images, texts, metadata))
+                        for reward in (trainer.reward, self.unseen)
+                    )
+                return {"reward": trainer.reward.total(seen), **seen, **unseen}
 
             return trainer.begin(judge)()
 

@@ -285,7 +285,9 @@ class Run:
             with self.trainer.phases("save"):
                 save_checkpoint(self.folder.checkpoints, state, self.weights)
                 prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise FdfoError(OUT_OF_MEMORY.format(first_line(error))) from error
 
     def _restore(self) -> Progress:

@@ -1,13 +1,14 @@
 """The scores of an epoch's samples, batch by batch or all at the end. B samples of one rollout, N of the epoch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fdfo.records import Prompt, Rollout, Scores
-from fdfo.training.fitting import components_at_once, fitting_components
+from fdfo.training.fitting import components, fitting
 
 if TYPE_CHECKING:
     from fdfo.training.epoch import Trainer
@@ -54,9 +55,8 @@ class Scoring:
         """The scores of each rollout, on the CPU."""
         if self._images is not None:
             owners = [prompt for part in self._rollouts for prompt in part]
-            return _split(
-                self._trainer.begin(self._work(owners, self._images, None))(), [len(part) for part in self._rollouts]
-            )
+            scores = self._trainer.begin(self._work(owners, self._images, None))()
+            return _split(scores, [len(part) for part in self._rollouts])
         self._collect()
         return self._done
 
@@ -69,14 +69,14 @@ class Scoring:
 
         def judge() -> Scores:
             with torch.set_grad_enabled(x0 is not None):  # the setting belongs to a thread
-                size = trainer.method.group_size
-                score = fitting_components if x0 is None else components_at_once
-                components = score(trainer, trainer.reward, images, texts, metadata, size)
-                total = trainer.reward.standardized_total(components)
+                score = partial(components, trainer, trainer.reward, images, texts, metadata, trainer.method.group_size)
+                # Where gradients are kept, smaller pieces would need as much.
+                found = fitting(trainer, "score_batch", score) if x0 is None else score()
+                total = trainer.reward.standardized_total(found)
                 gradient = None if x0 is None else torch.autograd.grad(total.nansum(), x0)[0].cpu()
             total = total.detach().float().cpu()
-            components = {name: values.detach().float().cpu() for name, values in components.items()}
-            return Scores(total=total, components=components, batch=total, gradient=gradient)
+            of_each = {name: values.detach().float().cpu() for name, values in found.items()}
+            return Scores(total=total, components=of_each, batch=total, gradient=gradient)
 
         return judge
 
