@@ -19,16 +19,18 @@ RED_CIRCLE = Object(shape="circle", color="red", x=9, y=16, radius=6)
 BLANK = np.broadcast_to(np.array(BACKGROUND, np.float32)[:, None, None], (3, 32, 32))
 
 
-def test_a_clean_picture_is_redrawn_as_it_is():
-    image = render(Scene(objects=(RED_CIRCLE,)))
+@pytest.mark.parametrize("magnification", [1, 2])
+def test_a_clean_picture_is_redrawn_as_it_is(magnification):
+    image = render(Scene(objects=(RED_CIRCLE,)), magnification=magnification)
     np.testing.assert_allclose(redraw(image), image, atol=0.02)
     assert neatness(image) > 0.999
 
 
-def test_true_pictures_are_neat_and_spoilt_ones_are_not():
+@pytest.mark.parametrize("magnification", [1, 2])
+def test_true_pictures_are_neat_and_spoilt_ones_are_not(magnification):
     rng = np.random.default_rng(0)
-    clean = [neatness(render(sample_scene(parse(text), rng), rng)) for text in CAPTIONS]
-    spoilt = [neatness(bad_picture(parse(text), rng)) for text in CAPTIONS]
+    clean = [neatness(render(sample_scene(parse(text), rng), rng, magnification)) for text in CAPTIONS]
+    spoilt = [neatness(bad_picture(parse(text), rng, magnification)) for text in CAPTIONS]
     assert min(clean) > 0.99
     assert np.mean(spoilt) < 0.75
     assert max(spoilt) <= 1
@@ -54,5 +56,7 @@ def test_as_a_reward():
     scores = reward(images, ["a blue square", "no caption of the grammar", "a circle"], [None] * 3)
     torch.testing.assert_close(scores, torch.tensor([1, 0, float("nan")]), equal_nan=True, atol=1e-3, rtol=0)
     assert not reward.differentiable
-    with pytest.raises(RewardError, match=r"shapes-neatness scores images \[B, 3, 32, 32\]"):
+    with pytest.raises(
+        RewardError, match=r"shapes-neatness: .* \[3, 32, 32\] or a whole multiple .* got \[3, 16, 16\]"
+    ):
         reward(torch.zeros(1, 3, 16, 16), ["a circle"], [None])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusion3Pipeline
 from torch import nn
 
 from fdfo.shapes import captions, parse, split_of
@@ -14,7 +15,7 @@ from fdfo.shapes.pretrain.data import make_pictures, random_spec
 from fdfo.shapes.pretrain.mistakes import bad_picture, wrong_spec
 from fdfo.shapes.pretrain.progress import Progress
 from fdfo.shapes.pretrain.run import pretrain
-from fdfo.shapes.pretrain.settings import Settings, Training, stream_seed
+from fdfo.shapes.pretrain.settings import LARGE, Settings, Training, stream_seed
 from fdfo.shapes.pretrain.stages import contrastive_batch, info_nce, sample_times
 from fdfo.shapes.scene import CATEGORIES
 from fdfo.shapes.verifier import judge
@@ -27,6 +28,9 @@ TINY = Settings(
     contrastive=Training(steps=2, lr=1e-3, batch=2),
     card_pictures=6,
 )
+
+
+SMALL_LARGE = replace(TINY, size=replace(LARGE.size, layers=1, heads=1))
 
 
 class Stop(Exception):
@@ -168,3 +172,22 @@ def test_the_whole_run_continues_to_the_same_models(tmp_path, monkeypatch, quiet
     assert len(files) == 6
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_a_larger_world_is_made_by_the_same_run(tmp_path, quiet):
+    pretrain(SMALL_LARGE, tmp_path / "out", tmp_path / "work", torch.device("cpu"), QUIET)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["pipeline"]
+    pipeline = StableDiffusion3Pipeline.from_pretrained(tmp_path / "out" / "pipeline")
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("a red circle", num_inference_steps=2, max_sequence_length=1, output_type="pt").images
+    assert image.shape == (1, 3, 64, 64)
+    assert pipeline.transformer.config["in_channels"] * pipeline.transformer.config["sample_size"] ** 2 == 4096
+    assert pipeline.scheduler.config["shift"] == 2.0
+    assert "64x64" in (tmp_path / "out" / "pipeline" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_shift_moves_the_training_times_as_it_moves_the_scheduler(monkeypatch):
+    """t -> s t / (1 + (s - 1) t) adds log s to the logit."""
+    monkeypatch.setattr("fdfo.shapes.pretrain.stages.UNIFORM_TIMES", 0.0)
+    plain, moved = (sample_times(50, torch.Generator().manual_seed(0), shift) for shift in (1.0, 3.0))
+    torch.testing.assert_close(moved, 3 * plain / (1 + 2 * plain))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fdfo.errors import RewardError
-from fdfo.shapes import parse
+from fdfo.shapes import captions, parse
 from fdfo.shapes.accuracy import main, measure, wilson
-from fdfo.shapes.render import render
+from fdfo.shapes.render import reduced, render
 from fdfo.shapes.rewards import ShapesVerifier
 from fdfo.shapes.sampling import sample_scene
 from fdfo.shapes.scene import BACKGROUND, CATEGORIES, COLORS, Object, Scene
@@ -141,8 +141,23 @@ def test_what_cannot_be_judged():
     assert judge(image, "a photo of a dog") is None
     image[0, 3, 3] = np.nan
     assert judge(image, "a red circle") is None
-    with pytest.raises(ValueError, match="needs pictures"):
-        judge(np.zeros((3, 64, 64), np.float32), "a red circle")
+    with pytest.raises(ValueError, match="whole multiple"):
+        judge(np.zeros((3, 48, 48), np.float32), "a red circle")
+
+
+@pytest.mark.parametrize("magnification", [2, 3])
+def test_larger_pictures_are_judged_as_small_ones(magnification):
+    """The mean of the pixels inside a pixel is nearly its coverage (not at corners), so judges see the same objects."""
+    rng = np.random.default_rng(0)
+    for item in captions("validation")[::6]:
+        scene = sample_scene(parse(item.text), rng)
+        small, large = render(scene), render(scene, magnification=magnification)
+        assert large.shape == (3, 32 * magnification, 32 * magnification)
+        assert np.abs(reduced(large) - small).mean() < 0.003
+        verdict = judge(large, item.text)
+        assert verdict is not None
+        assert verdict.passed
+        assert verdict.graded > 0.98
 
 
 def test_reward_scores_batches():
@@ -160,8 +175,8 @@ def test_reward_scores_batches():
 
 
 def test_reward_refuses_what_does_not_fit():
-    with pytest.raises(RewardError, match=r"got \[2, 3, 64, 64\]"):
-        ShapesVerifier()(torch.zeros(2, 3, 64, 64), ["a circle"] * 2, [None] * 2)
+    with pytest.raises(RewardError, match=r"got \[3, 64, 32\]"):
+        ShapesVerifier()(torch.zeros(2, 3, 64, 32), ["a circle"] * 2, [None] * 2)
     with pytest.raises(RewardError, match="2 images but 1 prompts"):
         ShapesVerifier()(torch.zeros(2, 3, 32, 32), ["a circle"], [None] * 2)
 

@@ -1,11 +1,11 @@
 """How neat a picture is, whatever its caption: the share of it that a clean drawing of its own objects explains.
 
-H = W = 32 pixels.
+H = W = 32 m pixels, m the magnification.
 """
 
 import numpy as np
 
-from fdfo.shapes.render import Array, render
+from fdfo.shapes.render import Array, magnification_of, render
 from fdfo.shapes.scene import BACKGROUND, Object, Scene
 from fdfo.shapes.segment import segment
 
@@ -24,7 +24,7 @@ def redraw(image: Array) -> Array:
         )
         for found in segment(image).objects
     )
-    return render(Scene(objects=objects))
+    return render(Scene(objects=objects), magnification=magnification_of(image.shape))
 
 
 def neatness(image: Array) -> float:

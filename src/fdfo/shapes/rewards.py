@@ -8,13 +8,12 @@ from torch import Tensor
 
 from fdfo.errors import RewardError
 from fdfo.shapes.neatness import neatness
-from fdfo.shapes.render import Array
-from fdfo.shapes.scene import IMAGE_SIZE
+from fdfo.shapes.render import Array, magnification_of
 from fdfo.shapes.verifier import judge
 
 
 class _ByPixels:
-    """A score of one 32x32 picture at a time, on the CPU."""
+    """A score of one picture of the shapes world at a time, on the CPU."""
 
     name: str
     differentiable = False
@@ -25,16 +24,15 @@ class _ByPixels:
     def __call__(
         self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, object] | None]
     ) -> Tensor:
-        """Scores [B] float32 on the CPU of images [B, 3, 32, 32] in [0, 1], one prompt each; metadata is not used.
+        """Scores [B] float32 on the CPU of images [B, 3, 32 m, 32 m] in [0, 1], one prompt each; metadata is not used.
 
         NaN where a picture cannot be judged: a pixel is not finite, or what the score itself says.
         Raises RewardError for pictures of another size or a number of prompts other than B.
         """
-        if images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
-            raise RewardError(
-                f"{self.name} scores images [B, 3, {IMAGE_SIZE}, {IMAGE_SIZE}], got {list(images.shape)}; "
-                "use it with the shapes model at its own resolution"
-            )
+        try:
+            magnification_of(images.shape[1:])
+        except ValueError as error:
+            raise RewardError(f"{self.name}: {error}; use it with a shapes model at its own resolution") from error
         if len(prompts) != len(images):
             raise RewardError(f"{self.name} got {len(images)} images but {len(prompts)} prompts")
         arrays = images.detach().float().cpu().numpy()
@@ -45,7 +43,7 @@ class _ByPixels:
         return torch.from_numpy(np.array(scores, np.float32))
 
     def score(self, image: Array, prompt: str) -> float:
-        """Of one finite picture [3, 32, 32]."""
+        """Of one finite picture [3, 32 m, 32 m]."""
         raise NotImplementedError
 
 
@@ -61,7 +59,7 @@ class ShapesVerifier(_ByPixels):
         self.strict = strict
 
     def score(self, image: Array, prompt: str) -> float:
-        """Of one finite picture [3, 32, 32]."""
+        """Of one finite picture [3, 32 m, 32 m]."""
         verdict = judge(image, prompt)
         if verdict is None:
             return float("nan")
@@ -74,5 +72,5 @@ class ShapesNeatness(_ByPixels):
     name = "shapes-neatness"
 
     def score(self, image: Array, prompt: str) -> float:
-        """Of one finite picture [3, 32, 32]."""
+        """Of one finite picture [3, 32 m, 32 m]."""
         return neatness(image)

@@ -1,6 +1,6 @@
 """Finding and describing the objects in a picture of the shapes world (numpy, scipy).
 
-H = W = 32 pixels. A picture is [3, H, W] float32 RGB in [0, 1]; any finite values are accepted.
+H = W = 32 m: a picture [3, H, W] float32 RGB in [0, 1], any finite values, is looked at with one pixel a unit.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fdfo.shapes.render import AREA_PER_SQUARED_RADIUS, Array, coverage
+from fdfo.shapes.render import AREA_PER_SQUARED_RADIUS, Array, coverage, pixel_centres, reduced
 from fdfo.shapes.scene import BACKGROUND, COLORS, IMAGE_SIZE, SHAPES
 
 MIN_PIXELS = 8
@@ -28,7 +28,7 @@ _FEWEST_CORE_PIXELS = 4
 _PALETTE = np.array(list(COLORS.values()), np.float32)  # [8, 3]
 _STEPS = _PALETTE - np.array(BACKGROUND, np.float32)  # [8, 3] from the background to each colour
 _PROJECTION = _STEPS / (_STEPS**2).sum(1, keepdims=True)
-_AXIS = (np.arange(IMAGE_SIZE) + 0.5).astype(np.float32)
+_AXIS = pixel_centres(1)
 _AROUND = np.ones((3, 3), bool)
 
 
@@ -68,7 +68,7 @@ class Segmentation:
 
 def segment(image: Array) -> Segmentation:
     """The objects of a finite picture [3, H, W]."""
-    image = np.clip(image, 0, 1)
+    image = np.clip(reduced(image), 0, 1)
     offset = image - np.array(BACKGROUND, np.float32)[:, None, None]
     strength = (_PROJECTION @ offset.reshape(3, -1)).max(0).reshape(IMAGE_SIZE, IMAGE_SIZE)
     labelled: Any = ndimage.label(strength > _FOREGROUND)

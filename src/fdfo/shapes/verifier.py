@@ -12,8 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from fdfo.shapes.grammar import find
-from fdfo.shapes.render import Array
-from fdfo.shapes.scene import IMAGE_SIZE, PLACES, ZONES, Spec, Wish, relation_margin
+from fdfo.shapes.render import Array, magnification_of
+from fdfo.shapes.scene import PLACES, ZONES, Spec, Wish, relation_margin
 from fdfo.shapes.segment import Found, Segmentation, segment
 
 WRONG_ATTRIBUTE = 0.25
@@ -46,13 +46,12 @@ class Verdict:
 
 
 def judge(image: Array, caption: str | Spec) -> Verdict | None:
-    """Score one picture [3, 32, 32], any finite values, against a caption.
+    """Score one picture [3, 32 m, 32 m], any finite values, against a caption.
 
     None when it cannot be judged: the caption is not in the grammar or a pixel is not finite.
     Raises ValueError for a picture of another size.
     """
-    if image.shape != (3, IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(f"the shapes verifier needs pictures [3, {IMAGE_SIZE}, {IMAGE_SIZE}], got {image.shape}")
+    magnification_of(image.shape)
     spec = find(caption) if isinstance(caption, str) else caption
     if spec is None or not np.isfinite(image).all():
         return None

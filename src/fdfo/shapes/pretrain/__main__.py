@@ -1,6 +1,7 @@
 """Command line: `python -m fdfo.shapes.pretrain`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -14,6 +15,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for pictures and checkpoints (default: OUT/work)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads; more than the cores is slower")
+    parser.add_argument("--world", choices=("small", "large"), default="small", help="32 or 64 pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="factor on pictures and steps; 0.01 for a quick look")
     options = parser.parse_args()
@@ -24,12 +26,13 @@ def main() -> None:
 
     from fdfo.shapes.pretrain.progress import Progress
     from fdfo.shapes.pretrain.run import pretrain
-    from fdfo.shapes.pretrain.settings import Settings
+    from fdfo.shapes.pretrain.settings import LARGE, Settings
 
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
-    settings = Settings(seed=options.seed).scaled(options.scale)
+    world = LARGE if options.world == "large" else Settings()
+    settings = replace(world, seed=options.seed).scaled(options.scale)
     work = options.work or options.out / "work"
     pretrain(settings, options.out, work, torch.device(options.device), Progress())
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fdfo.shapes.pretrain.components import T5_TOKENS
 from fdfo.shapes.pretrain.measure import Score
 from fdfo.shapes.pretrain.settings import Settings, Training
-from fdfo.shapes.scene import CATEGORIES
+from fdfo.shapes.scene import CATEGORIES, IMAGE_SIZE
 
 _HEADER = """---
 license: apache-2.0
@@ -30,13 +30,15 @@ class Cost:
 
 def pipeline_card(settings: Settings, cost: Cost, scores: dict[str, Score], steps: int) -> str:
     """The README of the pipeline; `scores` by what was measured, such as "guidance 1"."""
-    flow, vae = settings.flow, settings.vae
+    flow, vae, size = settings.flow, settings.vae, settings.size
+    side = IMAGE_SIZE * size.magnification
+    world = " --world large" if size.magnification > 1 else ""
     return f"""{_HEADER.format(library="diffusers", tag="text-to-image")}
 # shapes: a small text-to-image flow model to post-train
 
-A `StableDiffusion3Pipeline` for the shapes world of `fdfo`: 32x32 pictures of one to four coloured shapes, captioned
-in six categories after GenEval. It knows what its captions mean and samples it imprecisely, as large models do,
-so that post-training has something to improve.
+A `StableDiffusion3Pipeline` for the shapes world of `fdfo`: {side}x{side} pictures of one to four coloured shapes,
+captioned in six categories after GenEval. It knows what its captions mean and samples it imprecisely, as large models
+do, so that post-training has something to improve.
 
 ```python
 from diffusers import StableDiffusion3Pipeline
@@ -52,15 +54,15 @@ is one). With `text_encoder_3=None, tokenizer_3=None` the pictures are the same.
 
 ## Training
 
-Made by `python -m fdfo.shapes.pretrain`, seed {settings.seed}, on {settings.pictures} rendered pictures with
+Made by `python -m fdfo.shapes.pretrain{world}`, seed {settings.seed}, on {settings.pictures} rendered pictures with
 captions of the training split only.
 {settings.bad_pictures:.0%} of the pictures are merged, faded, blurred or grainy; {settings.wrong_captions:.0%} of the
 others have a caption with one mistake (a count, colour, shape, size, place or relation changed, colours swapped, an
 object forgotten or invented).
 
 - Autoencoder: squared error and {settings.kl_weight:g} KL, {vae.steps} steps of {vae.batch}, AdamW {vae.lr:g}.
-- Transformer (width 128, 4 layers, patch 2) with both CLIP text encoders: flow matching, {flow.steps} steps of
-  {flow.batch}; {_optimizers(flow)};
+- Transformer (width {size.width}, {size.layers} layers, patch 2) with both CLIP text encoders: flow
+  matching, {flow.steps} steps of {flow.batch}; {_optimizers(flow)};
   linear decay from {flow.decay_from:.0%} of the run; average of the weights {flow.ema};
   {settings.caption_dropout:.0%} of the captions dropped.
 - {cost.describe()}

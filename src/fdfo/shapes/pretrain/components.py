@@ -24,19 +24,20 @@ from transformers import (
     T5EncoderModel,
 )
 
+from fdfo.shapes.pretrain.settings import Size
 from fdfo.shapes.pretrain.tokenizer import BOS_ID, EOS_ID, MAX_TOKENS, clip_tokenizer, silent_tokenizer
 from fdfo.shapes.scene import IMAGE_SIZE
 
-LATENT_CHANNELS = 8
 LATENT_SIZE = 8
+"""Elements a side of the latent of a picture with one pixel a unit."""
 _TEXT_WIDTH = 64
 _JOINT_WIDTH = 2 * _TEXT_WIDTH
 T5_TOKENS = 1
 """Length of the T5 part of the text in training; the T5 slot answers with zeros."""
 
 
-def build_vae() -> AutoencoderKL:
-    """32x32 pictures to 8x8 latents with 8 channels."""
+def build_vae(size: Size) -> AutoencoderKL:
+    """Pictures to latents of a quarter of their side."""
     blocks: dict[str, Any] = {  # longer tuples than diffusers annotates
         "down_block_types": ("DownEncoderBlock2D",) * 3,
         "up_block_types": ("UpDecoderBlock2D",) * 3,
@@ -48,8 +49,8 @@ def build_vae() -> AutoencoderKL:
         out_channels=3,
         layers_per_block=1,
         norm_num_groups=8,
-        latent_channels=LATENT_CHANNELS,
-        sample_size=IMAGE_SIZE,
+        latent_channels=size.latent_channels,
+        sample_size=IMAGE_SIZE * size.magnification,
         use_quant_conv=False,
         use_post_quant_conv=False,
         mid_block_add_attention=False,
@@ -73,21 +74,22 @@ def rebuild(vae: AutoencoderKL, latents: Tensor) -> Tensor:
 class TextToVelocity(nn.Module):
     """The part of the pipeline that is trained jointly: transformer and both text encoders."""
 
-    def __init__(self):
+    def __init__(self, size: Size):
         super().__init__()
         vocabulary = len(clip_tokenizer())
+        side = LATENT_SIZE * size.magnification
         self.transformer = SD3Transformer2DModel(
-            sample_size=LATENT_SIZE,
+            sample_size=side,
             patch_size=2,
-            in_channels=LATENT_CHANNELS,
-            out_channels=LATENT_CHANNELS,
-            num_layers=4,
-            attention_head_dim=32,
-            num_attention_heads=4,
+            in_channels=size.latent_channels,
+            out_channels=size.latent_channels,
+            num_layers=size.layers,
+            attention_head_dim=size.width // size.heads,
+            num_attention_heads=size.heads,
             joint_attention_dim=_JOINT_WIDTH,
-            caption_projection_dim=128,
+            caption_projection_dim=size.width,
             pooled_projection_dim=_JOINT_WIDTH,
-            pos_embed_max_size=LATENT_SIZE // 2,
+            pos_embed_max_size=side // 2,
             qk_norm="rms_norm",
         )
         self.text_encoder = CLIPTextModelWithProjection(text_config(vocabulary))
@@ -143,7 +145,7 @@ def build_contrastive() -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=64))
 
 
-def build_pipeline(net: TextToVelocity, vae: AutoencoderKL) -> StableDiffusion3Pipeline:
+def build_pipeline(net: TextToVelocity, vae: AutoencoderKL, shift: float) -> StableDiffusion3Pipeline:
     """The complete pipeline around trained parts.
 
     Diffusers 0.42 loads a Stable Diffusion 3 folder without keyword arguments only when it holds a third text encoder.
@@ -157,7 +159,7 @@ def build_pipeline(net: TextToVelocity, vae: AutoencoderKL) -> StableDiffusion3P
         nn.init.zeros_(parameter)
     return StableDiffusion3Pipeline(
         transformer=net.transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
         vae=vae,
         text_encoder=net.text_encoder,
         tokenizer=clip_tokenizer(),

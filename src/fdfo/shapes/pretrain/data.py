@@ -52,8 +52,8 @@ def captioned_picture(settings: Settings, rng: np.random.Generator) -> tuple[Arr
     """One picture [3, H, W] and its caption; either may be at fault, as `settings` says, but not both."""
     spec = random_spec(rng)
     if rng.random() < settings.bad_pictures:
-        return bad_picture(spec, rng), caption(spec)
-    image = render(sample_scene(spec, rng), rng)
+        return bad_picture(spec, rng, settings.size.magnification), caption(spec)
+    image = render(sample_scene(spec, rng), rng, settings.size.magnification)
     if rng.random() < settings.wrong_captions:
         spec = wrong_spec(spec, rng)
     return image, caption(spec)

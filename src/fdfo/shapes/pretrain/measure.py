@@ -63,11 +63,11 @@ def score_pipeline(
 
 
 @torch.no_grad()
-def score_reconstructions(vae: AutoencoderKL, *, split: str, pictures: int, seed: int) -> Score:
+def score_reconstructions(vae: AutoencoderKL, *, split: str, pictures: int, seed: int, magnification: int = 1) -> Score:
     """Verdicts on true pictures after one pass through the autoencoder."""
     items = interleaved(split, pictures)
     rng = np.random.default_rng(stream_seed("reconstructions", seed))
-    true = np.stack([render(sample_scene(parse(item.text), rng), rng) for item in items])
+    true = np.stack([render(sample_scene(parse(item.text), rng), rng, magnification) for item in items])
     latents = posterior(vae, torch.from_numpy(true).to(vae.device) * 2 - 1).mean
     return _score(items, (rebuild(vae, latents).cpu() / 2 + 0.5).clamp(0, 1))
 

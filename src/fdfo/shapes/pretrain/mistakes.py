@@ -31,19 +31,19 @@ def wrong_spec(spec: Spec, rng: np.random.Generator) -> Spec:
     return spec
 
 
-def bad_picture(spec: Spec, rng: np.random.Generator) -> Array:
+def bad_picture(spec: Spec, rng: np.random.Generator, magnification: int = 1) -> Array:
     """A picture of `spec` whose objects may be merged, or that is faded, blurred or grainy: [3, H, W] in [0, 1]."""
     kind = rng.integers(4)
     if kind == 0 and len(spec.wishes) > 1:
-        return render(sample_scene(spec, rng, gap=-rng.uniform(3, 8)), rng)
-    image = render(sample_scene(spec, rng), rng)
+        return render(sample_scene(spec, rng, gap=-rng.uniform(3, 8)), rng, magnification)
+    image = render(sample_scene(spec, rng), rng, magnification)
     if kind == 1:
         background = np.asarray(BACKGROUND, np.float32)[:, None, None]
         image = background + np.float32(rng.uniform(0.3, 0.7)) * (image - background)
     elif kind == 2:
         image = image + rng.normal(0, rng.uniform(0.06, 0.16), image.shape).astype(np.float32)
     else:
-        sigma = rng.uniform(0.9, 1.8)
+        sigma = magnification * rng.uniform(0.9, 1.8)
         image = gaussian_filter(image, (0, sigma, sigma), mode="nearest")
     return np.clip(image, 0, 1)
 

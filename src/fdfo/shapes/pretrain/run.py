@@ -23,7 +23,7 @@ _CARD_SEED = 0
 
 
 def pretrain(settings: Settings, out: Path, work: Path, device: torch.device, progress: Progress) -> None:
-    """Train everything and write `out`/pipeline and `out`/contrastive.
+    """Train everything and write `out`/pipeline and, for pictures of one pixel a unit, `out`/contrastive.
 
     Interrupted at any moment, the same call continues from `work` and ends with the same weights.
     """
@@ -34,16 +34,22 @@ def pretrain(settings: Settings, out: Path, work: Path, device: torch.device, pr
     vae, vae_seconds = train_vae(settings, pictures, work, device, progress)
     net, flow_seconds = train_flow(settings, pictures, vae, work, device, progress)
     seconds = {"pictures": picture_seconds, "autoencoder": vae_seconds, "flow": flow_seconds}
-    pipeline = build_pipeline(net, vae)
+    pipeline = build_pipeline(net, vae, settings.size.shift)
     pipeline.set_progress_bar_config(disable=True)
     measured = {"pictures": settings.card_pictures, "split": "validation", "seed": _CARD_SEED}
-    scores = {"true pictures through the autoencoder": score_reconstructions(vae, **measured)}
+    scores = {
+        "true pictures through the autoencoder": score_reconstructions(
+            vae, **measured, magnification=settings.size.magnification
+        )
+    }
     for guidance in CARD_GUIDANCES:
         what = "no guidance" if guidance == 1 else f"guidance {guidance:g}"
         scores[what] = score_pipeline(pipeline, guidance=guidance, steps=CARD_STEPS, **measured)
         progress.say(f"{what}: graded {scores[what].graded['all']:.3f}, strict {scores[what].passed['all']:.3f}")
     card = pipeline_card(settings, Cost(seconds=seconds, hardware=hardware), scores, CARD_STEPS)
     save_pipeline(pipeline, out / "pipeline", card)
+    if settings.size.magnification > 1:
+        return  # the contrastive model of the small world looks at reduced pictures
     model, model_seconds = train_contrastive(settings, work, device, progress)
     accuracy = contrastive_accuracy(model, **measured)
     progress.say(f"contrastive: {accuracy['all']:.3f} of true captions preferred")

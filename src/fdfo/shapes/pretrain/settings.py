@@ -1,8 +1,27 @@
-"""What a pre-training run is made of; the defaults made the shipped models."""
+"""What a pre-training run is made of; the defaults made the shipped models, LARGE a larger world of the same scenes."""
 
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from json import dumps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large the pictures and the networks are."""
+
+    magnification: int = 1
+    """Pixels a unit of the scene: pictures are 32 times as wide, latents 8 times."""
+    latent_channels: int = 8
+    layers: int = 4
+    heads: int = 4
+    """Of 32 numbers each."""
+    shift: float = 1.0
+    """Time shift of the scheduler; the times of training are moved likewise (arXiv:2403.03206, Sec. 5.3.2)."""
+
+    @property
+    def width(self) -> int:
+        """Numbers a token."""
+        return 32 * self.heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +45,7 @@ class Settings:
     """The whole run. Checkpoints whose `fingerprint` is another one are not continued."""
 
     seed: int = 0
+    size: Size = Size()
     pictures: int = 100_000
     wrong_captions: float = 0.30
     """Share of good pictures whose caption has one mistake; gives post-training something to do, as the web does."""
@@ -62,7 +82,14 @@ class Settings:
         return blake2b(dumps([stage, fields], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-_PICTURES = ("seed", "pictures", "wrong_captions", "bad_pictures")
+LARGE = Settings(
+    size=Size(magnification=2, latent_channels=16, layers=4, heads=8, shift=2.0),
+    flow=Training(steps=4000, lr=1.5e-3, muon_lr=0.02),
+)
+"""Pictures of 64 pixels, latents of 4096 numbers, 10 million weights."""
+
+
+_PICTURES = ("seed", "size", "pictures", "wrong_captions", "bad_pictures")
 _AUTOENCODER = (*_PICTURES, "kl_weight", "vae")
 _DEPENDS_ON = {
     "pictures": _PICTURES,

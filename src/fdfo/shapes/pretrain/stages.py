@@ -1,8 +1,9 @@
 """The three things that are trained: the autoencoder, the flow with its text encoders, the contrastive model.
 
-B pictures, H = W = 32 pixels, C = 8 channels and h = w = 8 latents, L tokens.
+B pictures of H = W pixels, latents of C channels and h = w = H / 4, L tokens.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def train_vae(
 ) -> tuple[AutoencoderKL, float]:
     """The autoencoder and the seconds it took; its config scales the latents to zero mean and unit variance."""
     torch.manual_seed(stream_seed("vae weights", settings.seed))
-    vae = build_vae()
+    vae = build_vae(settings.size)
     vae.to(device)  # type: ignore[arg-type]
 
     def loss_at(step: int) -> Tensor:
@@ -97,7 +98,7 @@ def train_flow(
 ) -> tuple[TextToVelocity, float]:
     """Transformer and text encoders trained to predict eps - x0 at x = (1 - t) x0 + t eps, and the seconds it took."""
     torch.manual_seed(stream_seed("flow weights", settings.seed))
-    net = TextToVelocity().to(device)
+    net = TextToVelocity(settings.size).to(device)
     latents = _scaled_latents(settings, pictures, vae, work, device)
     empty = token_ids(clip_tokenizer(), [""])
     size = settings.flow.batch
@@ -107,7 +108,7 @@ def train_flow(
         rows = torch.randint(len(latents), (size,), generator=rng)
         x0 = latents[rows]
         eps = torch.randn(x0.shape, generator=rng)
-        t = sample_times(size, rng)
+        t = sample_times(size, rng, settings.size.shift)
         dropped = torch.rand(size, generator=rng) < settings.caption_dropout
         ids = torch.where(dropped[:, None], empty, pictures.ids[rows])
         at = t[:, None, None, None]
@@ -127,9 +128,12 @@ def train_flow(
     return net, seconds
 
 
-def sample_times(count: int, rng: torch.Generator) -> Tensor:
-    """Training times [count]: mostly logit-normal with a mean towards the noise, some uniform."""
-    logit_normal = torch.sigmoid(LOGIT_NORMAL_MEAN + torch.randn(count, generator=rng))
+def sample_times(count: int, rng: torch.Generator, shift: float = 1.0) -> Tensor:
+    """Training times [count]: mostly logit-normal with a mean towards the noise, some uniform.
+
+    A shift moves the logit by its logarithm, as it moves the scheduler's times.
+    """
+    logit_normal = torch.sigmoid(LOGIT_NORMAL_MEAN + math.log(shift) + torch.randn(count, generator=rng))
     uniform = torch.rand(count, generator=rng)
     return torch.where(torch.rand(count, generator=rng) < UNIFORM_TIMES, uniform, logit_normal)
 
