@@ -21,6 +21,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "hub": set(),
     "plugins": set(),
     "visiting": set(),
+    "look": set(),
     "interfaces": {"flow", "records"},
     "config": {"plugins"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
@@ -28,7 +29,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "rewards": {"records", "interfaces", "config", "plugins", "hub", "files", "visiting"},
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
     "shapes": {"records", "interfaces", "files"},
-    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files"},
+    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look"},
     "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
     | {"evaluation"},

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fdfo import __version__
+from fdfo import __version__, look
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
 from fdfo.evaluation.report import costs, curves, gallery, results, setup, text
@@ -149,14 +149,10 @@ def fill(template: str, values: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS)
-    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    assert environment.loader is not None
+    own, _, _ = environment.loader.get_source(environment, "report.css")
+    style, script = f"{look.style()}\n{own}", look.script()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
         **values, version=__version__, style=Markup(style), script=Markup(script), script_digest=digest
     )
-
-
-def _source(environment: Environment, name: str) -> str:
-    """A template file as it is."""
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
