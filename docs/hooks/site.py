@@ -1,0 +1,45 @@
+"""What mkdocs runs: pages that are made from the code, and links to files outside the site."""
+
+import re
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from docs.hooks import commands, keys  # noqa: E402 - found by the line above
+
+GENERATED = {"reference/keys.md": keys.page, "reference/commands.md": commands.page}
+
+_LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    for path, make in GENERATED.items():
+        files.append(File.generated(config, path, content=make()))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files, **_: Any) -> str:
+    """Links to files of the repository that are no page of the site: to the repository, or their names as code."""
+
+    def replaced(match: re.Match[str]) -> str:
+        text, target, anchor = match[1], match[2], match[3] or ""
+        if "://" in target or target.startswith("mailto:"):
+            return match[0]
+        here = PurePosixPath("docs", page.file.src_uri).parent
+        path = (ROOT / here / target).resolve()
+        inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else None
+        if inside is None or (inside.parts[:1] == ("docs",) and files.get_file_from_path(str(PurePosixPath(*inside.parts[1:])))):
+            return match[0]
+        if not path.exists():
+            return match[0]  # mkdocs tells that it is missing
+        return f"[{text}]({config.repo_url}/blob/main/{inside.as_posix()}{anchor})" if config.repo_url else text
+
+    return _LINK.sub(replaced, markdown)
