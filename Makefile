@@ -1,14 +1,17 @@
 # make demo   set up and post-train the embedded model; leaves runs/demo/report.html
 # make test   set up and run the test suite
+# make docs   set up and build the documentation site in build/site
+# make package   set up, build the wheel and the sdist in dist/ and check them
 # make results-quick   set up and compare four methods at equal cost in 20 minutes; leaves results/quick.html
 # make results         all plans, the evidence in docs/results: about 7 hours on 2 CPU cores; repeat it to go on
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 
 PLANS := main ablations ablations-gradient ablations-score efficiency
 
-.PHONY: demo test lint clean setup results results-quick
+.PHONY: demo test lint docs package clean setup results results-quick
 
 demo: setup
 	$(BIN)/fdfo train shapes --run runs/demo
@@ -29,13 +32,24 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+docs: setup
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+package: setup
+	$(BIN)/python -m pip install --quiet build twine check-wheel-contents
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
 setup: $(VENV)/.ready
 
 # torch first and alone: its pinned build then satisfies every other package's range.
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 clean:

@@ -6,8 +6,8 @@ import typer
 
 INTRODUCTION = """# Commands
 
-`fdfo COMMAND --help` says the same. Every command exits with 0 where it did its work, 2 where the configuration is wrong, and
-1 for any other error, which it tells in one message.
+`fdfo COMMAND --help` says the same. Every command exits with 0 where it did its work, 2 where the configuration is
+wrong, and 1 for any other error, which it tells in one message.
 """
 
 

@@ -13,9 +13,9 @@ from fdfo.plugins import BUILT_IN, find
 
 INTRODUCTION = """# Every key
 
-A recipe and the command line use the same dotted names: `fdfo train shapes method.strength=0.01`. *Default* is what a recipe
-gets that does not set the key. Words in parentheses name the origin of a default: "reference" is the published setting for
-Stable Diffusion 3.5 Medium. How to write a recipe: [configuration](../configuration.md).
+A recipe and the command line use the same dotted names: `fdfo train shapes method.strength=0.01`. *Default* is what a
+recipe gets that does not set the key. Words in parentheses name the origin of a default: "reference" is the published
+setting for Stable Diffusion 3.5 Medium. How to write a recipe: [configuration](../configuration.md).
 """
 
 

@@ -36,7 +36,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         here = PurePosixPath("docs", page.file.src_uri).parent
         path = (ROOT / here / target).resolve()
         inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else None
-        if inside is None or (inside.parts[:1] == ("docs",) and files.get_file_from_path(str(PurePosixPath(*inside.parts[1:])))):
+        if inside is None or (
+            inside.parts[:1] == ("docs",) and files.get_file_from_path(str(PurePosixPath(*inside.parts[1:])))
+        ):
             return match[0]
         if not path.exists():
             return match[0]  # mkdocs tells that it is missing
