@@ -16,10 +16,11 @@ from fdfo.config.load import load_config
 from fdfo.flow.noise import NoiseStreams
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.epoch import Trainer, sample, update
+from fdfo.training.epoch import sample, update
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import peak_memory_gib
 from fdfo.training.setup import build_trainer, training_prompts
+from fdfo.training.trainer import Trainer
 
 EPOCHS = 3
 

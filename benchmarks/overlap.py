@@ -29,10 +29,11 @@ from fdfo.rewards.server import RewardServer
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.epoch import Trainer, sample
+from fdfo.training.epoch import sample
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.setup import build_optimizer
+from fdfo.training.trainer import Trainer
 
 LEAST_PAIRS, MOST_PAIRS = 3, 12
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,27 @@ def test_imports_follow_the_layers(path):
             assert own in ONLY_IN[root], f"{root} belongs to {ONLY_IN[root]}"
         if own in PURE and root not in sys.stdlib_module_names:
             assert root in PURE[own] | {"fdfo"}, f"{own} is pure mathematics and must not import {root}"
+
+
+def module(path):
+    """The dotted name of a file."""
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Those that are imported inside functions or for type checking alone included."""
+    modules = {module(path): path for path in FILES}
+    graph = {}
+    for name, path in modules.items():
+        named = {
+            f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in modules else node.module
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+        graph[name] = named & modules.keys()
+    assert len(list(TopologicalSorter(graph).static_order())) == len(modules)  # raises CycleError with the circle
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if package(p) == "config"], ids=lambda p: p.name)

@@ -4,31 +4,72 @@ B samples, P prompts, T steps; times run from 1 to 0. See records.py for what cr
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 from fdfo.flow.noise import NoiseStreams
-from fdfo.records import Conditioning, Items, LossOutput, Prompt, Rollout, Scores
+from fdfo.records import Conditioning, Items, LossOutput, NetworkUse, Prompt, Rollout, Scores
 
 Weights = Literal["current", "base"] | str
 """Which weights a policy evaluates: the trained ones, those before training, or a named snapshot."""
 
 
+class TrainedWeights(Protocol):
+    """The trained weights of a policy, by parameter name, in float32; all of them in one fixed order."""
+
+    snapshots: dict[str, dict[str, Tensor]]
+    """Other values of them, by name: `velocity` evaluates these, and `Policy` keeps them where the network is."""
+
+    def named(self) -> dict[str, Parameter]: ...
+
+    def copy(self) -> dict[str, Tensor]:
+        """Their values now."""
+        ...
+
+    def set(self, values: Mapping[str, Tensor]) -> None:
+        """Overwrite them. Raises ModelError for weights of another model."""
+        ...
+
+    def average(self, name: str, decay: float) -> None:
+        """snapshot <- decay snapshot + (1 - decay) value, in place."""
+        ...
+
+    def save(self, folder: Path, values: Mapping[str, Tensor] | None = None) -> None:
+        """Write these values (or those of now) as a checkpoint's files, which `load_policy` takes as an adapter."""
+        ...
+
+    def read(self, folder: Path) -> dict[str, Tensor]:
+        """Values written by `save`."""
+        ...
+
+
 class Policy(Protocol):
-    """A text-to-image flow model (models/*)."""
+    """A text-to-image flow model with trainable weights (models/*): all that the rest of the project knows of it.
+
+    Latents are float32 [B, C, h, w] at network scale, whatever the network itself reads; times run from 1 to 0.
+    """
 
     latent_shape: tuple[int, int, int]
+    """(C, h, w)."""
     device: torch.device
     state_dtype: torch.dtype
     """What the network rounds states to before it reads them: states kept for it alone lose nothing in it."""
-
     velocity_dtype: torch.dtype
     """What holds its velocities, which are float32 tensors, without rounding."""
+    guidance: float
+    """v = negative + guidance (positive - negative); 1 is off, and costs one evaluation instead of two."""
+    branches_together: bool
+    """Whether both branches of guidance share a batch: faster; one after the other takes less memory."""
 
-    def encode(self, prompts: Sequence[str]) -> Conditioning: ...
+    # ---- prompts ----
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """One row a prompt [P], on `device`."""
+        ...
 
     def prepare(self, prompts: Sequence[str], watch: Callable[[], None] = ...) -> None:
         """Encode prompts ahead of time, many at once; `encode` then only looks them up.
@@ -36,8 +77,13 @@ class Policy(Protocol):
         `watch` is called before each that is encoded, and may raise to stop."""
         ...
 
+    # ---- the flow ----
+
     def velocity(self, x: Tensor, t: float | Tensor, cond: Conditioning, *, weights: Weights = "current") -> Tensor:
-        """Guided velocity [B, C, H, W], float32, of states x at time t (a number or [B])."""
+        """Guided velocity [B, C, h, w], float32, of states x at time t (a number or [B]) for B rows of conditioning.
+
+        Differentiable in x and in the trained weights. A row does not depend on the rows beside it.
+        """
         ...
 
     def decode(self, x0: Tensor) -> Tensor:
@@ -48,7 +94,35 @@ class Policy(Protocol):
         """Times [T + 1] float32 on the CPU, decreasing from 1 to 0, as the family's own scheduler places them."""
         ...
 
-    def trainable(self) -> list[Parameter]: ...
+    def take_use(self) -> NetworkUse:
+        """Network evaluations of this process since the last call."""
+        ...
+
+    # ---- training ----
+
+    @property
+    def weights(self) -> TrainedWeights: ...
+
+    def trainable(self) -> list[Parameter]:
+        """Parameters that the optimizer changes."""
+        ...
+
+    def shardable(self) -> list[Module]:
+        """The network's blocks, then the network itself, for base weights that are spread over several processes.
+
+        From then on the network stays on its device.
+        """
+        ...
+
+    # ---- what others read ----
+
+    def save_lora(self, folder: Path) -> None:
+        """Write the trained adapter as a LoRA file that diffusers reads."""
+        ...
+
+    def save_merged(self, folder: Path) -> None:
+        """Write the whole pipeline with the trained weights inside; the policy cannot be trained afterwards."""
+        ...
 
 
 class Reward(Protocol):

@@ -224,3 +224,13 @@ class LossOutput:
     def __post_init__(self) -> None:
         assert self.losses.ndim == 1
         assert all(value.shape == self.losses.shape for value in self.metrics.values())
+
+
+@dataclass
+class NetworkUse:
+    """Network evaluations, in rows of its batch; a guided velocity takes two."""
+
+    forward: int = 0
+    """Without gradient."""
+    trained: int = 0
+    """With gradient: forward and backward."""

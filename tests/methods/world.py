@@ -10,9 +10,10 @@ from fdfo.plugins import find
 from fdfo.records import Prompt, Scores
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.epoch import Trainer, sample, update
+from fdfo.training.epoch import sample, update
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
+from fdfo.training.trainer import Trainer
 
 TARGET = 1.0
 

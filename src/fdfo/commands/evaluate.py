@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -27,13 +27,11 @@ from fdfo.evaluation.heldout import judge_prompts
 from fdfo.evaluation.ledger import Ledger
 from fdfo.evaluation.summary import BASE, Row, summary
 from fdfo.files import write_json
+from fdfo.interfaces import Policy
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.folder import environment
-
-if TYPE_CHECKING:
-    from fdfo.models.sd3 import SD3Policy
 
 ENCODED_AHEAD = 512
 """Prompts that are encoded at a time: text encoders and transformer change places on the device once for them."""
@@ -133,7 +131,7 @@ class _Worker:
     features: Features
     keep_images: bool
     is_loaded: bool = False
-    policy: "SD3Policy | None" = None
+    policy: Policy | None = None
     owner: Subject | None = None
 
     def judge(self, label: str, subject: Subject, config: Config | None) -> None:
@@ -171,7 +169,7 @@ class _Worker:
         """Numbers of the prompts whose first image is on the page, spread evenly."""
         return frozenset(i * len(self.prompts) // SHOWN_PROMPTS for i in range(SHOWN_PROMPTS))
 
-    def _judge_part(self, policy: "SD3Policy", label: str, prompts: Sequence[Prompt]) -> None:
+    def _judge_part(self, policy: Policy, label: str, prompts: Sequence[Prompt]) -> None:
         def judge(images: Tensor, owners: Sequence[Prompt]) -> dict[str, Tensor]:
             if self.keep_images:
                 self.ledger.save_images("images", label, prompts, (images.cpu() * 255).round().to(torch.uint8))
@@ -193,7 +191,7 @@ class _Worker:
         self.ledger.save_images("shown", label, shown, judged.pictures)
         self.ledger.add(label, prompts, judged, self.task.images)
 
-    def _policy(self, subject: Subject, config: Config | None) -> "SD3Policy":
+    def _policy(self, subject: Subject, config: Config | None) -> Policy:
         """The policy of a subject, loaded once while it stays the same, and the scores with the first one."""
         if self.policy is None or self.owner is not subject:
             self.policy, self.owner = None, subject  # let the old one go before the new one comes

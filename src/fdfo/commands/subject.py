@@ -11,7 +11,7 @@ from fdfo.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from fdfo.models.sd3 import SD3Policy
+    from fdfo.interfaces import Policy
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Subject:
         given = {"name": self.model, "guidance": self.guidance, "resolution": sides}
         return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
 
-    def load(self, config: Config | None, device: "torch.device | None" = None) -> "SD3Policy":
+    def load(self, config: Config | None, device: "torch.device | None" = None) -> "Policy":
         """The policy with its adapter. Raises ModelError or CheckpointError."""
         import torch
 

@@ -20,10 +20,11 @@ from fdfo.records import Prompt
 from fdfo.training.batching import deal
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.epoch import Trainer, accumulate, credited, sample
+from fdfo.training.epoch import accumulate, credited, sample
 from fdfo.training.folder import environment
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.setup import build_trainer, training_prompts
+from fdfo.training.trainer import Trainer
 
 EXACT = "exact"
 """Name of the exact gradient among the cells."""

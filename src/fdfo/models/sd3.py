@@ -5,7 +5,6 @@ B samples, P prompts, [C, h, w] latent at network scale, [H, W] pixels.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 from fdfo.config.tree import AttentionKernel
 from fdfo.errors import ModelError
@@ -27,7 +26,7 @@ from fdfo.models.attention import attention_kernel, check_attention, checkpoint_
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
-from fdfo.records import Conditioning
+from fdfo.records import Conditioning, NetworkUse
 from fdfo.visiting import visiting
 
 LORA_TARGETS = tuple(
@@ -41,16 +40,6 @@ DECODED_PIXELS = 2**21
 
 TILE_PARTS = 4
 """Tiles of the decoder overlap by a quarter, which has to be whole latent elements."""
-
-
-@dataclass
-class NetworkUse:
-    """Network evaluations of this process, in rows of its batch; a guided velocity takes two."""
-
-    forward: int = 0
-    """Without gradient."""
-    trained: int = 0
-    """With gradient: forward and backward."""
 
 
 class SD3Policy:
@@ -296,6 +285,12 @@ class SD3Policy:
         """Times [steps + 1] of the pipeline's own scheduler."""
         config = self.pipeline.scheduler.config
         return shifted_grid(steps, float(config.shift), int(config.num_train_timesteps))
+
+    def shardable(self) -> list[Module]:
+        """The network's blocks, then the network itself; from now on it stays on its device."""
+        self.parks_transformer = False
+        network: Any = self.weights.peft.get_base_model()
+        return [*network.transformer_blocks, network]
 
     def save_lora(self, folder: Path) -> None:
         """Write the trained adapter as a LoRA file that diffusers and ComfyUI read."""

@@ -58,8 +58,8 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the table of `python -m fdfo.shapes.verifier`."""
-    parser = argparse.ArgumentParser(prog="python -m fdfo.shapes.verifier", description=__doc__)
+    """Print the table of `python -m fdfo.shapes.accuracy`."""
+    parser = argparse.ArgumentParser(prog="python -m fdfo.shapes.accuracy", description=__doc__)
     parser.add_argument("--pictures", type=int, default=1000, help="pictures of each category")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of added noise")
     parser.add_argument("--seed", type=int, default=0)
@@ -81,3 +81,7 @@ def _mismatched(scene: Scene, specs: list[Spec], rng: np.random.Generator) -> Sp
     while satisfies(scene, spec := specs[rng.integers(len(specs))]):
         pass
     return spec
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 Every object of the picture is found and described; wishes and objects are matched as well as possible. A match is a
 product over shape, colour, size and place in which a wrong attribute leaves a quarter. The sum of the matches is
 divided by the number of wishes or of objects, whichever is larger, and a wrong relation halves it.
-`python -m fdfo.shapes.verifier` measures it on true and on mismatched pictures.
+`python -m fdfo.shapes.accuracy` measures it on true and on mismatched pictures.
 """
 
 from dataclasses import dataclass
@@ -119,9 +119,3 @@ def _distance_to_place(place: str, thing: Found) -> float:
 def _ramp(value: float, zero: float, full: float) -> float:
     """0 at `zero`, 1 at `full`, linear between them, constant outside."""
     return min(1.0, max(0.0, (value - zero) / (full - zero)))
-
-
-if __name__ == "__main__":
-    from fdfo.shapes.accuracy import main
-
-    main()

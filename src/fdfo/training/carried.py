@@ -5,12 +5,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from fdfo.interfaces import Method
-from fdfo.models.weights import TrainableWeights
+from fdfo.interfaces import Method, TrainedWeights
 from fdfo.rewards.weighted import WeightedSum
 
 
-def carried(method: Method, weights: TrainableWeights, reward: WeightedSum) -> dict[str, Tensor]:
+def carried(method: Method, weights: TrainedWeights, reward: WeightedSum) -> dict[str, Tensor]:
     """All of it: `average/<name>/<parameter>`, `memory/<entry>` and `reward/<component>`."""
     averages = {
         f"average/{name}/{parameter}": value
@@ -23,9 +22,7 @@ def carried(method: Method, weights: TrainableWeights, reward: WeightedSum) -> d
     return {**averages, **others}
 
 
-def restore_carried(
-    method: Method, weights: TrainableWeights, reward: WeightedSum, state: Mapping[str, Tensor]
-) -> None:
+def restore_carried(method: Method, weights: TrainedWeights, reward: WeightedSum, state: Mapping[str, Tensor]) -> None:
     """Put tensors of `carried` back."""
     for name in method.averages:
         for parameter, value in weights.snapshots[name].items():

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from fdfo.errors import CheckpointError
 from fdfo.files import file_digest, save_tensors, sync_tree, write_atomically, write_json
-from fdfo.models.weights import EMA_FILE, TrainableWeights
+from fdfo.interfaces import TrainedWeights
+from fdfo.models.weights import EMA_FILE
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Path:
+def save_checkpoint(folder: Path, state: State, weights: TrainedWeights) -> Path:
     """Write checkpoints/epoch-N below the run folder, unless it is there and sound.
 
     Raises CheckpointError, leaving earlier ones as they were.
@@ -115,7 +116,7 @@ def save_checkpoint(folder: Path, state: State, weights: TrainableWeights) -> Pa
     return final
 
 
-def load_latest(folder: Path, weights: TrainableWeights) -> tuple[State | None, list[str]]:
+def load_latest(folder: Path, weights: TrainedWeights) -> tuple[State | None, list[str]]:
     """The state of the newest sound checkpoint, or None where there are none, and what is wrong with newer ones.
 
     Raises CheckpointError when there are checkpoints and none is sound.
@@ -169,7 +170,7 @@ def prune(folder: Path, keep: int, keep_every: int | None, best_epoch: int | Non
             shutil.rmtree(path)
 
 
-def _load(path: Path, weights: TrainableWeights) -> State:
+def _load(path: Path, weights: TrainedWeights) -> State:
     ema, carried = path / EMA_FILE, path / CARRIED_FILE
     return State(
         progress=Progress(**_read_json(path / "state.json")),

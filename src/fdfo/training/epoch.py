@@ -1,81 +1,23 @@
 """One epoch of any method: sample, score, credit, update."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from fdfo.config.tree import Config
 from fdfo.errors import RewardError
 from fdfo.flow.noise import NoiseStreams
-from fdfo.interfaces import Method
 from fdfo.records import Items, Prompt, Rollout, Scores, move
-from fdfo.rewards.weighted import WeightedSum
-from fdfo.training.background import Background
 from fdfo.training.batching import deal, micro_batches, share
-from fdfo.training.console import Console
-from fdfo.training.distributed import Team
-from fdfo.training.fitting import Halving, fitting
-from fdfo.training.interrupt import StopRequest
-from fdfo.training.phases import Phases
+from fdfo.training.fitting import fitting
 from fdfo.training.scoring import Scoring
-
-T = TypeVar("T")
+from fdfo.training.trainer import Trainer
 
 MAX_SKIPPED_UPDATES = 3
 """Updates in a row whose gradient is not finite before the run stops."""
-
-
-if TYPE_CHECKING:
-    from fdfo.models.sd3 import SD3Policy
-
-
-@dataclass
-class Trainer:
-    """What an epoch needs; built once a run."""
-
-    config: Config
-    team: Team
-    policy: "SD3Policy"
-    method: Method
-    reward: WeightedSum
-    optimizer: torch.optim.Optimizer
-    phases: Phases
-    stop: StopRequest
-    sample_batch: int
-    """Prompts that are sampled at a time."""
-    score_batch: int
-    """Images that are scored at a time."""
-    micro_batch: int
-    """Rows of one forward and backward pass."""
-    console: Console
-    overlap: bool
-    """Whether scores are computed in a thread of their own, while the next batch is sampled."""
-    ema: dict[str, Tensor] | None = None
-    skipped_updates: int = 0
-    halvings: list[Halving] = field(default_factory=list)
-    """Of this process, since they were logged last."""
-
-    def begin(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Begin to score, in the background where scoring overlaps; the result comes from what is returned.
-
-        The seconds of the phase "score" are those that are waited for.
-        """
-        if not self.overlap:
-            with self.phases("score"):
-                result = work()
-            return lambda: result
-        background = Background(work)
-
-        def finish() -> T:
-            with self.phases("score"):
-                return background.result(self.stop.check)
-
-        return finish
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Work that did not fit into memory, done again with half the batch; batches do not change results beyond rounding."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,9 +11,7 @@ from fdfo.errors import is_out_of_memory
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.folder import RunFolder
 from fdfo.training.sharding import shards_base
-
-if TYPE_CHECKING:
-    from fdfo.training.epoch import Trainer
+from fdfo.training.trainer import Halving, Trainer
 
 T = TypeVar("T")
 
@@ -26,22 +24,7 @@ OUT_OF_MEMORY = (
 )
 
 
-@dataclass(frozen=True)
-class Halving:
-    """A process goes on with a smaller batch."""
-
-    process: int
-    batch: str
-    size: int
-
-    def __str__(self) -> str:
-        where = f" on process {self.process}" if self.process else ""
-        return f"out of memory{where}: going on with {self.batch} = {self.size}"
-
-
-def fitting(
-    trainer: "Trainer", batch: Literal["sample_batch", "score_batch", "micro_batch"], work: Callable[[], T]
-) -> T:
+def fitting(trainer: Trainer, batch: Literal["sample_batch", "score_batch", "micro_batch"], work: Callable[[], T]) -> T:
     """What `work` returns; after running out of memory it is done again with half the batch, for the rest of the run.
 
     A guided network that runs out with a batch of 1 evaluates its branches one after the other from then on. Raises
@@ -58,7 +41,7 @@ def fitting(
 
 
 def components(
-    trainer: "Trainer",
+    trainer: Trainer,
     reward: WeightedSum,
     images: Tensor,
     texts: Sequence[str],
@@ -70,12 +53,12 @@ def components(
     return reward.components(images, texts, metadata, **batches, watch=trainer.stop.check)
 
 
-def _divisible(trainer: "Trainer", batch: str) -> bool:
+def _divisible(trainer: Trainer, batch: str) -> bool:
     policy = trainer.policy
     return getattr(trainer, batch) > 1 or (batch != "score_batch" and policy.guidance != 1 and policy.branches_together)
 
 
-def _divide(trainer: "Trainer", batch: str) -> None:
+def _divide(trainer: Trainer, batch: str) -> None:
     """Half the batch, what can be freed freed, and what is told of it: by process 0 at once, by others with the log."""
     size = getattr(trainer, batch) // 2
     if size:
@@ -90,7 +73,7 @@ def _divide(trainer: "Trainer", batch: str) -> None:
     trainer.console.say(str(halving), style="yellow")
 
 
-def tell_halvings(trainer: "Trainer", folder: RunFolder, epoch: int) -> None:
+def tell_halvings(trainer: Trainer, folder: RunFolder, epoch: int) -> None:
     """Log those of all processes since the last call, and say those of the others; all processes call it together."""
     own, trainer.halvings = trainer.halvings, []
     (count,) = trainer.team.sum([len(own)])
@@ -105,7 +88,7 @@ def tell_halvings(trainer: "Trainer", folder: RunFolder, epoch: int) -> None:
             trainer.console.say(str(halving), style="yellow")
 
 
-def log_own_halvings(trainer: "Trainer", folder: RunFolder, epoch: int) -> None:
+def log_own_halvings(trainer: Trainer, folder: RunFolder, epoch: int) -> None:
     """Log those of this process alone, where an error ends the epoch and the others may be gone."""
     own, trainer.halvings = trainer.halvings, []
     for halving in own:

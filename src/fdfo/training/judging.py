@@ -13,8 +13,8 @@ from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_pro
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
-from fdfo.training.epoch import Trainer
 from fdfo.training.fitting import components, fitting
+from fdfo.training.trainer import Trainer
 
 SHOWN_PROMPTS = 24
 """Evaluation prompts whose pictures are kept."""

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fdfo.records import Prompt, Rollout, Scores
 from fdfo.training.fitting import components, fitting
-
-if TYPE_CHECKING:
-    from fdfo.training.epoch import Trainer
+from fdfo.training.trainer import Trainer
 
 
 class Scoring:
@@ -21,7 +18,7 @@ class Scoring:
     images wait in host memory for the end, so that each network comes once an epoch; not for the score's gradient.
     """
 
-    def __init__(self, trainer: "Trainer", num_prompts: int):
+    def __init__(self, trainer: Trainer, num_prompts: int):
         self._trainer = trainer
         self._num_images = num_prompts * trainer.method.group_size
         self._waits = trainer.reward.takes_turns and not trainer.method.needs_score_gradient

@@ -20,11 +20,11 @@ from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.epoch import Trainer
 from fdfo.training.folder import RunFolder, next_run_number
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.sharding import check_sharding, shard_base, shards_base
+from fdfo.training.trainer import Trainer
 
 
 def run_folder(config: Config, run_dir: str | Path | None, team: Team) -> RunFolder:

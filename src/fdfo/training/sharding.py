@@ -6,7 +6,6 @@ adapters stay whole on every process, and their gradients are added up as always
 """
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from accelerate import FullyShardedDataParallelPlugin
 from torch.distributed.device_mesh import init_device_mesh
@@ -14,10 +13,8 @@ from torch.distributed.fsdp import fully_shard
 
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
+from fdfo.interfaces import Policy
 from fdfo.training.distributed import Team
-
-if TYPE_CHECKING:
-    from fdfo.models.sd3 import SD3Policy
 
 
 def shards_base() -> bool:
@@ -44,11 +41,9 @@ def check_sharding(config: Config, team: Team) -> None:
         raise ConfigError("the configuration, for sharded base weights (FSDP)", problems)
 
 
-def shard_base(policy: "SD3Policy", team: Team) -> None:
+def shard_base(policy: Policy, team: Team) -> None:
     """Spread the frozen weights of a policy with adapters over the processes, block by block."""
-    policy.parks_transformer = False
     mesh = init_device_mesh(team.device.type, (team.size,))
-    network: Any = policy.weights.peft.get_base_model()
     adapters = set(policy.trainable())
-    for block in [*network.transformer_blocks, network]:
+    for block in policy.shardable():
         fully_shard(block, mesh=mesh, ignored_params=adapters & set(block.parameters()))

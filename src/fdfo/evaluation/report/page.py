@@ -4,13 +4,14 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fdfo import __version__, look
+from fdfo import look
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
 from fdfo.evaluation.report import costs, curves, gallery, results, setup, text
@@ -154,5 +155,5 @@ def fill(template: str, values: dict[str, Any]) -> str:
     style, script = f"{look.style()}\n{own}", look.script()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
-        **values, version=__version__, style=Markup(style), script=Markup(script), script_digest=digest
+        **values, version=version("fdfo"), style=Markup(style), script=Markup(script), script_digest=digest
     )
