@@ -133,6 +133,31 @@ def test_a_model_without_access_is_explained(command, tmp_path):
     assert "Traceback" not in err
 
 
+def test_training_reads_the_named_column_of_a_table_and_says_what_it_left_out(command, tmp_path):
+    (tmp_path / "mine.CSV").write_text("no,words,category\n1,a red circle,3\n\n2,a blue cross,4\n")
+    given = ("train", "shapes-smoke", *TINY, "prompts.key=words", "train.epochs=1")
+    code, out, err = command(*given, "prompts.path=mine.CSV", "prompts.eval_path=mine.CSV", "--run", "run")
+    assert code == 0, err
+    assert "mine.CSV: 1 blank lines skipped" in out
+    record = json.loads((tmp_path / "run" / "evaluations" / "epoch-0000001.json").read_text())
+    assert (record["prompts"], record["categories"]) == (["a red circle", "a blue cross"], ["3", "4"])
+    (tmp_path / "plain.txt").write_text("a red circle\n")
+    code, _, err = command(*given, "prompts.path=plain.txt", "--dry-run")
+    assert code == 2
+    assert "prompts.key=words: no prompt file has columns; remove it" in err
+
+
+def test_generate_and_eval_read_the_named_column(command, tmp_path):
+    (tmp_path / "mine.json").write_text('[{"words": "a red circle", "category": ["a", 3]}]')
+    model = ("--model", "shapes", "--steps", 1, "--key", "words")
+    code, out, err = command("generate", "--file", "mine.json", *model, "--seeds", 1)
+    assert code == 0, err
+    assert "1 prompts" in out
+    code, out, err = command("eval", "--prompts", "mine.json", "--rewards", "jpeg", *model)
+    assert code == 0, err
+    assert '["a", 3]' in out
+
+
 REWARDS = {
     "raises": ("raise KeyError('no such thing')", "no such thing"),
     "wrong shape": ("return images", "shape"),

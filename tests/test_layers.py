@@ -19,21 +19,22 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "objectives": set(),
     "records": set(),
     "files": set(),
+    "documents": set(),
     "hub": set(),
     "plugins": set(),
     "visiting": set(),
     "look": set(),
     "interfaces": {"flow", "records"},
-    "config": {"plugins"},
+    "config": {"plugins", "documents"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
-    "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "visiting"},
+    "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"},
     "rewards": {"records", "interfaces", "config", "plugins", "hub", "files", "visiting"},
-    "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files"},
+    "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files", "documents"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look"},
     "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
-    | {"evaluation"},
+    | {"evaluation", "documents"},
 }
 ONLY_IN = {"diffusers": {"models", "shapes", "hub"}, "peft": {"models"}, "accelerate": {"training"}}
 PURE = {"flow": {"torch", "numpy"}, "objectives": {"torch"}}

@@ -13,20 +13,28 @@ from fdfo.commands.options import (
     DeviceOption,
     DistanceOption,
     DiversityOption,
+    FileOption,
     GuidanceOption,
+    JobsOption,
+    KeyOption,
     ModelOption,
     NoiseSeedOption,
     OffloadOption,
     OptionsArgument,
+    PictureOption,
     PlanArgument,
     PresetOption,
     PromptsOption,
     ResolutionOption,
+    ResultsOption,
     RewardsOption,
     RunOption,
+    RunsOption,
+    SeedsOption,
     StepsOption,
     given,
 )
+from fdfo.commands.rewards_app import rewards_app
 from fdfo.commands.tell import tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
 
@@ -39,7 +47,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-rewards_app = typer.Typer(help="Look at the scores: list, check.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(rewards_app, name="rewards")
 
 
@@ -83,21 +90,22 @@ def train(
 @app.command()
 def generate(
     prompts: Annotated[list[str] | None, typer.Argument(help="Prompts; or use --file.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="Prompt file, text or JSON lines.")] = None,
+    file: FileOption = None,
+    key: KeyOption = None,
     run: RunOption = None,
     model: ModelOption = None,
     adapter: Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)] = None,
-    seeds: Annotated[int, typer.Option(help="Images of each prompt, from seeds 0, 1, ...", min=1)] = 4,
+    seeds: SeedsOption = 4,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
     resolution: ResolutionOption = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")] = Path("images.png"),
+    output: PictureOption = Path("images.png"),
 ) -> None:
     """Draw images, before and after training, on the same seeds."""
     from fdfo.commands.generate import run_generate
     from fdfo.commands.subject import Subject
 
-    run_generate(Subject(run, model, adapter, guidance, resolution), prompts or [], file, seeds, steps, output)
+    run_generate(Subject(run, model, adapter, guidance, resolution), prompts or [], file, key, seeds, steps, output)
 
 
 @app.command("eval")
@@ -109,6 +117,7 @@ def evaluate(
         list[str] | None, typer.Option("--adapter", help=ADAPTER_HELP + " Repeat it to compare several.")
     ] = None,
     prompts: PromptsOption = None,
+    key: KeyOption = None,
     rewards: RewardsOption = None,
     count: Annotated[int, typer.Option("--count", help="Number of prompts.", min=1)] = 192,
     images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1)] = 1,
@@ -142,6 +151,7 @@ def evaluate(
         return
     task = Task(
         prompts=prompts,
+        key=key,
         rewards=rewards,
         count=count,
         images=images,
@@ -171,15 +181,9 @@ def report(
 @app.command()
 def compare(
     arguments: PlanArgument = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of NAME.html, NAME.md and data/NAME.jsonl.")
-    ] = Path("results"),
-    runs: Annotated[
-        Path | None, typer.Option("--runs", help="Folder of the training runs; default: runs/NAME.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Runs at a time; default: one for each GPU, or core.", min=1)
-    ] = None,
+    output: ResultsOption = Path("results"),
+    runs: RunsOption = None,
+    jobs: JobsOption = None,
     page_only: Annotated[
         bool, typer.Option("--page-only", help="Write the page from the results that are there.")
     ] = False,
@@ -278,29 +282,6 @@ def serve_reward(
     from fdfo.commands.serve import run_serve
 
     run_serve(name, options or [], host, port, key_variable, device)
-
-
-@rewards_app.command("list")
-def rewards_list() -> None:
-    """Names of the scores, built-in and installed, and of the presets."""
-    from fdfo.commands.rewards import run_list
-
-    run_list()
-
-
-@rewards_app.command("check")
-def rewards_check(
-    name: Annotated[str, typer.Argument(help="A score's name, a preset, or path/to/file.py:function.")],
-    options: OptionsArgument = None,
-    device: DeviceOption = None,
-) -> None:
-    """Load a score and try it on drawn pictures.
-
-    Shows its scores for right and wrong pictures, memory, speed, licence and model, and whether right outranks wrong.
-    """
-    from fdfo.commands.rewards import run_check
-
-    run_check(name, options or [], device)
 
 
 @app.callback(invoke_without_command=True)

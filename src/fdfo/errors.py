@@ -12,6 +12,15 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def shown(value: object, most_characters: int = 80) -> str:
+    """A value as a message quotes it: its beginning, where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number that Python refuses to print
+        return "a number of thousands of digits"
+    return text if len(text) <= most_characters else text[:most_characters] + "..."
+
+
 class ConfigError(FdfoError):
     """The configuration cannot be used; `problems` lists everything that is wrong with it, one line each.
 
@@ -50,6 +59,14 @@ class PeerError(FdfoError):
 
 class LostPeerError(FdfoError):
     """Another process of the run is gone, or does not answer in time, and cannot tell why."""
+
+
+def install_advice(*packages: str) -> str:
+    """How to get packages into the environment that runs, whether it is active or not, and in a clone as well."""
+    import shlex
+    import sys
+
+    return f"install it: {shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
 
 
 def nearest(name: str, valid: list[str]) -> str:

@@ -5,6 +5,7 @@ B samples, P prompts, K trained times of a sample, [C, H, W] latent. Latents are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
@@ -22,6 +23,12 @@ class Prompt:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
     """Global position in its epoch or list; keys the noise of its samples."""
+
+    @property
+    def category(self) -> str | None:
+        """What it belongs to, as text, whatever JSON value its metadata have there; None without one."""
+        value = self.metadata.get("category")
+        return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def move(record: Any, device: torch.device | str) -> Any:

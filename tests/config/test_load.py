@@ -111,7 +111,7 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
         ("optim.lr=nan", "optim.lr"),
         ("eval.stop_when={metric: nothing}", "'nothing' is not evaluated"),
         ("policy.resolution=[32]", "policy.resolution"),
-        ("method.strength=[1", "cannot read the overrides"),
+        ("method.strength=[1", "method.strength: cannot read '[1' as YAML"),
         ("nonsense", "overrides look like section.key=value"),
     ],
 )

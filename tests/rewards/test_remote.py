@@ -61,6 +61,12 @@ def test_scores_are_those_of_the_served_reward(local, batch_size):
     torch.testing.assert_close(actual, expected, equal_nan=True)
 
 
+def test_a_number_that_is_not_finite_travels_as_null():
+    entry = {"a": float("nan"), "b": [{"c": float("inf")}, 1.5]}
+    sent = json.loads(json.dumps(protocol.request(pictures(1, 4, 4), ["x"], [entry]), allow_nan=False))
+    assert sent["metadata"] == [{"a": None, "b": [{"c": None}, 1.5]}]
+
+
 def test_whole_levels_survive_the_journey():
     images = pictures(2, 5, 4)
     assert torch.equal(torch.stack([from_png(text) for text in to_png(images)]), images)

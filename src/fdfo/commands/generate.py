@@ -10,15 +10,15 @@ from fdfo.errors import ConfigError
 from fdfo.evaluation.generate import generate
 from fdfo.evaluation.sheet import FORMATS, encoded, sheet
 from fdfo.files import write_atomically
-from fdfo.prompts.files import read_prompts
+from fdfo.prompts import read_column
 from fdfo.records import Prompt
 
 
 def run_generate(
-    subject: Subject, texts: list[str], file: Path | None, seeds: int, steps: int | None, output: Path
+    subject: Subject, texts: list[str], file: Path | None, key: str | None, seeds: int, steps: int | None, output: Path
 ) -> None:
     """Write a sheet: under each prompt a row for each set of weights (base above trained), a column for each seed."""
-    wanted = [Prompt(text=text) for text in texts] + (list(read_prompts(file).prompts) if file else [])
+    wanted = [Prompt(text=text) for text in texts] + (list(read_column(file, key).prompts) if file else [])
     if not wanted:
         raise ConfigError("the command line", ["give prompts, or --file"])
     prompts = [Prompt(text=prompt.text, metadata=prompt.metadata, number=i) for i, prompt in enumerate(wanted)]

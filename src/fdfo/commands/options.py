@@ -26,8 +26,23 @@ OptionsArgument = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
 
+FileOption = Annotated[Path | None, typer.Option("--file", help="File of prompts: text, CSV, TSV, JSON or Parquet.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", help="Images of each prompt, from seeds 0, 1, ...", min=1)]
+PictureOption = Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")]
+
+ResultsOption = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder of NAME.html, NAME.md and data/NAME.jsonl.")
+]
+RunsOption = Annotated[Path | None, typer.Option("--runs", help="Folder of the training runs; default: runs/NAME.")]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", help="Runs at a time; default: one for each GPU, or core.", min=1)
+]
+
 PromptsOption = Annotated[
     str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")
+]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", help="Column of the prompts in a table or JSON file; default: prompt.")
 ]
 RewardsOption = Annotated[
     str | None, typer.Option("--rewards", help="NAME,NAME, or a list as in a recipe; default: the run's scores.")

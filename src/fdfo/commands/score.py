@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import yaml
 
 from fdfo.config.load import reward_entries
 from fdfo.config.tree import RewardConfig
+from fdfo.documents import BadDocument, BadSyntax, parse_yaml
 from fdfo.errors import ConfigError, first_line
 
 
@@ -19,9 +19,11 @@ def named_score(name: str, options: Sequence[str]) -> tuple[RewardConfig, ...]:
     for text in options:
         key, _, value = text.partition("=")
         try:
-            entry[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            entry[key] = parse_yaml(value)
+        except BadSyntax:
             entry[key] = value
+        except BadDocument as error:
+            raise ConfigError("the command line", [f"{key}: {error}"]) from None
     entries = reward_entries([entry], "the command line")
     if any(one.standardize for one in entries):
         problem = "standardize belongs to the entry of a run, as {name: remote, standardize: true}; remove it here"

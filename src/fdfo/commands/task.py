@@ -3,20 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from fdfo.commands.subject import Subject
 from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
 from fdfo.config.load import reward_entries
 from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config, RewardConfig
+from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
 from fdfo.files import file_digest
-from fdfo.prompts import load_prompts
+from fdfo.prompts import load_file_or_list, load_prompts
 from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.user import file_of, is_file_name
@@ -35,6 +33,8 @@ class Task:
     steps: int | None
     seed: int
     diversity: str | None
+    key: str | None = None
+    """Column of the prompts, where `prompts` is a file with columns."""
     distance: str | None = None
     """Features of KID and FID to the base's images, which are kept for them; None: not measured."""
     offload: bool = False
@@ -63,10 +63,10 @@ class Task:
     def chosen_prompts(self, config: Config | None) -> list[Prompt]:
         """`count` of a file, a list, or a run's held-out prompts. Raises ConfigError or PromptError."""
         if self.prompts is not None:
-            is_path = "/" in self.prompts or Path(self.prompts).suffix in (".txt", ".jsonl")
-            found = load_prompts(self.prompts if is_path else None, self.prompts)
+            found = load_file_or_list(self.prompts, self.key)
         elif config is not None:
-            found = load_prompts(config.prompts.eval_path, config.prompts.eval_name)
+            settings = config.prompts
+            found = load_prompts(settings.eval_path, settings.eval_name, settings.key)
         else:
             raise ConfigError("the command line", ["give --prompts FILE_OR_LIST or --run FOLDER"])
         return evenly_spread(found, self.count)
@@ -105,6 +105,6 @@ def _listed(rewards: str) -> list[Any]:
     if not rewards.lstrip().startswith("["):
         return [name.strip() for name in rewards.split(",")]
     try:
-        return yaml.safe_load(rewards)
-    except yaml.YAMLError as error:
-        raise ConfigError("--rewards", [f"cannot be read as a list: {' '.join(str(error).split())}"]) from error
+        return parse_yaml(rewards)
+    except BadDocument as error:
+        raise ConfigError("--rewards", [f"cannot be read as a list: {error}"]) from error

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from fdfo.config.explain import explain
@@ -13,6 +12,7 @@ from fdfo.config.load import load_config, recipe_names
 from fdfo.config.presets import expanded
 from fdfo.config.section import Section
 from fdfo.config.tree import Count, Positive, RewardConfig
+from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
@@ -186,8 +186,8 @@ def load_plan(arguments: Iterable[str]) -> Plan:
             problems.append(f"{text!r}: changes to a plan look like field=value")
             continue
         try:
-            raw.update(_method_cells(value) if key == "methods" else {key: yaml.safe_load(value)})
-        except yaml.YAMLError as error:
+            raw.update(_method_cells(value) if key == "methods" else {key: parse_yaml(value)})
+        except BadDocument as error:
             problems.append(f"{text!r}: not valid YAML: {error}")
     if problems:
         raise ConfigError(source, problems)
@@ -200,10 +200,10 @@ def load_plan(arguments: Iterable[str]) -> Plan:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(str(path), [f"cannot be read ({error.strerror}); give a plan, or methods=fdfo,..."]) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (UnicodeDecodeError, BadDocument) as error:
         raise ConfigError(str(path), [f"not valid YAML: {error}"]) from error
     if not isinstance(raw, dict):
         raise ConfigError(str(path), [f"expected fields such as 'cells:' at the top level, got {type(raw).__name__}"])

@@ -5,7 +5,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from fdfo.errors import nearest
+from fdfo.errors import nearest, shown
 
 
 def explain(error: ValidationError, schema: type[BaseModel]) -> list[str]:
@@ -23,14 +23,14 @@ def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
         elif item["type"] == "value_error":
             yield prefix + item["msg"].removeprefix("Value error, ")
         elif item["type"] == "model_type":
-            yield f"{prefix}expected a section such as {{key: value}}, got {item['input']!r}"
+            yield f"{prefix}expected a section such as {{key: value}}, got {shown(item['input'])}"
         elif item["type"] == "tuple_type":
-            yield f"{prefix}expected a list such as [a, b], got {item['input']!r}"
+            yield f"{prefix}expected a list such as [a, b], got {shown(item['input'])}"
         elif item["type"] == "too_short" and item["input"]:
             continue  # its entries are not valid and are reported themselves
         else:
             message = item["msg"][0].lower() + item["msg"][1:]
-            yield prefix + message + ("" if item["type"] == "missing" else f", got {item['input']!r}")
+            yield prefix + message + ("" if item["type"] == "missing" else f", got {shown(item['input'])}")
 
 
 def _keys(location: tuple[int | str, ...], schema: Any) -> tuple[list[int | str], type[BaseModel] | None]:

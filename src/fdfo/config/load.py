@@ -16,7 +16,8 @@ from fdfo.config.checks import cross_field_problems, machine_problems, score_pro
 from fdfo.config.explain import explain
 from fdfo.config.section import Section
 from fdfo.config.tree import Config, RewardConfig, RewardsOnly
-from fdfo.errors import ConfigError, PluginError, nearest
+from fdfo.documents import BadDocument, BadSyntax, parse_yaml
+from fdfo.errors import ConfigError, PluginError, first_line, nearest, shown
 from fdfo.plugins import find
 
 S = TypeVar("S", bound=Section)
@@ -102,11 +103,11 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     else:
         raise ConfigError(source, [f"no such recipe, and no YAML file; {nearest(source, recipe_names())}"])
     try:
-        raw = yaml.safe_load(content.decode("utf-8")) or {}
+        raw = parse_yaml(content.decode("utf-8")) or {}
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(source, [f"line {line} is not UTF-8; save the file as UTF-8"]) from error
-    except yaml.YAMLError as error:
+    except BadDocument as error:
         raise ConfigError(source, [f"not valid YAML: {error}"]) from error
     if not isinstance(raw, dict):
         raise ConfigError(source, [f"expected sections such as 'method:' at the top level, got {type(raw).__name__}"])
@@ -116,16 +117,29 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def _parse_overrides(source: str, overrides: Iterable[str]) -> dict[str, Any]:
     overrides = list(overrides)
-    problems = [f"{text!r}: overrides look like section.key=value" for text in overrides if "=" not in text]
+    problems = [problem for text in overrides if (problem := _override_problem(text))]
     if problems:
         raise ConfigError(source, problems)
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist(overrides), resolve=False)  # "${...}" is data
     except (OmegaConfBaseException, yaml.YAMLError) as error:
-        advice = "a text that begins with one of {[&*!|>%@` or holds a colon needs quotes inside: 'key=\"{text}\"'"
-        raise ConfigError(source, [f"cannot read the overrides {overrides}: {error}; {advice}"]) from error
+        raise ConfigError(source, [f"cannot read the overrides {shown(overrides)}: {first_line(error)}"]) from error
     assert isinstance(parsed, dict)
     return {str(key): value for key, value in parsed.items()}
+
+
+def _override_problem(text: str) -> str | None:
+    key, equals, value = text.partition("=")
+    if not equals:
+        return f"{shown(text)}: overrides look like section.key=value"
+    try:
+        parse_yaml(value)
+    except BadSyntax as error:
+        advice = "a text that begins with one of {[&*!|>%@` or holds a colon needs quotes inside: 'key=\"{text}\"'"
+        return f"{key}: cannot read {shown(value)} as YAML: {error}; {advice}"
+    except BadDocument as error:
+        return f"{key}: cannot read {shown(value)}: {error}"
+    return None
 
 
 def _merge(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

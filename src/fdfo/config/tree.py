@@ -105,7 +105,9 @@ class PromptsConfig(Section):
     """Where prompts come from."""
 
     path: str | None = None
-    """Text file, one prompt a line, or JSON lines with a `prompt` field; overrides `name`."""
+    """File of prompts: lines of text, CSV, TSV, JSON or Parquet; overrides `name`."""
+    key: str | None = None
+    """Column of the prompts in these files; null: `prompt`, or the one with another usual name."""
     name: str = "shapes-train"
     """A registered list."""
     pairs_per_epoch: Count = 432

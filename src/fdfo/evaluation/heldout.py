@@ -166,7 +166,7 @@ def evaluation_of(
     return Evaluation(
         epoch=epoch,
         prompts=[prompt.text for prompt in prompts],
-        categories=[prompt.metadata.get("category") for prompt in prompts],
+        categories=[prompt.category for prompt in prompts],
         images_per_prompt=images_per_prompt,
         steps=steps,
         scores={name: values.tolist() for name, values in judged.scores.items()},

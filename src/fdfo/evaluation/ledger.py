@@ -106,7 +106,7 @@ class Ledger:
         return Evaluation(
             epoch=0,
             prompts=[prompt.text for prompt in prompts],
-            categories=[prompt.metadata.get("category") for prompt in prompts],
+            categories=[prompt.category for prompt in prompts],
             images_per_prompt=images_per_prompt,
             steps=steps,
             scores=_joined(row["scores"] for row in rows),

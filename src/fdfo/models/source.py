@@ -1,11 +1,11 @@
 """Where a pipeline's files are: the embedded folder, a local folder, or the hub."""
 
-import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from fdfo.documents import BadDocument, parse_json
 from fdfo.errors import ModelError, nearest
 from fdfo.hub import LOADING_ERRORS, hub_advice, reaching_hub
 from fdfo.models.known import KNOWN
@@ -71,11 +71,11 @@ def _read_json(name: str, location: str, revision: str | None, file: str) -> dic
         return KNOWN[name][file]
     path = Path(location) / file if Path(location).is_dir() else Path(_download(name, revision, file))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{name}: the folder has no {file}; expected a diffusers pipeline folder") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{name}: {file} is not valid JSON ({error}); download the model again") from None
+    except (BadDocument, UnicodeDecodeError) as error:
+        raise ModelError(f"{name}: {file} cannot be read ({error}); download the model again") from None
     return content
 
 

@@ -1,15 +1,23 @@
-"""Prompts in a file: one a line, or JSON lines with metadata."""
+"""Prompts in a file, with what else the file says of them as metadata."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fdfo.documents import BadDocument
 from fdfo.errors import PromptError
+from fdfo.prompts.forms import decoded, opened
+from fdfo.prompts.tables import PROMPT, READERS, Table, of_parquet
 from fdfo.records import Prompt
 
-_LINES_NAMED = 5
-"""Line numbers of each kind of problem that a message lists."""
+USUAL_COLUMNS = ("caption", "text", "captions", "prompts", "prompt_en", "prompt_text")
+"""Names of the column of prompts where none is `prompt`, in small letters."""
+
+_NUMBERS_NAMED = 5
+"""Numbers of lines of each kind of problem that a message lists."""
+
+_COLUMNS_NAMED = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,83 +27,119 @@ class PromptFile:
     prompts: tuple[Prompt, ...]  # numbered from 0, in the order of the file
     blank_lines: int
     """Lines that were skipped because nothing but white space is in them."""
+    column: str | None
+    """Name of the column that the prompts are from; None for lines of text."""
+    left_out: tuple[str, ...] = ()
+    """Columns of bytes, which are no metadata."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not read, in words."""
+        notes = [f"{self.blank_lines} blank lines skipped"] if self.blank_lines else []
+        return notes + ([f"columns of bytes left out: {', '.join(self.left_out)}"] if self.left_out else [])
 
 
-def read_prompts(path: str | Path) -> PromptFile:
-    """Read UTF-8 text with one prompt a line, or for the ending `.jsonl` one JSON object a line.
+def read_prompts(path: str | Path, key: str | None = None) -> PromptFile:
+    """Read the prompts of a file, by the ending of its name: lines of text, JSON, CSV, TSV or Parquet, packed or not.
 
-    A JSON object has the text in the field `prompt`; its other fields become the prompt's metadata. Only line feeds end
-    a line; a carriage return before one is dropped. Nothing else of a prompt is changed: not spaces, quotes, braces or
-    Unicode line separators. Raises PromptError with all problems of the file.
+    Prompts of a table are in the column `key`, by default in `prompt` or the one with another usual name; the other
+    columns become the prompts' metadata. Nothing of a prompt is changed: not spaces, quotes, braces or Unicode line
+    separators. Raises PromptError with all problems of the file.
     """
     path = Path(path).expanduser()
-    if path.suffix == ".json":
-        raise PromptError(f"{path}: expected text or JSON lines; write one object a line and name it {path.stem}.jsonl")
-    lines = [line.removesuffix("\r") for line in _text(path).split("\n")]
-    if lines[-1] == "":
-        lines.pop()  # behind the last line feed
-    parse = _parse_json if path.suffix == ".jsonl" else _parse_text
+    form, content = opened(path)
+    try:
+        table = of_parquet(content) if form == "parquet" else READERS[form](decoded(path, content))
+    except BadDocument as error:
+        raise PromptError(f"{path}: {error}") from error
+    is_table = form != "text"
+    column = _column(path, table, key) if is_table and table.rows else PROMPT
     prompts: list[Prompt] = []
-    problems: dict[str, list[int]] = {}  # line numbers by kind
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, cells in table.rows:
         try:
-            text, metadata = parse(line)
-        except _BadLine as error:
-            problems.setdefault(str(error), []).append(number)
-        else:
-            prompts.append(Prompt(text=text, metadata=metadata, number=len(prompts)))
-    if problems:
-        kinds = "".join(f"\n  - {_lines(numbers)}: {problem}" for problem, numbers in problems.items())
-        raise PromptError(f"{path}: {sum(map(len, problems.values()))} of {len(lines)} lines cannot be used{kinds}")
+            prompts.append(_prompt(cells, column, len(prompts)))
+        except _BadRow as error:
+            table.refuse(number, str(error))
+    if table.problems:
+        kinds = "".join(f"\n  - {_places(table.unit, table.problems[reason])}: {reason}" for reason in table.problems)
+        count, all_of_it = sum(map(len, table.problems.values())), f"{table.total} {_plural(table.unit)}"
+        raise PromptError(f"{path}: {count} of {all_of_it} cannot be used{kinds}")
     if not prompts:
         raise PromptError(f"{path}: the file has no prompts; write one a line")
-    return PromptFile(prompts=tuple(prompts), blank_lines=len(lines) - len(prompts))
+    return PromptFile(
+        prompts=tuple(prompts),
+        blank_lines=table.blank,
+        column=column if is_table else None,
+        left_out=tuple(table.left_out),
+    )
 
 
-class _BadLine(Exception):
-    """What is wrong with one line, in words that do not depend on its content."""
+def read_column(path: str | Path, key: str | None) -> PromptFile:
+    """As `read_prompts`; a `key` for a file without columns is refused as well."""
+    file = read_prompts(path, key)
+    if key is not None and file.column is None:
+        raise PromptError(f"--key {key}: {path} is lines of text, without columns; leave it out")
+    return file
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise PromptError(f"{path}: {what}; give a text file with one prompt a line, or a .jsonl file")
-    content = path.read_bytes()
-    try:
-        return content.decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        start, line = error.start, content.count(b"\n", 0, error.start) + 1
-        encoding = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
-        raise PromptError(
-            f"{path}: not UTF-8: byte 0x{content[start]:02x} at position {start}, in line {line}; "
-            f"convert it, for example with `iconv -f {encoding} -t UTF-8 {path.name} > utf8-{path.name}`"
-        ) from error
+class _BadRow(Exception):
+    """What is wrong with one row, in words that do not depend on its content."""
 
 
-def _parse_text(line: str) -> tuple[str, dict[str, Any]]:
-    return line, {}
+def _column(path: Path, table: Table, key: str | None) -> str:
+    """The column of prompts. Raises PromptError where it is not there, or not the only one."""
+    columns = table.columns
+    if key is not None:
+        found = [key] if key in columns else []
+    else:
+        by_name = {name: name.strip().lower() for name in columns}
+        found = [name for name in columns if by_name[name] == PROMPT]
+        found = found or [name for name in columns if by_name[name] in USUAL_COLUMNS]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(columns[:_COLUMNS_NAMED]) + (", ..." if len(columns) > _COLUMNS_NAMED else "")
+    if found:
+        raise PromptError(f"{path}: {' or '.join(found)}? name the column of prompts (prompts.key, or --key)")
+    wanted = f"no column {key!r}" if key is not None else f"no column {PROMPT}, {', '.join(USUAL_COLUMNS)}"
+    raise PromptError(f"{path}: {wanted}; it has {listed}; name the column of prompts (prompts.key, or --key)")
 
 
-def _parse_json(line: str) -> tuple[str, dict[str, Any]]:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        raise _BadLine('not valid JSON; expected {"prompt": "..."} on one line') from None
-    if not isinstance(entry, dict) or "prompt" not in entry:
-        raise _BadLine('no field "prompt"; expected {"prompt": "..."}')
-    text = entry.pop("prompt")
+def _prompt(cells: Mapping[str, Any], column: str, number: int) -> Prompt:
+    if column not in cells:
+        raise _BadRow(f'no field "{column}"; expected {{"{column}": "..."}}')
+    text = cells[column]
     if not isinstance(text, str):
-        raise _BadLine('"prompt" is not a string; put it in quotes')
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _BadLine('"prompt" has half a surrogate pair (\\ud800 to \\udfff); write the character itself') from None
-    return text, entry
+        raise _BadRow(f'"{column}" is not a string; put it in quotes')
+    if not text.strip():
+        raise _BadRow(f'"{column}" is empty; write a prompt, or remove the row')
+    metadata = {name: value for name, value in cells.items() if name != column}
+    for part in ({column: text}, metadata):
+        if not _is_unicode(part):
+            name = column if part is not metadata else "a value"
+            raise _BadRow(f'"{name}" has half a surrogate pair (\\ud800 to \\udfff); write the character itself')
+    return Prompt(text=text, metadata=metadata, number=number)
 
 
-def _lines(numbers: list[int]) -> str:
-    named = ", ".join(map(str, numbers[:_LINES_NAMED]))
-    rest = len(numbers) - _LINES_NAMED
-    return f"line{'s' if len(numbers) > 1 else ''} {named}" + (f" and {rest} more" if rest > 0 else "")
+def _is_unicode(value: Any) -> bool:
+    """Whether all texts inside, keys included, can be written as UTF-8."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+        return True
+    if isinstance(value, Mapping):
+        return all(_is_unicode(part) for pair in value.items() for part in pair)
+    return not isinstance(value, list) or all(map(_is_unicode, value))
+
+
+def _places(unit: str, numbers: list[int]) -> str:
+    """`line 3`, or `lines 2, 7 and 4 more`."""
+    numbers = sorted(numbers)
+    named = ", ".join(map(str, numbers[:_NUMBERS_NAMED]))
+    rest = len(numbers) - _NUMBERS_NAMED
+    return f"{unit if len(numbers) == 1 else _plural(unit)} {named}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def _plural(unit: str) -> str:
+    return "entries" if unit == "entry" else f"{unit}s"

@@ -8,13 +8,13 @@ The cache is `fdfo/prompts` below $XDG_CACHE_HOME or ~/.cache. Nothing is shippe
 import csv
 import hashlib
 import io
-import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fdfo.documents import parse_json
 from fdfo.errors import PromptError
 from fdfo.files import cache_folder, write_atomically
 from fdfo.prompts.files import read_prompts
@@ -107,7 +107,7 @@ def hpdv2() -> list[Prompt]:
 def _hpdv2(style: str) -> list[str]:
     path = _file(f"hpdv2-{style}")
     try:
-        texts = json.loads(path.read_text(encoding="utf-8"))
+        texts = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         texts = None
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):

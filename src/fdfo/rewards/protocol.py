@@ -4,8 +4,8 @@ GET  /v1/reward  ->  {"protocol": 1, "reward": "name"}
 POST /v1/score   {"protocol": 1, "images": ["iVBORw0...", ...], "prompts": ["...", ...], "metadata": [{...}, ...]}
                  ->  {"protocol": 1, "scores": [0.25, null, ...], "reward": "name"}
 
-null: this image could not be judged. "reward" may be left out; by it a client notices a server that was started again
-with another reward.
+null: this image could not be judged; in metadata, a number that was not finite. "reward" may be left out; by it a
+client notices a server that was started again with another reward.
 
 A status of 400 or above carries {"error": "..."}: 4xx for a request that would fail again, 5xx for one that may not.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fdfo.files import finite
 from fdfo.rewards.png import from_png, to_png
 
 PROTOCOL = 1
@@ -26,7 +27,7 @@ MOST_PIXELS = 2**27
 
 def request(images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a client sends for images [B, 3, H, W] in [0, 1]."""
-    described = [dict(entry) for entry in metadata]
+    described = [finite(dict(entry)) for entry in metadata]  # JSON has no NaN
     return {"protocol": PROTOCOL, "images": to_png(images), "prompts": list(prompts), "metadata": described}
 
 

@@ -39,7 +39,7 @@ from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.judging import build_jury
 from fdfo.training.phases import peak_memory_gib
-from fdfo.training.setup import blank_lines, build_trainer, check, held_out_prompts, run_folder, training_prompts
+from fdfo.training.setup import build_trainer, check, held_out_prompts, prompt_notes, run_folder, training_prompts
 from fdfo.training.trackers import flat
 
 SHOWN_GROUPS = 8
@@ -73,7 +73,7 @@ class Run:
         held_out = held_out_prompts(config, team)
         self.folder: RunFolder = run_folder(config, run_dir, team)
         self.console = Console(team.is_main, config.train.epochs)
-        for line in blank_lines(config):
+        for line in prompt_notes(config):
             self.console.say(line, style="yellow")
         self.trainer = build_trainer(config, team, stop, self.console)
         self.jury = build_jury(self.trainer, held_out)

@@ -14,7 +14,7 @@ from fdfo.models.load import policy_from_config, policy_problems
 from fdfo.planning.batches import chosen_batches, is_own_device
 from fdfo.planning.memory import Batches
 from fdfo.plugins import find
-from fdfo.prompts import load_prompts, read_prompts
+from fdfo.prompts import PromptFile, load_prompts, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
@@ -43,12 +43,14 @@ def run_folder(config: Config, run_dir: str | Path | None, team: Team) -> RunFol
 def training_prompts(config: Config, team: Team) -> ListSource:
     """The source of training prompts. Raises PromptError, or ConfigError when a process would get none."""
     _check_share("prompts.pairs_per_epoch", config.prompts.pairs_per_epoch, team)
-    return ListSource(load_prompts(config.prompts.path, config.prompts.name), config.train.seed)
+    return ListSource(load_prompts(config.prompts.path, config.prompts.name, config.prompts.key), config.train.seed)
 
 
 def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
     """The evaluation prompts, spread evenly over their list. Raises as `training_prompts`."""
-    prompts = evenly_spread(load_prompts(config.prompts.eval_path, config.prompts.eval_name), config.eval.prompts)
+    settings = config.prompts
+    found = load_prompts(settings.eval_path, settings.eval_name, settings.key)
+    prompts = evenly_spread(found, config.eval.prompts)
     _check_share("eval.prompts", len(prompts), team)
     if shards_base() and (left := len(prompts) % team.size):
         even = len(prompts) - left
@@ -57,11 +59,15 @@ def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
     return prompts
 
 
-def blank_lines(config: Config) -> list[str]:
-    """A line for every prompt file with lines that were skipped because they are blank."""
-    paths = (config.prompts.path, config.prompts.eval_path)
-    skipped = {path: read_prompts(path).blank_lines for path in paths if path is not None}
-    return [f"{path}: {count} blank lines skipped" for path, count in skipped.items() if count]
+def prompt_notes(config: Config) -> list[str]:
+    """A line for everything in the prompt files that was not read."""
+    return [f"{path}: {note}" for path, file in _prompt_files(config) for note in file.notes]
+
+
+def _prompt_files(config: Config) -> list[tuple[str, PromptFile]]:
+    """Path and content of each prompt file. Raises PromptError."""
+    paths = dict.fromkeys((config.prompts.path, config.prompts.eval_path))
+    return [(path, read_prompts(path, config.prompts.key)) for path in paths if path is not None]
 
 
 def _check_share(key: str, count: int, team: Team) -> None:
@@ -75,9 +81,11 @@ def check(config: Config) -> None:
     Raises ConfigError with all problems, or ModelError for a model that cannot be found.
     """
     problems: list[str] = []
-    prompts = config.prompts
-    for path in dict.fromkeys((prompts.path, prompts.eval_path)):
-        problems += _problem(lambda path=path: read_prompts(path) if path is not None else None)
+    for path in dict.fromkeys((config.prompts.path, config.prompts.eval_path)):
+        if path is not None:
+            problems += _problem(lambda path=path: read_prompts(path, config.prompts.key))
+    if config.prompts.key is not None and not problems and not any(file.column for _, file in _prompt_files(config)):
+        problems.append(f"prompts.key={config.prompts.key}: no prompt file has columns; remove it")
     if not score_problems(config.model_dump()):  # said where the configuration was read
         problems += _scores(config)
     try:

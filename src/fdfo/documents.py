@@ -1,0 +1,109 @@
+"""YAML and JSON that people write: every key once, and nothing that breaks a parser or is too large to print."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+MOST_LEVELS = 100
+"""Sections inside sections, lists inside lists; parsers end at about a thousand."""
+
+MOST_VALUES = 10**6
+"""Values of a YAML document, where an alias counts as often as it stands: ten lines of aliases can stand for 10^9."""
+
+MOST_BITS = 1024
+"""Of a whole number: more than a float can hold. Python refuses to print 4300 digits."""
+
+_NESTED = f"it is nested more than {MOST_LEVELS} levels deep"
+_TOO_LARGE = "it holds a whole number of more than 300 digits"
+
+
+class BadDocument(ValueError):
+    """What is wrong with a text, on one line."""
+
+
+class BadSyntax(BadDocument):
+    """It is not of this language at all."""
+
+
+def parse_yaml(text: str) -> Any:
+    """The content of a YAML document. Raises BadDocument, also for a key that stands twice in a section."""
+    try:
+        content = yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = "" if mark is None else f"line {mark.line + 1}: "
+        raise BadSyntax(f"{where}{error.problem}") from None
+    except yaml.YAMLError as error:  # of its reader: a control character
+        raise BadSyntax(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise BadDocument(_NESTED) from None
+    except BadDocument:
+        raise
+    except ValueError as error:  # a date that is none, a number that Python refuses to read
+        raise BadDocument(_TOO_LARGE if "digits" in str(error) else str(error)) from None
+    check_size(content, MOST_VALUES)
+    return content
+
+
+def parse_json(text: str) -> Any:
+    """The content of a JSON document; NaN and Infinity, which Python writes, are read.
+
+    Raises BadDocument, also for a key that stands twice in an object.
+    """
+    try:
+        content = json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, " if "\n" in text else ""
+        raise BadSyntax(f"not valid JSON ({place}column {error.colno}: {error.msg})") from None
+    except RecursionError:
+        raise BadDocument(_NESTED) from None
+    except BadDocument:
+        raise
+    except ValueError:  # a number that Python refuses to read
+        raise BadDocument(_TOO_LARGE) from None
+    check_size(content)
+    return content
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise BadDocument(f"the key {twice!r} stands twice in an object; remove one")
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, which would let the last of several equal keys win without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen:
+                line = key.start_mark.line + 1
+                raise BadDocument(f"line {line}: the key {key.value!r} stands twice in a section; remove one")
+            seen.add(name)
+        return node
+
+
+def check_size(content: Any, most_values: float = float("inf")) -> None:
+    """Raise BadDocument for what is too deep, too large or refers to itself."""
+    waiting, values = [(content, 0)], 0
+    while waiting:
+        value, level = waiting.pop()
+        values += 1
+        if level > MOST_LEVELS:
+            raise BadDocument(_NESTED)
+        if values > most_values:
+            raise BadDocument(f"its aliases stand for more than {most_values} values")
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            raise BadDocument(_TOO_LARGE)
+        if isinstance(value, Mapping):
+            waiting += [(part, level + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(part, level + 1) for part in value]
