@@ -21,6 +21,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "files": set(),
     "documents": set(),
     "hub": set(),
+    "locks": set(),
     "plugins": set(),
     "visiting": set(),
     "look": set(),

@@ -28,6 +28,7 @@ from fdfo.commands.options import (
     ResolutionOption,
     ResultsOption,
     RewardsOption,
+    RunFolderOption,
     RunOption,
     RunsOption,
     SeedsOption,
@@ -58,14 +59,7 @@ def train(
             metavar="RECIPE|section.key=value", help="A recipe first (default: shapes), then changes to it."
         ),
     ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            "--run",
-            "--run-dir",  # torchrun takes a bare --run for an abbreviation of its own --run-path
-            help="Run folder; repeating the command continues the run in it. Default: a new one below runs/.",
-        ),
-    ] = None,
+    run: RunFolderOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, and stop.")
     ] = False,
@@ -75,6 +69,7 @@ def train(
     \b
     fdfo train                                          the demo: recipe shapes
     fdfo train shapes-smoke --run runs/smoke            a whole run in seconds
+    fdfo train train.epochs=8 --run runs/smoke          the same run, longer
     fdfo train shapes optim.lr=1e-4 'reward=[{name: my.py:score}]'
     fdfo train sd35-medium-paper --dry-run              what would happen
 

@@ -53,6 +53,10 @@ class CheckpointError(FdfoError):
     """A checkpoint or run folder cannot be read, written or continued."""
 
 
+class BusyError(FdfoError):
+    """Another process writes where this one is asked to."""
+
+
 class PeerError(FdfoError):
     """Another process of the run failed; that process shows the reason."""
 

@@ -2,7 +2,9 @@
 
 import pytest
 
+from fdfo.evaluation.runs import load_run_config
 from tests.test_cli import fdfo
+from tests.training.runs import adapter, run
 
 FOUR = {
     "policy.resolution=[33,32]": "policy.resolution: height 33 is not a multiple of",
@@ -42,3 +44,20 @@ def test_a_key_in_the_configuration_is_neither_written_nor_shown(entry, monkeypa
             assert code == 2 and "key" in err
             assert "sk-secret-1" not in out + err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_is_its_own_recipe(monkeypatch, capsys, tmp_path):
+    changes = ("train.seed=3", "method.steps=6", "optim.lr=2e-4")
+    folder = run(tmp_path / "run", "train.epochs=1", *changes)
+    straight = run(tmp_path / "straight", "train.epochs=2", *changes)
+    code, _, err = fdfo(monkeypatch, capsys, "train", "--run", folder)
+    assert (code, err) == (0, "")
+    code, _, err = fdfo(monkeypatch, capsys, "train", "train.epochs=2", "train.micro_batch=4", "--run", folder)
+    assert code == 0, err
+    assert adapter(folder, 2).keys() == adapter(straight, 2).keys()
+    assert load_run_config(folder).train.seed == 3
+    code, _, err = fdfo(monkeypatch, capsys, "train", "optim.lr=1e-4", "train.epochs=3", "--run", folder)
+    assert code == 2
+    assert "optim.lr is 0.0002 in the folder, 0.0001 now" in err
+    assert f"`fdfo train --run {folder}` continues it by its own settings" in err
+    assert "train.epochs" not in err and "method" not in err

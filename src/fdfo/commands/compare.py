@@ -1,6 +1,7 @@
 """`fdfo compare`."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from fdfo.commands.output import prepare_folder
@@ -10,6 +11,7 @@ from fdfo.comparison.plan import Plan
 from fdfo.comparison.results import Results
 from fdfo.errors import ConfigError
 from fdfo.files import write_atomically
+from fdfo.locks import one_writer
 from fdfo.training.interrupt import Interrupted, stop_on_signals
 
 
@@ -23,20 +25,28 @@ def run_compare(
     """
     if jobs is not None:
         plan = plan.model_copy(update={"jobs": jobs})
-    results = Results(output / "data" / f"{plan.name}.jsonl")
+    data, folder = output / "data" / f"{plan.name}.jsonl", runs or Path("runs") / plan.name
+    results = Results(data)
     if page_only and not results.found:
-        raise ConfigError("the command line", [f"--page-only: {results.path} has no results; leave the option out"])
-    conduct = Conduct(plan, results, runs or Path("runs") / plan.name, lambda line: print(line, flush=True))
+        raise ConfigError("the command line", [f"--page-only: {data} has no results; leave the option out"])
+    conduct = Conduct(plan, results, folder, lambda line: print(line, flush=True))
     conduct.prepare()
     if not page_only:
-        prepare_folder(output / "data")
-        try:
-            with stop_on_signals() as stop:
-                conduct.go(stop)
-        except Interrupted as interrupted:
-            print("stopped; repeat the command to continue")
-            sys.exit(128 + interrupted.signal_number)
+        with ExitStack() as stack:
+            for place, shared, option in ((data.parent, data, "--output"), (folder, folder, "--runs")):
+                prepare_folder(place)
+                stack.enter_context(one_writer(shared, f"wait until it has ended, or give another {option} folder"))
+            _go(conduct)
     _write(plan, results, output, arguments)
+
+
+def _go(conduct: Conduct) -> None:
+    try:
+        with stop_on_signals() as stop:
+            conduct.go(stop)
+    except Interrupted as interrupted:
+        print("stopped; repeat the command to continue")
+        sys.exit(128 + interrupted.signal_number)
 
 
 def _write(plan: Plan, results: Results, output: Path, arguments: list[str]) -> None:

@@ -19,7 +19,7 @@ from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps
 from fdfo.commands.task import Task, manifest
 from fdfo.config.tree import Config
-from fdfo.errors import ConfigError, FdfoError
+from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.generate import BATCH
@@ -28,6 +28,7 @@ from fdfo.evaluation.ledger import Ledger
 from fdfo.evaluation.summary import BASE, Row, summary
 from fdfo.files import write_json
 from fdfo.interfaces import Policy
+from fdfo.locks import one_writer
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team, this_team
@@ -66,7 +67,7 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(TemporaryDirectory()))
         ledger = Ledger(folder, team.rank)
-        _open(team, ledger, lambda: manifest(task, prompts, entries, steps, variants, config))
+        _open(team, ledger, stack, lambda: manifest(task, prompts, entries, steps, variants, config))
         worker = _Worker(team, ledger, scores, prompts, steps, task, features, keep_images)
         with memory_explained():
             for label, subject in variants.items():
@@ -106,16 +107,15 @@ def _labelled(subjects: Sequence[Subject], config: Config | None) -> dict[str, S
     return dict(zip(names, subjects, strict=True))
 
 
-def _open(team: Team, ledger: Ledger, described: Callable[[], Mapping[str, Any]]) -> None:
-    failure = None
-    try:
+def _open(team: Team, ledger: Ledger, stack: ExitStack, described: Callable[[], Mapping[str, Any]]) -> None:
+    """Process 0 keeps other writers out of the folder until the stack is closed, and begins or goes on there."""
+    with team.together():
         if team.is_main:
+            ledger.refuse_foreign()
             prepare_folder(ledger.folder)
+            stack.enter_context(one_writer(ledger.folder, "wait until it has ended, or give another --output folder"))
             ledger.open(described())
             write_json(ledger.folder / "environment.json", environment())
-    except FdfoError as error:
-        failure = error
-    team.raise_together(failure)
 
 
 @dataclass

@@ -23,6 +23,7 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
         raise ConfigError("the command line", ["--to diffusers: this run trained all weights; use --to merged"])
     import torch
 
+    from fdfo.locks import one_writer
     from fdfo.models.load import load_policy
     from fdfo.training.checkpoint import chosen_checkpoint
 
@@ -30,20 +31,18 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
     folder = output or run / "export"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        policy = load_policy(
-            settings.name,
-            adapter=source,
-            device="cpu",
-            dtype=getattr(torch, settings.dtype),
-            text_tokens=settings.text_tokens,
-            resolution=settings.resolution,
-            revision=settings.revision,
-            t5=settings.t5 and to == "merged",  # a LoRA file needs no text encoder
-        )
-        if to == "merged":
-            policy.save_merged(folder)
-        else:
-            policy.save_lora(folder)
+        with one_writer(folder, "wait until it has ended, or give another --output"):
+            policy = load_policy(
+                settings.name,
+                adapter=source,
+                device="cpu",
+                dtype=getattr(torch, settings.dtype),
+                text_tokens=settings.text_tokens,
+                resolution=settings.resolution,
+                revision=settings.revision,
+                t5=settings.t5 and to == "merged",  # a LoRA file needs no text encoder
+            )
+            (policy.save_merged if to == "merged" else policy.save_lora)(folder)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror}; give another --output") from error
     print(f"wrote {folder} from checkpoint {source.name}")

@@ -9,6 +9,15 @@ import typer
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
 ]
+RunFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        "--run-dir",  # torchrun takes a bare --run for an abbreviation of its own --run-path
+        help="Run folder; one that holds a run is continued, by its own configuration where no recipe is given. "
+        "Default: a new one below runs/.",
+    ),
+]
 ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
 ADAPTER_HELP = "Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best."
 StepsOption = Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: the run's, or 40.", min=1)]

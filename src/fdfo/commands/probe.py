@@ -12,6 +12,7 @@ from fdfo.comparison.probe_page import probe_markdown
 from fdfo.comparison.refusals import refuse_unsound
 from fdfo.errors import ConfigError
 from fdfo.files import finite, json_lines, write_atomically
+from fdfo.locks import one_writer
 from fdfo.training.distributed import this_team
 from fdfo.training.interrupt import Interrupted, stop_on_signals
 
@@ -42,7 +43,10 @@ def run_probe(
             print(f"{one.cell} on {one.score}: {len(one.products.own)} estimates", flush=True)
 
         try:
-            with stop_on_signals() as stop:
+            with (
+                one_writer(data, "wait until it has ended, or give another --output folder"),
+                stop_on_signals() as stop,
+            ):
                 Prober(configurations, batches, checkpoint, this_team(), stop).go(keep)
         except Interrupted as interrupted:
             sys.exit(128 + interrupted.signal_number)

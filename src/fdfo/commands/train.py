@@ -10,6 +10,7 @@ from fdfo.commands.memory import memory_explained
 from fdfo.config.load import load_config, to_yaml
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError
+from fdfo.evaluation.runs import CONFIG
 
 
 def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
@@ -18,7 +19,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
     Exits with 128 + signal number after an interrupt.
     """
     has_recipe = bool(arguments) and "=" not in arguments[0]
-    recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (None, arguments)
+    recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (_own_recipe(run), arguments)
     config = _loaded(recipe, overrides)
     if dry_run:
         from fdfo.training.setup import check
@@ -38,6 +39,11 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
             train(config, run)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal_number)
+
+
+def _own_recipe(run: Path | None) -> str | None:
+    """The configuration that a run folder holds, if it holds one."""
+    return str(run / CONFIG) if run is not None and (run / CONFIG).is_file() else None
 
 
 def _loaded(recipe: str | None, overrides: list[str]) -> Config:

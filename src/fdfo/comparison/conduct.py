@@ -28,12 +28,17 @@ class Conduct:
     def prepare(self) -> None:
         """Raise ConfigError, before anything runs, for a plan that cannot be run or whose results are of another."""
         refuse_unsound(self.configurations)
+        self._refuse_changed()
+
+    def _refuse_changed(self) -> None:
         runs = [*tuning_runs(self.plan), *final_runs(self.plan, all_chosen(self.plan, self.results.ordered))]
         known = self.configurations
         self.results.refuse_changed({run: (known.recipe(run), known.settings(run)) for run in runs})
 
     def go(self, stop: StopRequest) -> None:
-        """Do all that is not done. Raises Interrupted after a signal."""
+        """Do all that is not done; nobody else writes the results meanwhile. Raises Interrupted after a signal."""
+        self.results.read()  # another process may have added to them since
+        self._refuse_changed()
         finished = {(run.score, run.cell) for run in self.results.found if run.stage == "final"}
         # A choice stands: a tuning run that failed is not repeated once its cell has final results.
         self._do([run for run in tuning_runs(self.plan) if (run.score, run.cell) not in finished], stop)

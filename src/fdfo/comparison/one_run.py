@@ -4,7 +4,6 @@ It is an ordinary training, but for two things: it stops, saving its state, when
 and it waits where another process is still training in the folder.
 """
 
-import fcntl
 import os
 import signal
 import sys
@@ -21,15 +20,13 @@ def main() -> int:
     """The exit code: 128 + signal number after an interruption, 1 for an error that the last line of output tells."""
     config, folder = Path(sys.argv[1]), Path(sys.argv[2])
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    with config.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the system, however this process ends
-        try:
-            train(load_config(config), folder)
-        except Interrupted as interrupted:
-            return 128 + interrupted.signal_number
-        except FdfoError as error:
-            print(f"error: {' '.join(str(error).split())}", flush=True)
-            return 1
+    try:
+        train(load_config(config), folder, waits=True)
+    except Interrupted as interrupted:
+        return 128 + interrupted.signal_number
+    except FdfoError as error:
+        print(f"error: {' '.join(str(error).split())}", flush=True)
+        return 1
     return 0
 
 

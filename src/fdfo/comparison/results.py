@@ -112,9 +112,12 @@ class Results:
     def __init__(self, path: Path):
         self.path = path
         self.found: dict[Run, Result] = {}
-        for content in json_lines(path) if path.is_file() else []:
-            result = _parsed(content)
-            self.found[result.run] = result
+        self.read()
+
+    def read(self) -> None:
+        """Take in what the file holds now."""
+        results = [_parsed(content) for content in json_lines(self.path)] if self.path.is_file() else []
+        self.found = {result.run: result for result in results}
 
     def keep(self, result: Result) -> None:
         """Add a result, or put it in the place of an older one of the same run, and write the file."""

@@ -36,11 +36,16 @@ class Ledger:
         Raises ConfigError where the folder holds another evaluation, or something else.
         """
         path = self.folder / MANIFEST
+        self.refuse_foreign()
         if path.is_file():
             self._check(json.loads(path.read_text(encoding="utf-8")), manifest)
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
-            raise ConfigError("the command line", [f"--output {self.folder}: not an evaluation folder; give a new one"])
         write_json(path, manifest)
+
+    def refuse_foreign(self) -> None:
+        """Raise ConfigError where the folder holds something else than an evaluation."""
+        is_used = self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir())
+        if is_used and not (self.folder / MANIFEST).is_file():
+            raise ConfigError("the command line", [f"--output {self.folder}: not an evaluation folder; give a new one"])
 
     def _check(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         wanted = json.loads(json.dumps(wanted))

@@ -4,7 +4,8 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,7 @@ from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.runs import CONFIG, ENVIRONMENT, METRICS, load_run_config, read_events
 from fdfo.files import finite, write_atomically, write_json
+from fdfo.locks import one_writer
 
 MAY_CHANGE = {
     "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache"},
@@ -29,6 +31,9 @@ MAY_CHANGE = {
     "log": None,
 }
 """Fields in which a continued run may differ from its start (None: the whole section; of a list: of each entry)."""
+
+ANOTHER_FOLDER = "give another --run folder"
+"""The way out where a folder cannot be used."""
 
 LIBRARIES = ("fdfo", "torch", "diffusers", "transformers", "peft", "accelerate", "numpy")
 
@@ -42,26 +47,45 @@ class RunFolder:
         self.samples = path / "samples"
         self.evaluations = path / "evaluations"
 
+    @contextmanager
+    def held(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """Create the folder, and keep every other writer out of it as long as inside.
+
+        Raises BusyError where another process writes there, or waits for it (`one_writer`); CheckpointError where
+        nothing can be written, or something else is there.
+        """
+        self._refuse_foreign()
+        with ExitStack() as stack:
+            with self._writing():
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(one_writer(self.path, f"wait until it has ended, or {ANOTHER_FOLDER}", waiting))
+            yield
+
     def prepare(self, config: Config) -> None:
         """Create the folder, or check that it belongs to this configuration. Raises ConfigError or CheckpointError.
 
         One of a run that never began, because something did not load, belongs to any.
         """
-        if (self.path / CONFIG).is_file():
-            if not self._is_unused():
-                self._check_same(config)
-        elif self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
-            raise CheckpointError(f"{self.path} is not empty and not a run folder; give another --run folder")
-        try:
+        self._refuse_foreign()
+        if (self.path / CONFIG).is_file() and not self._is_unused():
+            self._check_same(config)
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / CONFIG, f"# {config_hash(config)}\n{to_yaml(config)}")
             for folder in (self.checkpoints, self.samples, self.evaluations):
                 folder.mkdir(exist_ok=True)
             write_json(self.path / ENVIRONMENT, environment())
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise CheckpointError(
-                f"cannot write to {self.path}: {error.strerror}; give another --run folder"
-            ) from error
+            raise CheckpointError(f"cannot write to {self.path}: {error.strerror}; {ANOTHER_FOLDER}") from error
+
+    def _refuse_foreign(self) -> None:
+        if self.path.is_dir() and not (self.path / CONFIG).is_file() and _shown(self.path):
+            raise CheckpointError(f"{self.path} is not empty and not a run folder; {ANOTHER_FOLDER}")
 
     def _is_unused(self) -> bool:
         """Whether the folder is as `prepare` leaves it: nothing has been loaded, or written by anyone else."""
@@ -69,7 +93,7 @@ class RunFolder:
         own = {CONFIG, ENVIRONMENT, *(folder.name for folder in folders)}
         header = (self.path / CONFIG).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
         return (
-            {path.name for path in self.path.iterdir()} <= own
+            _shown(self.path) <= own
             and re.fullmatch("# [0-9a-f]+", header) is not None
             and not any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
         )
@@ -83,7 +107,7 @@ class RunFolder:
         changes = list(_differences(stored.model_dump(mode="json"), config.model_dump(mode="json")))
         if changes:
             problems = [f"{key} is {old!r} in the folder, {new!r} now" for key, old, new in changes]
-            problems.append("continue with the folder's settings, or give a new --run folder")
+            problems.append(f"`fdfo train --run {self.path}` continues it by its own settings; or {ANOTHER_FOLDER}")
             raise ConfigError(f"{self.path}: the folder holds a run of another configuration", problems)
 
     # ---- events ----
@@ -126,10 +150,30 @@ class RunFolder:
         return self.evaluations / f"epoch-{epoch:07d}.json"
 
 
-def next_run_number(root: Path) -> int:
+def new_run_folder(root: Path, name: str) -> Path:
+    """Make the next of the folders `00007-NAME` below root, whatever others do at the same time.
+
+    Raises CheckpointError where nothing can be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with one_writer(root, "", waiting=lambda: None):  # for as long as it takes to make a folder
+            path = root / f"{_next_run_number(root):05d}-{name}"
+            path.mkdir()
+    except OSError as error:
+        raise CheckpointError(f"cannot write to {root}: {error.strerror}; give a --run folder") from error
+    return path
+
+
+def _next_run_number(root: Path) -> int:
     """One more than the highest number of the folders `00007-...` below root."""
-    numbers = [int(p.name[:5]) for p in root.glob("[0-9][0-9][0-9][0-9][0-9]-*")]
+    numbers = [int(found[1]) for path in root.iterdir() if (found := re.fullmatch(r"(\d{5,})-.+", path.name))]
     return max(numbers, default=-1) + 1
+
+
+def _shown(folder: Path) -> set[str]:
+    """Names in a folder but hidden ones, which locks and unfinished files have."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def environment() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,14 @@ from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
+from fdfo.prompts import ListSource
+from fdfo.records import Prompt
 from fdfo.rewards.endpoint import giving_up_when
-from fdfo.training.carried import carried, restore_carried
 from fdfo.training.checkpoint import (
     Progress,
     State,
     load_latest,
-    optimizer_tensors,
     prune,
-    restore_optimizer,
     save_checkpoint,
     set_unsound_aside,
 )
@@ -40,38 +39,46 @@ from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.judging import build_jury
 from fdfo.training.phases import peak_memory_gib
 from fdfo.training.setup import build_trainer, check, held_out_prompts, prompt_notes, run_folder, training_prompts
+from fdfo.training.state import put_back, state_of
 from fdfo.training.trackers import flat
 
 SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
 
 
-def train(config: Config, run_dir: str | Path | None = None) -> Path:
+def train(config: Config, run_dir: str | Path | None = None, *, waits: bool = False) -> Path:
     """Train as configured and return the run folder; repeating the call with the same folder continues the run.
 
-    run_dir defaults to a new numbered folder below `runs/`. Under torchrun or accelerate launch every process calls
-    this. Raises FdfoError subclasses for everything a user can mend, and Interrupted after a signal, once the
-    state is saved.
+    run_dir defaults to a new numbered folder below `runs/`. Where another process writes in it, this one is refused,
+    or waits until that has ended. Under torchrun or accelerate launch every process calls this. Raises FdfoError
+    subclasses for everything a user can mend, and Interrupted after a signal, once the state is saved.
     """
     check(config)
     trackers: list[Any] = list(config.log.trackers)
     timeout_s = config.train.collective_timeout_s
     team = this_team(timeout_s, **({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
     with stop_on_signals() as stop, giving_up_when(lambda: stop.signal_number is not None):
-        run = Run(config, run_dir, team, stop)
-        with run.console:
-            run.go()
-    return run.folder.path
+        source, held_out = training_prompts(config, team), held_out_prompts(config, team)
+        with run_folder(config, run_dir, team, stop.check if waits else None) as folder:
+            run = Run(config, folder, source, held_out, team, stop)
+            with run.console:
+                run.go()
+    return folder.path
 
 
 class Run:
     """The state of one run in this process."""
 
-    def __init__(self, config: Config, run_dir: str | Path | None, team: Team, stop: StopRequest):
-        self.config, self.team = config, team
-        self.source = training_prompts(config, team)
-        held_out = held_out_prompts(config, team)
-        self.folder: RunFolder = run_folder(config, run_dir, team)
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        source: ListSource,
+        held_out: Sequence[Prompt],
+        team: Team,
+        stop: StopRequest,
+    ):
+        self.config, self.folder, self.source, self.team = config, folder, source, team
         self.console = Console(team.is_main, config.train.epochs)
         for line in prompt_notes(config):
             self.console.say(line, style="yellow")
@@ -132,7 +139,7 @@ class Run:
     @contextmanager
     def _saving_on_failure(self) -> Iterator[None]:
         """If a signal or an error ends the work inside, save the state from before it, and say how to continue."""
-        before = self._state() if self.team.is_main else None
+        before = state_of(self.trainer, self.progress) if self.team.is_main else None
         try:
             yield
         except Exception as reason:
@@ -262,21 +269,10 @@ class Run:
 
     # ---- saving and restoring ----
 
-    def _state(self) -> State:
-        """A copy, on the CPU, of all that determines the rest of the run."""
-        ema = self.trainer.ema
-        return State(
-            progress=replace(self.progress),
-            weights=on_cpu(self.weights.named()),
-            optimizer=optimizer_tensors(self.trainer.optimizer, list(self.weights.named())),
-            ema=None if ema is None else on_cpu(ema),
-            carried=on_cpu(carried(self.trainer.method, self.weights, self.trainer.reward)),
-        )
-
     def _save_together(self) -> None:
         """Save the state of now; if the process that writes cannot, all of them leave."""
         with self.team.together():
-            self._save(self._state())
+            self._save(state_of(self.trainer, self.progress))
 
     def _save(self, state: State) -> None:
         if not self.team.is_main or state.progress.epoch == 0:
@@ -297,13 +293,7 @@ class Run:
             self.console.say(f"{line}; falling back to the one before", style="yellow")
         if state is not None:
             self.progress = state.progress
-            self.trainer.skipped_updates = state.progress.skipped_updates
-            self.weights.set(state.weights)
-            restore_optimizer(self.trainer.optimizer, list(self.weights.named()), state.optimizer)
-            for name, value in (state.ema or {}).items():
-                assert self.trainer.ema is not None
-                self.trainer.ema[name].copy_(value)
-            restore_carried(self.trainer.method, self.weights, self.trainer.reward, state.carried)
+            put_back(self.trainer, state)
             self.console.say(f"continuing after epoch {self.progress.epoch}")
         self._check_same("checkpoints", self.progress.epoch)
         if self.team.is_main and self.progress.epoch < self.config.train.epochs:
@@ -322,8 +312,3 @@ class Run:
                 f"the processes found {what} of different epochs ({epochs}); "
                 f"{self.folder.path} must be on a file system that all machines share"
             )
-
-
-def on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies of named tensors on the CPU."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

@@ -1,6 +1,7 @@
 """From a configuration to the things that an epoch needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -20,24 +21,40 @@ from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
-from fdfo.training.folder import RunFolder, next_run_number
+from fdfo.training.folder import RunFolder, new_run_folder
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.sharding import check_sharding, shard_base, shards_base
 from fdfo.training.trainer import Trainer
 
 
-def run_folder(config: Config, run_dir: str | Path | None, team: Team) -> RunFolder:
-    """The given folder, or the next numbered one below `runs/`; created, or checked to hold this configuration."""
-    if run_dir is None:
-        root = Path("runs")
-        (number,) = team.sum([next_run_number(root) if team.is_main else 0])
-        run_dir = root / f"{int(number):05d}-{config.method.name}-{Path(config.policy.name).name}"  # type: ignore[attr-defined]
-    folder = RunFolder(Path(run_dir))
-    if team.is_main:
-        folder.prepare(config)
-    team.wait()
-    return folder
+@contextmanager
+def run_folder(
+    config: Config, run_dir: str | Path | None, team: Team, waiting: Callable[[], None] | None = None
+) -> Iterator[RunFolder]:
+    """The given folder, or the next numbered one below `runs/`; created, or checked to hold this configuration.
+
+    As long as inside, process 0 keeps other writers out; where there is one, all raise, or wait with `waiting`
+    (RunFolder.held).
+    """
+    folder = RunFolder(_new_folder(config, team) if run_dir is None else Path(run_dir))
+    with ExitStack() as stack:
+        with team.together():
+            if team.is_main:
+                stack.enter_context(folder.held(waiting))
+                folder.prepare(config)
+        yield folder
+
+
+def _new_folder(config: Config, team: Team) -> Path:
+    """The next numbered folder; made by process 0, known to all."""
+    root, name = Path("runs"), f"{config.method.name}-{Path(config.policy.name).name}"  # type: ignore[attr-defined]
+    number = 0
+    with team.together():
+        if team.is_main:
+            number = int(new_run_folder(root, name).name.partition("-")[0])
+    (number,) = team.sum([number])
+    return root / f"{int(number):05d}-{name}"
 
 
 def training_prompts(config: Config, team: Team) -> ListSource:

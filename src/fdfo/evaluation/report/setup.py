@@ -49,9 +49,9 @@ def commands(record: RunRecord) -> list[Fact]:
     run, config = shlex.quote(folder), shlex.quote(f"{folder}/config.yaml")
     longer = max(record.epochs_planned * 2, record.epochs_done)
     going_on = (
-        ("Continue", f"fdfo train {config} --run {run}")
+        ("Continue", f"fdfo train --run {run}")
         if record.epochs_done < record.epochs_planned
-        else ("Train longer", f"fdfo train {config} train.epochs={longer} --run {run}")
+        else ("Train longer", f"fdfo train train.epochs={longer} --run {run}")
     )
     form = "merged" if record.config["policy"]["adapter"]["kind"] == "full" else "diffusers"
     return [
