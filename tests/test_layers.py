@@ -25,11 +25,12 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "plugins": set(),
     "visiting": set(),
     "look": set(),
+    "web": set(),
     "interfaces": {"flow", "records"},
     "config": {"plugins", "documents"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
     "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"},
-    "rewards": {"records", "interfaces", "config", "plugins", "hub", "files", "visiting"},
+    "rewards": {"records", "interfaces", "config", "plugins", "hub", "files", "visiting", "web"},
     "prompts": {"flow", "records", "interfaces", "plugins", "shapes", "files", "documents"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look"},
@@ -37,7 +38,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
     | {"evaluation", "documents"},
 }
-ONLY_IN = {"diffusers": {"models", "shapes", "hub"}, "peft": {"models"}, "accelerate": {"training"}}
+ONLY_IN = {"diffusers": {"models", "shapes", "hub"}, "peft": {"models"}, "accelerate": {"training"}, "uvicorn": {"web"}}
 PURE = {"flow": {"torch", "numpy"}, "objectives": {"torch"}}
 
 

@@ -274,6 +274,10 @@ def serve_reward(
 
     The score then has its own process, packages and GPU; runs name it {name: remote, url: ...}.
     """
+    from fdfo.commands.extras import need
+
+    need("serve-reward", "starlette", "uvicorn")
+
     from fdfo.commands.serve import run_serve
 
     run_serve(name, options or [], host, port, key_variable, device)

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from fdfo.cli import serve_reward
 from fdfo.commands import rewards
 from fdfo.commands.rewards import SCENES, drawn_pictures, run_check, run_list, verdict
 from fdfo.commands.score import chosen_device, named_score
@@ -17,8 +18,8 @@ from fdfo.errors import ConfigError, FdfoError, RewardError
 from fdfo.plugins import names
 from fdfo.rewards.clip import ShapesContrastive
 from fdfo.rewards.remote import Remote
-from fdfo.rewards.server import RewardServer
 from fdfo.shapes.verifier import judge
+from fdfo.web.server import Server
 from tests.rewards.tiny_clip import make_clip
 
 CPU = torch.device("cpu")
@@ -198,16 +199,22 @@ def test_serving_checks_key_and_address(monkeypatch):
         run_serve("jpeg", [], "no.such.host.invalid", 0, None, "cpu")
 
 
+def test_serving_without_its_extra_names_it(monkeypatch):
+    monkeypatch.setattr("fdfo.commands.extras.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs starlette, uvicorn, not installed here; .*fdfo\[studio\]"):
+        serve_reward("jpeg")
+
+
 def test_standardisation_belongs_to_the_run(monkeypatch):
-    monkeypatch.setattr(RewardServer, "serve_forever", lambda self: None)
+    monkeypatch.setattr(Server, "serve", lambda self: None)
     with pytest.raises(ConfigError, match=r"standardize belongs to the entry of a run.*; remove it here"):
         run_serve("jpeg", ["standardize=true"], "127.0.0.1", 0, None, "cpu")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
 def test_what_is_printed_is_an_address_for_clients(host, monkeypatch, capsys):
-    monkeypatch.setattr("fdfo.rewards.server.gethostname", lambda: "my-machine")
-    monkeypatch.setattr(RewardServer, "serve_forever", lambda self: None)
+    monkeypatch.setattr("fdfo.web.listening.gethostname", lambda: "my-machine")
+    monkeypatch.setattr(Server, "serve", lambda self: None)
     if ":" in host and not has_ipv6():
         pytest.skip("no IPv6 here")
     run_serve("jpeg", ["quality=80", "device=cpu"], host, 0, None, "cpu")  # known by what changes scores alone
@@ -235,12 +242,11 @@ def test_a_key_in_place_of_its_variable_is_not_repeated():
 def test_a_key_is_served_without_the_line_feed_that_clients_do_not_send(monkeypatch):
     keys = []
 
-    def server(*_, key, **__):
+    def app(reward, name, device, key):
         keys.append(key)
-        raise OSError("enough")
 
-    monkeypatch.setattr("fdfo.commands.serve.RewardServer", server)
+    monkeypatch.setattr("fdfo.commands.serve.reward_app", app)
+    monkeypatch.setattr(Server, "serve", lambda self: None)
     monkeypatch.setenv("MY_KEY", " right\n")
-    with pytest.raises(ConfigError, match="enough"):
-        run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
+    run_serve("jpeg", [], "127.0.0.1", 0, "MY_KEY", "cpu")
     assert keys == ["right"]

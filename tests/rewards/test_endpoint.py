@@ -3,6 +3,7 @@
 import logging
 import time
 from http.client import InvalidURL
+from http.server import BaseHTTPRequestHandler
 from ssl import SSLCertVerificationError
 from threading import Timer
 from urllib.error import URLError
@@ -43,11 +44,27 @@ def trickle(handler):
     handler.send_response(200)
     handler.send_header("Content-Length", "31")
     handler.end_headers()
+    drip(handler, b" " * 30 + b"7")
+
+
+def trickle_a_header(handler):
+    """The answer begins, byte by byte, and its header never ends."""
+    drip(handler, b"HTTP/1.0 200 OK\r\nX-Long: " + b"a" * 40)
+
+
+def ask_for_patience(handler):
+    """Interim answers for ever: each is a whole one for the client, which reads on."""
+    drip(handler, b"HTTP/1.1 100 Continue\r\n\r\n" * 40, size=25)
+
+
+def drip(handler, content, size=1):
+    """Send `content`, `size` bytes every 0.02 s: each read of the client is answered in time."""
     try:
-        for byte in b" " * 30 + b"7":
-            handler.wfile.write(bytes([byte]))
+        for start in range(0, len(content), size):
+            handler.wfile.write(content[start : start + size])
             handler.wfile.flush()
             time.sleep(0.02)
+        time.sleep(0.4)
     except OSError:
         pass  # the client left
 
@@ -114,10 +131,36 @@ def test_a_server_that_keeps_failing_is_given_up():
     assert len(seen) == endpoint.FAULTS and len(message) < 700
 
 
-@pytest.mark.parametrize("slow", [dawdle, trickle], ids=["silent", "trickling"])
+SLOW = (dawdle, trickle, trickle_a_header, ask_for_patience)
+
+
+@pytest.mark.parametrize("slow", SLOW, ids=lambda slow: slow.__name__)
 def test_a_slow_answer_is_abandoned_and_asked_for_again(slow):
+    begun = time.monotonic()
     reply, seen = ask([slow, (200, [1])], timeout_s=0.2)
     assert reply == [1] and len(seen) == 2
+    assert time.monotonic() - begun < 0.2 + 0.5  # the deadline of the whole, then the pause and the second answer
+
+
+def test_the_deadline_holds_while_a_proxy_is_asked_for_a_tunnel(monkeypatch):
+    with serving(Scripted([(200, [])])) as proxy:
+        proxy.RequestHandlerClass = Tunnelling
+        monkeypatch.setenv("https_proxy", proxy.url)
+        client = Endpoint("remote", "https://no.such.host.invalid", timeout_s=0.2, patience_s=0.05)
+        begun = time.monotonic()
+        with pytest.raises(RewardError, match=r"no answer within timeout_s=0\.2"):
+            client.exchange("/x")
+        assert time.monotonic() - begun < 1
+
+
+class Tunnelling(BaseHTTPRequestHandler):
+    """A proxy that says byte by byte that the tunnel is there."""
+
+    def do_CONNECT(self):
+        drip(self, b"HTTP/1.0 200 OK\r\nX-Long: " + b"a" * 40)
+
+    def log_message(self, *arguments):
+        pass
 
 
 def test_a_server_that_dies_while_it_explains_an_error_is_asked_again():

@@ -11,13 +11,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 import torch
+from PIL.PngImagePlugin import PngImageFile
 
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import RewardError
 from fdfo.rewards import WeightedSum, build, endpoint, protocol, server
 from fdfo.rewards.png import from_png, to_png
 from fdfo.rewards.remote import Remote
-from fdfo.rewards.server import RewardServer
+from fdfo.rewards.server import reward_app
+from fdfo.web.listening import listen
+from fdfo.web.server import Server
 from tests.rewards.local_server import Scripted, serving
 from tests.rewards.tiny_clip import pictures
 
@@ -34,12 +37,13 @@ def score(images, prompts, metadata):
 
 @pytest.fixture
 def local(monkeypatch):
-    """A served function, by name."""
+    """A served function, on a port and under a name."""
 
-    def local(function=score, key=None):
+    def local(function=score, key=None, port=0, name="plain"):
         monkeypatch.setattr(build, "find", lambda kind, name: function)
         reward = WeightedSum([RewardConfig(name="plain")])
-        return serving(RewardServer(reward, "plain", CPU, host="127.0.0.1", port=0, key=key))
+        app = reward_app(reward, name, CPU, key)
+        return Server(app, listen("127.0.0.1", port), most_bytes=server.LARGEST_REQUEST_BYTES)
 
     return local
 
@@ -69,9 +73,9 @@ def test_a_number_that_is_not_finite_travels_as_null():
 
 def test_whole_levels_survive_the_journey():
     images = pictures(2, 5, 4)
-    assert torch.equal(torch.stack([from_png(text) for text in to_png(images)]), images)
+    assert torch.equal(from_png(to_png(images), images.numel()), images)
     between = torch.rand(1, 3, 8, 8)
-    assert (from_png(to_png(between)[0]) - between[0]).abs().max() <= 0.5 / 255 + 1e-6
+    assert (from_png(to_png(between), 64) - between).abs().max() <= 0.5 / 255 + 1e-6
 
 
 def test_what_the_served_reward_raises_reaches_the_client(local):
@@ -124,14 +128,13 @@ def test_a_key_opens_the_server(local, monkeypatch):
 def test_a_restarted_server_is_found_again(local, monkeypatch, caplog):
     monkeypatch.setattr(endpoint, "FIRST_WAIT_S", 0.02)
     with local() as running:
-        reward, port = loaded(running.url, patience_s=20), running.server_port
+        reward, port = loaded(running.url, patience_s=20), running.port
         before = reward(pictures(1, 4, 4), ["a"], [{"n": 0}])
-        weighted = running.reward
     done = Event()
 
     def restart():
         done.wait(0.3)
-        with serving(RewardServer(weighted, "plain", CPU, host="127.0.0.1", port=port, key=None)):
+        with local(port=port):
             done.wait(10)
 
     thread = Thread(target=restart)
@@ -146,10 +149,9 @@ def test_a_restarted_server_is_found_again(local, monkeypatch, caplog):
 
 def test_a_server_that_comes_back_with_another_reward_is_not_used(local):
     with local() as running:
-        reward, port = loaded(running.url), running.server_port
-        weighted = running.reward
-    again = RewardServer(weighted, "other", CPU, host="127.0.0.1", port=port, key=None)
-    with serving(again), pytest.raises(RewardError, match="serves 'other' now, and served 'plain' when the run began"):
+        reward = loaded(running.url)
+    another = pytest.raises(RewardError, match="serves 'other' now, and served 'plain' when the run began")
+    with local(port=running.port, name="other"), another:
         reward(pictures(1, 4, 4), ["a"], [{"n": 0}])
 
 
@@ -198,7 +200,10 @@ def test_something_else_at_the_address():
 # ---- requests are data ----
 
 
-def post(url, body, **headers):
+JSON = {"Content-Type": "application/json"}
+
+
+def post(url, body, headers=JSON):
     try:
         with urlopen(Request(url + protocol.SCORE_PATH, data=body, headers=headers)) as answer:
             return answer.status, json.load(answer)
@@ -248,7 +253,7 @@ def test_pictures_that_would_fill_the_memory_are_refused():
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     with pytest.raises(ValueError, match="no PNG file"):
-        from_png(b64encode(bomb).decode())
+        from_png([b64encode(bomb).decode()], 2**40)
 
 
 def test_large_requests_and_images_are_refused(local, monkeypatch):
@@ -257,19 +262,21 @@ def test_large_requests_and_images_are_refused(local, monkeypatch):
         assert post(running.url, json.dumps(GOOD).encode())[0] == 413
     monkeypatch.setattr("fdfo.rewards.png.LARGEST_SIDE", 4)
     with pytest.raises(ValueError, match="the largest side is 4"):
-        from_png(to_png(torch.zeros(1, 3, 5, 2))[0])
+        from_png(to_png(torch.zeros(1, 3, 5, 2)), 100)
 
 
 def test_more_pixels_than_fit_are_refused_before_they_are_decoded(local, monkeypatch):
     decoded = []
     monkeypatch.setattr(protocol, "MOST_PIXELS", 4)
-    monkeypatch.setattr(protocol, "from_png", lambda text: decoded.append(text) or from_png(text))
+    load = PngImageFile.load
+    monkeypatch.setattr(PngImageFile, "load", lambda picture: decoded.append(picture) or load(picture))
     three = {"images": GOOD["images"] * 3, "prompts": ["a"] * 3, "metadata": [{"n": 0}] * 3}
     with local() as running:
         assert post(running.url, json.dumps(GOOD).encode())[0] == 200
+        assert decoded
         decoded.clear()
         status, answer = post(running.url, json.dumps(GOOD | three).encode())
-    assert status == 400 and len(decoded) == 1
+    assert status == 400 and not decoded
     assert "3 images of 2 x 2 pixels, more than 4 pixels in all; send fewer at a time (batch_size)" in answer["error"]
 
 

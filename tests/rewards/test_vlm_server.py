@@ -60,7 +60,7 @@ def test_the_question_is_that_of_the_local_model():
     assert text["text"] == f'Does this image match the caption "{defused}"? Answer Yes or No.'
     kind, _, data = image["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
-    assert b64decode(data) and torch.equal(from_png(data), pictures(1, 6, 5)[0])
+    assert b64decode(data) and torch.equal(from_png([data], 30), pictures(1, 6, 5))
 
 
 def test_questions_are_averaged_and_order_is_kept():

@@ -9,8 +9,10 @@ from fdfo.commands.score import chosen_device, named_score
 from fdfo.config.scores import PLACEMENT
 from fdfo.errors import ConfigError
 from fdfo.rewards.endpoint import NO_VARIABLE, is_variable
-from fdfo.rewards.server import RewardServer
+from fdfo.rewards.server import LARGEST_REQUEST_BYTES, reward_app
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.web.listening import THIS_MACHINE, listen
+from fdfo.web.server import Server
 
 
 def run_serve(
@@ -25,16 +27,18 @@ def run_serve(
     with memory_explained():
         reward.load(device, torch.float32)
     try:
-        server = RewardServer(reward, _in_full(name, options), device, host=host, port=port, key=key)
+        listener = listen(host, port)
     except OSError as error:
         problem = f"cannot listen at {host}:{port}: {error.strerror or error}; give another --host or --port"
         raise ConfigError("the command line", [problem]) from error
-    with server:
-        print(f"serving {server.name} on {device}; name it in a run as {{name: remote, url: {server.url}}}", flush=True)
-        if key is None and host not in ("127.0.0.1", "::1", "localhost"):
-            print("whoever reaches this address can use it; --key-variable NAME asks for a key", flush=True)
+    shown = _in_full(name, options)
+    server = Server(reward_app(reward, shown, device, key), listener, most_bytes=LARGEST_REQUEST_BYTES)
+    print(f"serving {shown} on {device}; name it in a run as {{name: remote, url: {server.url}}}", flush=True)
+    if key is None and host not in THIS_MACHINE:
+        print("whoever reaches this address can use it; --key-variable NAME asks for a key", flush=True)
+    with listener:
         try:
-            server.serve_forever()
+            server.serve()
         except KeyboardInterrupt:
             print("stopped")
 

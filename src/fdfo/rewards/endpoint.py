@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from fdfo.errors import RewardError
+from fdfo.rewards.deadline import Deadline, PlainHandler, TlsHandler
 
 LARGEST_REPLY_BYTES = 2**24
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
@@ -92,7 +93,7 @@ class Endpoint:
         self._reward, self._url, self._timeout_s, self._patience_s = reward, url.rstrip("/"), timeout_s, patience_s
         self._key_variable = key_variable
         direct = [ProxyHandler({})] if urlsplit(url).hostname in _THIS_MACHINE else []
-        self._opener = build_opener(_NoRedirect, *direct)
+        self._opener = build_opener(_NoRedirect, PlainHandler, TlsHandler, *direct)
         self._lock, self._outage_told = Lock(), False
 
     @property
@@ -154,10 +155,17 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {key}"
         body = None if payload is None else json.dumps(payload).encode()
         request = Request(self._url + path, data=body, headers=headers)
-        deadline = time.monotonic() + self._timeout_s
+        try:
+            with Deadline(request).within(self._timeout_s):
+                return self._answer(request, key)
+        except (OSError, HTTPException) as error:
+            raise self._unanswered(error.reason if isinstance(error, URLError) else error, key) from None
+
+    def _answer(self, request: Request, key: str) -> Any:
+        """What a server answers, parsed."""
         try:
             with self._opener.open(request, timeout=self._timeout_s) as answer:
-                return self._parsed(self._read(answer, deadline), key)
+                return self._parsed(self._read(answer), key)
         except HTTPError as error:
             said = _excerpt(_beginning(error), key)
             if error.code in _AWAY:
@@ -165,8 +173,6 @@ class Endpoint:
             if error.code >= 500:
                 raise _Fault(f"status {error.code}: {said}") from None
             raise RewardError(f"{self.name} refuses the request, status {error.code}: {said}") from None
-        except (OSError, HTTPException) as error:
-            raise self._unanswered(error.reason if isinstance(error, URLError) else error, key) from None
 
     def _unanswered(self, reason: Any, key: str) -> Exception:
         """What to raise where no answer came: most reasons may pass."""
@@ -179,15 +185,13 @@ class Endpoint:
             return RewardError(f"{self.name} cannot be asked, its address or that of a proxy is wrong: {said}")
         return _Away(said)
 
-    def _read(self, answer: Any, deadline: float) -> bytes:
-        """The whole body, in bounded time and size."""
+    def _read(self, answer: Any) -> bytes:
+        """The whole body, in bounded size."""
         content = bytearray()
         while chunk := answer.read1(_CHUNK_BYTES):
             content += chunk
             if len(content) > LARGEST_REPLY_BYTES:
                 raise RewardError(f"{self.name} answers with more than {LARGEST_REPLY_BYTES} bytes; expected a few")
-            if time.monotonic() > deadline:
-                raise TimeoutError
         if answer.length:
             raise HTTPException(f"the answer ends {answer.length} bytes early")
         return bytes(content)

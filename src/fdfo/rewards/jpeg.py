@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fdfo.errors import RewardError
+from fdfo.rewards.png import levels
 
 Sign = Literal["compressible", "incompressible"]
 _BYTES_PER_KB = 1000
@@ -41,8 +42,7 @@ class JpegSize:
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32 in kB (1000 bytes) of images [B, 3, H, W] in [0, 1], on their device."""
-        levels = (images.detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        sizes = [self._bytes(Image.fromarray(picture)) for picture in levels]
+        sizes = [self._bytes(Image.fromarray(picture)) for picture in levels(images)]
         return self._factor * torch.tensor(sizes, dtype=torch.float32, device=images.device) / _BYTES_PER_KB
 
     def _bytes(self, picture: Image.Image) -> int:

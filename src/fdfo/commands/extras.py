@@ -1,0 +1,13 @@
+"""Commands that need packages of an extra."""
+
+from importlib.util import find_spec
+
+from fdfo.errors import ConfigError
+
+
+def need(command: str, *packages: str) -> None:
+    """Raise ConfigError where a package that `command` needs, one of [studio], is not installed."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        problem = f"fdfo {command} needs {', '.join(missing)}, not installed here; run pip install 'fdfo[studio]'"
+        raise ConfigError("this environment", [problem])
