@@ -135,7 +135,7 @@ class Reward(Protocol):
         ...
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
-        """Scores [B] float32, higher is better, of images [B, 3, H, W] in [0, 1]; NaN = this item failed."""
+        """Scores [B] float32 or float64, higher is better, of images [B, 3, H, W] in [0, 1]; NaN = this item failed."""
         ...
 
 
@@ -153,7 +153,7 @@ class PairwiseReward(Protocol):
     def __call__(
         self, first: Tensor, second: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
     ) -> Tensor:
-        """Preferences [B] float32 for the first of two images [B, 3, H, W] in [0, 1]; NaN = this pair failed."""
+        """Preferences [B], float32 or float64, for the first of two images [B, 3, H, W] in [0, 1]; NaN = it failed."""
         ...
 
 

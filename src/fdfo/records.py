@@ -14,6 +14,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from fdfo.objectives.advantage import moments
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
@@ -120,11 +122,11 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Scores of the samples of a rollout; NaN marks a sample whose score failed."""
+    """Scores of the samples of a rollout, float64 until differences are taken; NaN marks one that failed."""
 
-    total: Tensor  # [B] float32, the weighted sum
-    components: Mapping[str, Tensor]  # each [B] float32
-    batch: Tensor  # [N] totals of all samples of the epoch, of all processes, in order of their global numbers
+    total: Tensor  # [B] float64, the weighted sum
+    components: Mapping[str, Tensor]  # each [B] float64
+    batch: Tensor  # [N] float64, totals of all samples of the epoch, of all processes, in order of their global numbers
     gradient: Tensor | None = None  # [B, C, H, W] d total / d x0, for methods that ask for it
 
     def __post_init__(self) -> None:
@@ -134,12 +136,12 @@ class Scores:
     @property
     def batch_mean(self) -> float:
         """Mean of all valid totals of the epoch."""
-        return float(self.batch[self.batch.isfinite()].mean())
+        return moments(self.batch[self.batch.isfinite()])[0]
 
     @property
     def batch_std(self) -> float:
         """Standard deviation of all valid totals of the epoch, divided by their number."""
-        return float(self.batch[self.batch.isfinite()].std(correction=0))
+        return moments(self.batch[self.batch.isfinite()])[1]
 
 
 @dataclass(frozen=True, kw_only=True)

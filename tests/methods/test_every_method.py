@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from fdfo.flow.noise import NoiseStreams
+from fdfo.records import Scores
 from fdfo.training.carried import carried, restore_carried
 from tests.methods.world import (
     SETTINGS,
@@ -103,6 +104,37 @@ def test_two_processes_see_what_one_does(variant):
     for name in vars(together):
         if name not in ("prompts", "conditioning"):
             assert_close(getattr(joined, name), getattr(together, name), rtol=1e-6, atol=1e-6)
+
+
+def follows_the_gradient(variant):
+    return make(variant).differentiates_reward or make(variant).needs_score_gradient
+
+
+compares_scores = pytest.mark.parametrize("variant", [name for name in VARIANTS if not follows_the_gradient(name)])
+
+
+@compares_scores
+@pytest.mark.parametrize("score", [123.456, 100000.3])
+def test_equal_scores_teach_exactly_nothing(variant, score):
+    method, policy, rollout = rollout_of(variant, count=24)
+    total = torch.full((len(rollout.x0),), score, dtype=torch.float64)
+    if method.memory is not None:
+        method.memory.observe(rollout.prompts, total)
+    items = method.credit(rollout, Scores(total=total, components={}, batch=total))
+    method.loss(policy, flat(items), Quadratic()).losses.sum().backward()
+    assert torch.equal(policy.offset.grad, torch.zeros_like(policy.offset))
+
+
+@compares_scores
+def test_a_score_plus_1e9_trains_like_the_score(variant):
+    offsets = []
+    for constant in (0.0, 1e9):
+        trainer = make_trainer(make(variant), GaussianPolicy())
+        trainer.reward.constant = constant
+        train(trainer, epochs=2, count=6)
+        offsets.append(trainer.policy.offset.detach())
+    assert offsets[0].abs().max() > 1e-3
+    assert_close(*offsets, rtol=1e-4, atol=1e-5)  # float64 holds 1e9 + x in steps of 1e-7
 
 
 @every_variant

@@ -92,7 +92,7 @@ def test_refl_goes_through_one_velocity_at_its_late_step():
     score = Quadratic()(rows.x - t * v, [], [])
     (expected,) = torch.autograd.grad(-0.5 * score.sum(), policy.offset)
     assert_close(gradient, expected)
-    assert_close(output.losses, -0.5 * score)
+    assert_close(output.losses, (-0.5 * score).float())
 
 
 def test_late_steps_are_the_last_quarter_equally_often():
@@ -107,7 +107,7 @@ def test_scores_above_the_margin_are_left_alone():
     rows, output, _ = gradient_of(make("refl", margin=-2.0, weight=1.0), policy, count=32)
     score = output.metrics["predicted_score"]
     assert (score > -2).any() and (score < -2).any()
-    assert_close(output.losses, torch.clamp(-2.0 - score, min=0))
+    assert_close(output.losses, torch.clamp(-2.0 - score, min=0).float())
     assert rows.t.max() < 1
 
 

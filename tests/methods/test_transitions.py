@@ -82,7 +82,7 @@ def test_advantages_are_those_of_the_group_in_units_of_the_batch_and_clipped():
     groups = scores.total.reshape(3, 4)
     expected = (groups - groups.mean(1, keepdim=True)) / (scores.total.std(correction=0) + 1e-4)
     assert expected.abs().max() > 1
-    assert_close(method.credit(rollout, scores).advantage[:, 0], expected.clamp(-1, 1).flatten())
+    assert_close(method.credit(rollout, scores).advantage[:, 0], expected.clamp(-1, 1).flatten().float())
 
 
 def test_the_divergence_is_that_of_the_transitions():
@@ -148,14 +148,14 @@ def test_ddpo_compares_with_the_prompts_own_past_or_else_with_the_batch():
     first = method.rollout(policy, prompts(4), NOISE)
     scores = scored(method, first)
     expected = (scores.total - scores.total.mean()) / (scores.total.std(correction=0) + 1e-4)
-    assert_close(method.credit(first, scores).advantage[:, 0], expected)
+    assert_close(method.credit(first, scores).advantage[:, 0], expected.float())
     past = scores.total[1]
     second = method.rollout(policy, prompts(1, first=1), NOISE)
     scores = scored(method, second, batch=torch.tensor([30.0], dtype=torch.float64))
     scores.total[0] = 30.0
     own = torch.stack([past, scores.total[0]])
     expected = (30 - own.mean()) / (own.std(correction=0) + 1e-4)
-    assert_close(method.credit(second, scores).advantage[0, 0], expected)
+    assert_close(method.credit(second, scores).advantage[0, 0], expected.float())
 
 
 def test_ddpo_with_several_images_compares_them_with_each_other_and_the_past():
@@ -164,7 +164,7 @@ def test_ddpo_with_several_images_compares_them_with_each_other_and_the_past():
     scores = scored(method, rollout)
     groups = scores.total.reshape(2, 3)
     expected = (groups - groups.mean(1, keepdim=True)) / (groups.std(1, correction=0, keepdim=True) + 1e-4)
-    assert_close(method.credit(rollout, scores).advantage[:, 0], expected.flatten())
+    assert_close(method.credit(rollout, scores).advantage[:, 0], expected.flatten().float())
 
 
 @pytest.mark.parametrize(

@@ -47,16 +47,19 @@ VARIANTS = {
 
 
 class Quadratic:
-    """-|image - TARGET|^2; a Reward, and the weighted sum of itself."""
+    """A constant less |image - TARGET|^2; a Reward, and the weighted sum of itself."""
 
     differentiable = True
     takes_turns = False
+
+    def __init__(self, constant=0.0):
+        self.constant = constant
 
     def load(self, device, dtype):
         pass
 
     def __call__(self, images, prompts, metadata):
-        return -(images - TARGET).square().flatten(1).sum(1)
+        return self.constant - (images - TARGET).square().flatten(1).sum(1).double()
 
     def components(self, images, prompts, metadata, **batches):
         return {"quadratic": self(images, prompts, metadata)}
@@ -99,7 +102,7 @@ def scored(method, rollout, epoch_prompts=None, batch=None):
     total = Quadratic()(x0, [], [])
     (gradient,) = torch.autograd.grad(total.sum(), x0)
     total = total.detach()
-    batch = total.double() if batch is None else batch
+    batch = total.clone() if batch is None else batch
     if method.memory is not None:
         method.memory.observe(epoch_prompts or rollout.prompts, batch)
     return Scores(total=total, components={}, batch=batch, gradient=gradient)

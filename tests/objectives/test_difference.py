@@ -49,6 +49,28 @@ def test_adding_a_constant_to_the_scores_changes_nothing():
     assert_close(update_vector(x0, scores + 100.0), update_vector(x0, scores), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("branches", [2, 4])
+def test_a_large_offset_of_float64_scores_changes_nothing(branches):
+    """Multiples of 2^-20 plus 2^30 are float64 numbers; the endpoints may be float32."""
+    x0 = torch.randn(12, *SHAPE)
+    scores = (torch.randn(12, dtype=torch.float64) * 2**20).round() / 2**20
+    directions, slopes = zip(*(group_differences(x0, scores + c, branches) for c in (0, 2**30)), strict=True)
+    assert torch.equal(*directions) and directions[0].dtype == torch.float32
+    assert torch.equal(*slopes) and slopes[0].dtype == torch.float64
+    halves = [pair_differences(x0, scores + c)[1] for c in (0, 2**30)]
+    assert torch.equal(*halves) and halves[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize("score", [123.456, 100000.3])
+def test_equal_scores_have_no_slope(score):
+    x0 = torch.randn(24, *SHAPE)
+    for dtype in (torch.float32, torch.float64):
+        scores = torch.full((24,), score, dtype=dtype)
+        for branches in (2, 3, 24):
+            assert not group_differences(x0, scores, branches)[1].any()
+        assert not pair_differences(x0, scores)[1].any()
+
+
 def test_identical_branches_give_zero_and_no_nan():
     x0 = torch.randn(3, *SHAPE).repeat_interleave(2, 0)
     scores = torch.randn(3).repeat_interleave(2)

@@ -61,7 +61,8 @@ def test_a_liking_for_the_first_place_cancels(make):
     images = pictures([0.2, 0.6, 0.9, 0.4])
     for bias in (0.0, 100.0):
         scores = make(brighter, bias=bias).components(images, ["p", "p", "q", "q"], [{}] * 4, group_size=2)["better"]
-        torch.testing.assert_close(scores, torch.tensor([-0.2, 0.2, 0.25, -0.25]), rtol=1e-4, atol=1e-5)
+        expected = torch.tensor([-0.2, 0.2, 0.25, -0.25]).double()
+        torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_every_pair_comes_with_its_prompt_and_metadata(make):

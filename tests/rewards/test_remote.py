@@ -60,8 +60,8 @@ def test_scores_are_those_of_the_served_reward(local, batch_size):
     metadata = [{"n": i, "nested": {"list": [1, None]}} for i in range(5)]
     with local() as running:
         actual = loaded(running.url, batch_size=batch_size)(images, prompts, metadata)
-    assert actual.dtype == torch.float32
-    expected = torch.tensor([float(value) for value in score(images, prompts, metadata)])
+    assert actual.dtype == torch.float64  # what was sent, without rounding
+    expected = torch.tensor([float(value) for value in score(images, prompts, metadata)]).double()
     torch.testing.assert_close(actual, expected, equal_nan=True)
 
 

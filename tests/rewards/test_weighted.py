@@ -50,9 +50,9 @@ def differentiable(function):
     ],
     ids=lambda value: f"{type(value).__name__} {getattr(value, 'dtype', '')}",
 )
-def test_numbers_of_every_kind_become_float32(make, value):
+def test_numbers_of_every_kind_become_float64(make, value):
     (scores,) = make(a=returning(value)).components(IMAGES, PROMPTS, METADATA).values()
-    assert scores.dtype == torch.float32
+    assert scores.dtype == torch.float64
     assert scores.tolist() == [1, 0, 2, 3]
 
 
@@ -63,7 +63,9 @@ def test_booleans_become_zero_and_one(make):
 
 def test_infinite_scores_become_nan(make):
     value = np.array([np.inf, 1.0, -np.inf, 1e300])  # the last overflows float32
-    scores = make(a=returning(value))(IMAGES, PROMPTS, METADATA)
+    rewards = make(a=returning(value))
+    scores = rewards(IMAGES, PROMPTS, METADATA)
+    assert rewards.failures == {"a": "inf and -inf and numbers beyond 3.4e+38"}
     assert scores.isnan().tolist() == [True, False, True, True]
     assert scores[1] == 1
 
@@ -104,8 +106,8 @@ def test_sum_is_weighted_and_nan_spreads(make):
     parts = rewards.components(IMAGES, PROMPTS, METADATA)
     assert list(parts) == ["a", "b"]
     total = rewards.total(parts)
-    assert total.dtype == torch.float32
-    torch.testing.assert_close(total, torch.tensor([2.0, 3.5, NAN, 6.5]), equal_nan=True)
+    assert total.dtype == torch.float64
+    torch.testing.assert_close(total, torch.tensor([2.0, 3.5, NAN, 6.5]).double(), equal_nan=True)
     torch.testing.assert_close(rewards(IMAGES, PROMPTS, METADATA), total, equal_nan=True)
     unweighted = make(weights=[0.0, 1.0], a=returning([NAN] * 4), b=returning([1.0] * 4))
     assert unweighted(IMAGES, PROMPTS, METADATA).isnan().all()
@@ -170,7 +172,7 @@ def test_function_that_writes_into_its_images_disturbs_nobody(make):
         images, PROMPTS, METADATA
     )
     assert torch.equal(images, IMAGES)
-    torch.testing.assert_close(parts["after"], IMAGES.mean((1, 2, 3)))
+    torch.testing.assert_close(parts["after"], IMAGES.mean((1, 2, 3)).double())
 
 
 def test_image_that_is_not_finite_has_no_score(make):

@@ -239,9 +239,29 @@ def test_a_constant_score_is_said_once_and_stands_in_the_report(tmp_path, capsys
     assert said in (folder / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("fdfo", []),
+        ("flow_grpo", ["method.group_size=2"]),
+        ("ddpo", ["method.buffer_size=4", "method.needed_scores=2"]),
+        ("nft", ["method.group_size=2", "method.trained_times=3"]),
+        ("awm", ["method.group_size=2", "method.trained_times=3"]),
+    ],
+)
+@pytest.mark.parametrize("score", [123.456, 100000.3])
+def test_a_constant_score_has_no_gradient_at_all(tmp_path, method, settings, score):
+    """In whole runs: 0 exactly, in every update."""
+    (tmp_path / "mine.py").write_text(f"def score(images, prompts, metadata):\n    return [{score}] * len(prompts)\n")
+    overrides = [f"method.name={method}", *settings, "train.epochs=2", "eval.every=100"]
+    folder = run(tmp_path / "run", f"reward=[{{name: {tmp_path}/mine.py:score}}]", *overrides)
+    norms = [event["gradient_norm"] for event in read_events(folder) if event["event"] == "update"]
+    assert norms == [0.0] * 6
+
+
 def test_only_groups_can_have_equal_scores():
     constant = {"group_spread": 0.0, "reward": 0.0}
     assert constant_score(1, constant, group_size=2) is not None
     assert constant_score(1, constant, group_size=1) is None
-    assert constant_score(1, {"group_spread": 1e-5, "reward": 1.0}, group_size=2) is None
+    assert constant_score(1, {"group_spread": 1e-5, "reward": 1e9}, group_size=2) is None
     assert constant_score(1, {"group_spread": float("nan"), "reward": 1.0}, group_size=2) is None

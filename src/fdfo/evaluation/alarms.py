@@ -21,9 +21,6 @@ run made to hack its score passes 1.4 (docs/results/demo.md, hacking.md)."""
 SHARPNESS_RANGE = (0.6, 1.6)
 """Alarm when the energy of fine details leaves this range of multiples of its value before training (ours)."""
 
-EQUAL = 1e-7
-"""Scores that differ by a smaller share are equal (float32)."""
-
 
 @dataclass(frozen=True)
 class Alarm:
@@ -80,9 +77,9 @@ def _ratio(last: Evaluation, first: Evaluation, name: str) -> float:
 def constant_score(epoch: int, rollout: Mapping[str, float], group_size: int) -> Alarm | None:
     """A finding of training: all images of every prompt got one score, whose differences methods learn from.
 
-    From what is logged of the epoch; equal to float32 rounding, in which scores are computed.
+    From what is logged of the epoch. Equal is what gives no gradient: exactly equal.
     """
-    if group_size == 1 or not rollout["group_spread"] <= EQUAL * abs(rollout["reward"]):
+    if group_size == 1 or rollout["group_spread"] != 0:
         return None
     message = (
         f"all images of every prompt got the same score, {rollout['reward']:.4g} in the mean: nothing to learn from"

@@ -128,4 +128,4 @@ class DRaFT:
         # A reentrant checkpoint passes gradient on only where its input has some.
         x = items.x.detach().requires_grad_(self.is_chain)
         score = scores_of(policy, reward, integrate(velocity, x, tail, self.config.solver), items)
-        return LossOutput(losses=-score, metrics={"trained_score": score.detach()})
+        return LossOutput(losses=-score.to(x), metrics={"trained_score": score.detach()})

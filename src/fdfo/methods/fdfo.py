@@ -209,7 +209,7 @@ class FDFO:
         assert isinstance(rollout, FdfoRollout)
         valid = valid_samples(scores, rollout.group_size)
         keep = slice(None) if bool(valid.all()) else valid.to(rollout.x0.device)
-        total = scores.total[valid].to(rollout.x0)
+        total = scores.total[valid].to(rollout.x0.device)
         if self.config.credit == "step":
             assert rollout.added is not None
             parts = [self._direction(added[keep], total, scores) for added in rollout.added.unbind(1)]
@@ -227,7 +227,7 @@ class FDFO:
             x=rollout.x[keep],
             v_ref=rollout.v[keep],
             direction=direction,
-            slope=slope[:, None].expand(-1, times),
+            slope=slope.to(rollout.x0)[:, None].expand(-1, times),
         )
 
     def _direction(

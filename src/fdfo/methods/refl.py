@@ -109,7 +109,7 @@ class ReFL:
         config, cond = self.config, items.cond
         v = policy.velocity(items.x, items.t, cond)
         score = scores_of(policy, reward, velocity_to_clean(items.x, v, items.t), items)
-        losses = config.weight * (-score if config.margin is None else torch.relu(config.margin - score))
+        losses = (config.weight * (-score if config.margin is None else torch.relu(config.margin - score))).to(v)
         metrics = {"predicted_score": score.detach(), "velocity_rms": mean_square(v.detach()).sqrt()}
         if config.kl_weight > 0:
             distance = distance_to("base", policy, v, items.x, items.t, cond)

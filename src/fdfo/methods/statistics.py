@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from fdfo.objectives.advantage import moments
 from fdfo.records import Prompt
 
 
@@ -28,8 +29,7 @@ class PromptStatistics:
         buffer = self.buffers[prompt]
         if len(buffer) < self.needed:
             return None
-        scores = torch.tensor(list(buffer), dtype=torch.float64)
-        return float(scores.mean()), float(scores.std(correction=0))
+        return moments(torch.tensor(list(buffer), dtype=torch.float64))
 
     def state(self) -> dict[str, Tensor]:
         """Scores [n] float64 by prompt."""

@@ -16,6 +16,6 @@ def distance_to(weights: Weights, policy: Policy, v: Tensor, x: Tensor, t: Tenso
 
 
 def scores_of(policy: Policy, reward: Reward, x0: Tensor, items: Items) -> Tensor:
-    """Scores [n] float32 of clean latents, one for each row, differentiable as the reward is."""
+    """Scores [n] float64 of clean latents, one for each row, differentiable as the reward is."""
     owners = [items.prompts[row] for row in items.prompt_row.tolist()]
     return reward(policy.decode(x0), [prompt.text for prompt in owners], [prompt.metadata for prompt in owners])

@@ -6,6 +6,8 @@ Samples of a group share their prompt and their starting noise and stand side by
 import torch
 from torch import Tensor
 
+from fdfo.objectives.advantage import centred
+
 
 def mean_square(x: Tensor) -> Tensor:
     """Mean of squares over the elements of each sample: [B, ...] -> [B]."""
@@ -20,7 +22,8 @@ def scale_by(x: Tensor, weight: Tensor) -> Tensor:
 def pair_differences(x0: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Half differences a - b of each pair: gap [P, C, H, W] of the endpoints, slope [P] of the scores.
 
-    x0 is [2P, C, H, W] interleaved a, b; scores is [2P]. For branch b both are negated.
+    x0 is [2P, C, H, W] interleaved a, b; scores is [2P], and its precision that of the slope. For branch b both are
+    negated.
     """
     gap = (x0[0::2] - x0[1::2]) / 2
     slope = (scores[0::2] - scores[1::2]) / 2
@@ -44,18 +47,18 @@ def group_differences(x0: Tensor, scores: Tensor, branches: int, eps: float = 1e
     is the regression of the scores on the endpoints; the sum over all pairs is proportional to it. Every sample of
     the group gets slope x direction = V, with |slope| = the standard deviation of the group's scores and the sign
     of R_i - R_mean.
-    Two branches give exactly the half differences and normalized directions of the pair.
+    Two branches give exactly the half differences and normalized directions of the pair. Slopes have the precision of
+    the scores, directions that of x0.
     """
-    groups = scores.reshape(-1, branches)
-    centred_scores = groups - groups.mean(1, keepdim=True)  # [P, N]
+    centred_scores = centred(scores.reshape(-1, branches))  # [P, N]
     endpoints = x0.reshape(-1, branches, *x0.shape[1:])
     gaps = (endpoints - endpoints.mean(1, keepdim=True)).flatten(2)  # [P, N, D]
     spread = centred_scores.square().mean(1).sqrt()  # [P]
     length = gaps.square().mean((1, 2))  # [P]
-    shape = (centred_scores / spread.clamp_min(torch.finfo(spread.dtype).tiny)[:, None])[:, :, None]
+    shape = (centred_scores / spread.clamp_min(torch.finfo(spread.dtype).tiny)[:, None]).to(x0.dtype)[:, :, None]
     unit = (shape * gaps).mean(1) / (length + eps)[:, None]  # [P, D], V = spread x unit
     sign = centred_scores.sign()  # [P, N]
-    direction = (sign[:, :, None] * unit[:, None]).reshape(x0.shape)
+    direction = (sign.to(x0.dtype)[:, :, None] * unit[:, None]).reshape(x0.shape)
     slope = (sign * spread[:, None]).reshape(-1)
     return direction, slope
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fdfo.objectives.advantage import moments
+
 
 class RunningMoments:
     """Of the named components; nothing is known at first."""
@@ -21,7 +23,8 @@ class RunningMoments:
             values = components[name].detach().cpu().double()
             values = values[values.isfinite()]
             if len(values):
-                own = torch.stack([torch.tensor(float(len(values))).double(), values.mean(), _spread(values)])
+                mean, deviation = moments(values)
+                own = torch.tensor([len(values), mean, len(values) * deviation**2], dtype=torch.float64)
                 self._sums[name] = _merged(before, own)
 
     def standardized(self, name: str, scores: Tensor) -> Tensor:
@@ -40,10 +43,6 @@ class RunningMoments:
         """Go back to a state of the same components."""
         assert state.keys() == self._sums.keys()
         self._sums = {name: sums.cpu().double() for name, sums in state.items()}
-
-
-def _spread(values: Tensor) -> Tensor:
-    return (values - values.mean()).square().sum()
 
 
 def _merged(a: Tensor, b: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def group_scores(
 ) -> Tensor:
     """Scores [B] of images [B, 3, H, W]; zeros for groups of one, where there is nothing to prefer."""
     if group_size == 1:
-        return torch.zeros(len(images), device=images.device)
+        return torch.zeros(len(images), dtype=torch.float64, device=images.device)
     first, second = _pairs(len(images), group_size)
     described = [prompts[i] for i in first], [metadata[i] for i in first]
     forth = judge(images[first], images[second], *described)

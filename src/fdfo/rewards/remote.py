@@ -49,7 +49,7 @@ class Remote:
             ) from error
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
-        """Scores [B] float32 on the CPU of images [B, 3, H, W] in [0, 1], rounded to levels of 1/255.
+        """Scores [B] float64, as sent, on the CPU of images [B, 3, H, W] in [0, 1], rounded to levels of 1/255.
 
         Raises RewardError when the server gives none, or has become one of another reward.
         """
@@ -62,7 +62,7 @@ class Remote:
                 self._check_name(served_name(payload))
             except ValueError as error:
                 raise RewardError(f"{self._endpoint.name} answers with {error}") from error
-        return torch.tensor(scores)
+        return torch.tensor(scores, dtype=torch.float64)
 
     def _check_name(self, name: str | None) -> None:
         if None not in (name, self._served) and name != self._served:

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from fdfo.errors import RewardError
 
+LARGEST = torch.finfo(torch.float32).max
+
 
 def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Tensor:
-    """One float32 score per image, [B] on their device, of whatever the reward `name` returned for them.
+    """One float64 score per image, [B] on their device, of whatever the reward `name` returned for them.
 
     Accepted: tensors, arrays and lists of B real numbers or booleans. With `gradient`,
     scores of images that carry a gradient must carry it on. Raises RewardError for anything else.
@@ -27,14 +29,22 @@ def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Te
             f"reward {name!r} says that it is differentiable, but its scores have no gradient; remove what cuts it off "
             "(detach(), numpy(), item(), no_grad()), or set differentiable = False"
         )
-    return values.to(images.device, torch.float32)
+    return values.to(images.device, torch.float64)
+
+
+def usable(scores: Tensor) -> Tensor:
+    """Which of scores [B] can be trained on, [B] bool: numbers that float32 holds, in which networks are trained."""
+    return scores.abs() <= LARGEST
 
 
 def failed_kinds(scores: Tensor) -> str:
-    """What is among scores [B] that is no finite number, in words; empty where all are finite."""
-    if scores.isfinite().all():
-        return ""
-    kinds = {"NaN": scores.isnan(), "inf": scores.isposinf(), "-inf": scores.isneginf()}
+    """What is among scores [B] that cannot be used, in words; empty where all can."""
+    kinds = {
+        "NaN": scores.isnan(),
+        "inf": scores.isposinf(),
+        "-inf": scores.isneginf(),
+        f"numbers beyond {LARGEST:.1e}": scores.isfinite() & ~usable(scores),
+    }
     return " and ".join(kind for kind, found in kinds.items() if found.any())
 
 

@@ -19,7 +19,7 @@ from fdfo.errors import FdfoError, RewardError, is_out_of_memory
 from fdfo.rewards.build import build_reward
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores
-from fdfo.rewards.scores import as_scores, failed_kinds
+from fdfo.rewards.scores import as_scores, failed_kinds, usable
 from fdfo.rewards.user import raised_at
 from fdfo.visiting import move, visiting
 
@@ -138,7 +138,7 @@ class WeightedSum:
         batch: int | None = None,
         watch: Callable[[], None] = lambda: None,
     ) -> dict[str, Tensor]:
-        """Scores [B] float32 of each reward, by name, on the device of images [B, 3, H, W] in [0, 1].
+        """Scores [B] float64 of each reward, by name, on the device of images [B, 3, H, W] in [0, 1].
 
         One reward after the other scores all images, in whole groups of up to `batch` images if given; images in host
         memory are moved for that, and `watch` is called before each. Pairwise rewards compare each group of
@@ -195,7 +195,7 @@ class WeightedSum:
         self._moments.restore(state)
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
-        """The weighted sum [B] float32 to train on; see `components` and `standardized_total`."""
+        """The weighted sum [B] float64 to train on; see `components` and `standardized_total`."""
         return self.standardized_total(self.components(images, prompts, metadata))
 
     def _checked(self, name: str, reward: Reward, tracked: bool) -> Callable[..., Tensor]:
@@ -213,7 +213,7 @@ class WeightedSum:
                 raise RewardError(f"{error} ({when})") from error
             if kinds := failed_kinds(scores):
                 self.failures[name] = kinds
-            return scores.where(scores.isfinite(), torch.nan)
+            return scores.where(usable(scores), torch.nan)
 
         return judge
 

@@ -10,6 +10,7 @@ from torch.nn.utils import get_total_norm
 
 from fdfo.errors import RewardError
 from fdfo.flow.noise import NoiseStreams
+from fdfo.objectives.advantage import centred, moments
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.fitting import fitting
@@ -90,7 +91,7 @@ def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, T
     Gathered in order of rank, which is the order of the prompts: the same for any process count.
     """
     own = torch.cat([torch.stack([*part.components.values()], 1) for part in scores])
-    return dict(zip(scores[0].components, trainer.team.gather_rows(own.double()).unbind(1), strict=True))
+    return dict(zip(scores[0].components, trainer.team.gather_rows(own).unbind(1), strict=True))
 
 
 def _score_metrics(
@@ -101,11 +102,12 @@ def _score_metrics(
     From what is trained on, the plain weighted sums (the same without standardisation) and their components, each [N].
     """
     groups = trained.reshape(-1, group_size)
-    variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [P], NaN where a score failed
+    variance = centred(groups).square().mean(1)  # [P], NaN where a score failed
     finite = total[total.isfinite()]
+    mean, deviation = moments(finite)
     return {
-        "reward": float(finite.mean()),
-        "reward_std": float((finite - finite.mean()).square().mean().sqrt()),
+        "reward": mean,
+        "reward_std": deviation,
         "group_spread": float(variance.nanmean().sqrt()),
         "images": float(len(total)),
         "failed": float(len(total) - len(finite)),

@@ -71,8 +71,8 @@ class Scoring:
                 found = fitting(trainer, "score_batch", score) if x0 is None else score()
                 total = trainer.reward.standardized_total(found)
                 gradient = None if x0 is None else torch.autograd.grad(total.nansum(), x0)[0].cpu()
-            total = total.detach().float().cpu()
-            of_each = {name: values.detach().float().cpu() for name, values in found.items()}
+            total = total.detach().cpu()
+            of_each = {name: values.detach().cpu() for name, values in found.items()}
             return Scores(total=total, components=of_each, batch=total, gradient=gradient)
 
         return judge
