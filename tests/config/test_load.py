@@ -70,7 +70,7 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
             "method.clip_rage=0.1",
             "optim.lr=fast",
             "reward=[{name: pickskore}]",
-            "train.epochs=0",
+            "train.epochs=-1",
             "polcy.name=x",
         ]
     )

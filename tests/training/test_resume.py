@@ -36,7 +36,7 @@ def same(first, second):
 
 
 def without_times(events):
-    drop = {"seconds", "peak_memory_gib"}
+    drop = {"seconds", "processor_s", "peak_memory_gib"}
     return [{key: value for key, value in event.items() if key not in drop} for event in events]
 
 

@@ -140,8 +140,8 @@ class OptimConfig(Section):
 class TrainConfig(Section):
     """The loop."""
 
-    epochs: Count = 100
-    """Length of the run; raising it later continues the run (reference: 100)."""
+    epochs: Annotated[int, Field(ge=0)] = 100
+    """Length of the run; raising it later continues the run; 0 judges the start and trains nothing (reference: 100)."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of everything random."""
     micro_batch: Count | Literal["auto"] = "auto"
@@ -178,6 +178,10 @@ class EvalConfig(Section):
 
     every: Count = 5
     """Epochs between evaluations; the first is before training."""
+    at: tuple[Count, ...] = ()
+    """Further epochs that are evaluated."""
+    raw: bool = False
+    """Where averaged weights are judged, judge the trained weights themselves as well."""
     prompts: Count = 192
     """Number of prompts, spread evenly over the list."""
     images_per_prompt: Count = 1
@@ -193,6 +197,10 @@ class EvalConfig(Section):
     """Sampling steps (reference: 40)."""
     stop_when: StopConfig | None = None
     """Stop early; null: run to the end."""
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether this epoch is evaluated, wherever the run ends."""
+        return epoch % self.every == 0 or epoch in self.at
 
 
 class LogConfig(Section):

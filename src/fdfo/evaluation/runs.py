@@ -12,6 +12,9 @@ from fdfo.errors import CheckpointError
 from fdfo.evaluation.heldout import Evaluation
 
 CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.jsonl", "environment.json"
+EVALUATIONS = "evaluations"
+RAW = "raw"
+"""Folder below the evaluations, with those of the trained weights where their average is judged as well."""
 
 
 def load_run_config(run: Path) -> Config:
@@ -41,9 +44,10 @@ def read_events(run: Path) -> list[dict[str, Any]]:
     return events
 
 
-def read_evaluations(run: Path) -> list[Evaluation]:
-    """All evaluations of a run, in order of epoch."""
-    return [Evaluation.read(path) for path in sorted((run / "evaluations").glob("epoch-*.json"))]
+def read_evaluations(run: Path, *, raw: bool = False) -> list[Evaluation]:
+    """All evaluations of a run, in order of epoch; `raw`: those of the trained weights beside their average."""
+    folder = run / EVALUATIONS / RAW if raw else run / EVALUATIONS
+    return [Evaluation.read(path) for path in sorted(folder.glob("epoch-*.json"))]
 
 
 def read_environment(run: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.heldout import Evaluation
-from fdfo.evaluation.runs import CONFIG, ENVIRONMENT, METRICS, load_run_config, read_events
+from fdfo.evaluation.runs import CONFIG, ENVIRONMENT, EVALUATIONS, METRICS, RAW, load_run_config, read_events
 from fdfo.files import finite, write_atomically, write_json
 from fdfo.locks import one_writer
 
@@ -45,7 +45,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.samples = path / "samples"
-        self.evaluations = path / "evaluations"
+        self.evaluations = path / EVALUATIONS
 
     @contextmanager
     def held(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
@@ -118,11 +118,11 @@ class RunFolder:
         with open(self.path / METRICS, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def forget_after(self, epoch: int, evaluated_every: int) -> None:
+    def forget_after(self, epoch: int, is_due: Callable[[int], bool]) -> None:
         """Drop events and evaluations of later epochs, as the run continues from this one.
 
-        Also drops what a shorter run evaluated at its end only: one run in all would not have done so; and events of
-        an evaluation that was not finished.
+        Also drops what a shorter run evaluated at its end only, when it was not due: one run in all would not have done
+        so; and events of an evaluation that was not finished.
         """
         path = self.path / METRICS
         if path.is_file():
@@ -133,18 +133,23 @@ class RunFolder:
                 if event["epoch"] <= epoch
                 and (
                     event["event"] not in judged
-                    or (event["epoch"] % evaluated_every == 0 and self._evaluation_file(event["epoch"]).is_file())
+                    or (is_due(event["epoch"]) and self._evaluation_file(event["epoch"]).is_file())
                 )
             ]
             write_atomically(path, "".join(json.dumps(event) + "\n" for event in kept))
-        for file in self.evaluations.glob("epoch-*.json"):
+        for file in self.evaluations.rglob("epoch-*.json"):
             number = int(file.stem.removeprefix("epoch-"))
-            if number > epoch or number % evaluated_every:
+            if number > epoch or not is_due(number):
                 file.unlink()
 
-    def save_evaluation(self, evaluation: Evaluation) -> None:
-        """Write evaluations/epoch-N.json."""
-        write_atomically(self._evaluation_file(evaluation.epoch), evaluation.to_json())
+    def save_evaluation(self, evaluation: Evaluation, raw: Evaluation | None = None) -> None:
+        """Write evaluations/raw/epoch-N.json, where the trained weights were judged beside their average, and
+        evaluations/epoch-N.json last: an evaluation without it is done again."""
+        path = self._evaluation_file(evaluation.epoch)
+        if raw is not None:
+            (self.evaluations / RAW).mkdir(exist_ok=True)
+            write_atomically(self.evaluations / RAW / path.name, raw.to_json())
+        write_atomically(path, evaluation.to_json())
 
     def _evaluation_file(self, epoch: int) -> Path:
         return self.evaluations / f"epoch-{epoch:07d}.json"

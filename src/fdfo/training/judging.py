@@ -34,8 +34,9 @@ class Jury:
         count = len(self.prompts)
         return sorted({i * count // SHOWN_PROMPTS for i in range(SHOWN_PROMPTS)})
 
-    def judge(self, trainer: Trainer, epoch: int) -> tuple[Evaluation, Tensor]:
-        """The evaluation of the current (or averaged) weights, and the shown pictures [n, 3, H, W] uint8."""
+    def judge(self, trainer: Trainer, epoch: int, *, raw: bool = False) -> tuple[Evaluation, Tensor]:
+        """The evaluation of the averaged weights, where there are any and not the `raw` ones are asked for, else of the
+        trained ones; and the shown pictures [n, 3, H, W] uint8."""
         settings, team = trainer.config.eval, trainer.team
         images_per_prompt = settings.images_per_prompt
 
@@ -69,7 +70,7 @@ class Jury:
                 seed=settings.noise_seed,
                 features=self.features,
                 shown=frozenset(self.shown),
-                weights="current" if trainer.ema is None else "ema",
+                weights="current" if raw or trainer.ema is None else "ema",
                 batch=trainer.sample_batch * trainer.method.group_size,  # rows as in training: compiled once
                 at_once=at_once,
                 watch=watch,

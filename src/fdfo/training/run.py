@@ -1,9 +1,9 @@
 """A whole run: epochs, evaluations, checkpoints, and the way back into an interrupted one."""
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, FdfoError, first_line, is_out_of_memory
-from fdfo.evaluation.alarms import Alarm, alarms, constant_score
+from fdfo.evaluation.alarms import alarms
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
@@ -32,12 +32,12 @@ from fdfo.training.checkpoint import (
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
-from fdfo.training.findings import gain, levels
+from fdfo.training.findings import gain
 from fdfo.training.fitting import OUT_OF_MEMORY, log_own_halvings, tell_halvings
 from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
+from fdfo.training.journal import Journal
 from fdfo.training.judging import build_jury
-from fdfo.training.phases import peak_memory_gib
 from fdfo.training.setup import build_trainer, check, held_out_prompts, prompt_notes, run_folder, training_prompts
 from fdfo.training.state import put_back, state_of
 from fdfo.training.trackers import flat
@@ -85,10 +85,11 @@ class Run:
         self.trainer = build_trainer(config, team, stop, self.console)
         self.jury = build_jury(self.trainer, held_out)
         self.folder.begin()
+        size, trackers = self.trainer.method.group_size, bool(config.log.trackers)
+        self.journal = Journal(self.folder, self.console, team, size, trackers)
         self.weights = self.trainer.policy.weights
         self.progress = Progress()
         self.history: list[Evaluation] = []
-        self.is_constant = False  # the score, in the epoch before
 
     def go(self) -> None:
         """Continue from the folder's latest checkpoint to the end."""
@@ -119,7 +120,7 @@ class Run:
     def _is_due(self) -> bool:
         """Whether the weights of now are to be evaluated, and were not."""
         epoch = self.progress.epoch
-        wanted = epoch % self.config.eval.every == 0 or epoch == self.config.train.epochs
+        wanted = self.config.eval.is_due(epoch) or epoch == self.config.train.epochs
         return wanted and (not self.history or self.history[-1].epoch != epoch)
 
     def _best(self) -> tuple[int | None, int]:
@@ -172,21 +173,22 @@ class Run:
     # ---- one epoch ----
 
     def _epoch(self) -> None:
-        epoch, trainer = self.progress.epoch, self.trainer
+        epoch, trainer, processor = self.progress.epoch, self.trainer, time.process_time()
         self.console.begin(epoch)
         self.team.take_traffic()
         noise = NoiseStreams(self.config.train.seed, epoch)
         prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
-        is_shown = (epoch + 1) % self.config.eval.every == 0 and self.team.is_main
+        is_shown = self.config.eval.is_due(epoch + 1) and self.team.is_main
         sampled = sample(trainer, prompts, noise, SHOWN_GROUPS if is_shown else 0)
         with trainer.phases("train"):
             updates = update(trainer, sampled, noise)
         self._count(sampled.metrics, updates)
         tell_halvings(trainer, self.folder, self.progress.epoch)
         seconds = trainer.phases.take()
+        metrics = {**sampled.metrics, "processor_s": time.process_time() - processor}
         with self.team.together():
             if self.team.is_main:
-                self._log_epoch(sampled.metrics, updates, seconds)
+                self.journal.epoch(self.progress, metrics, updates, seconds)
             if is_shown:
                 totals = torch.cat([part.total for part in sampled.scores])
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
@@ -203,69 +205,36 @@ class Run:
         progress.trained += int(trained)
         progress.skipped_updates = self.trainer.skipped_updates
 
-    def _log_epoch(
-        self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]], seconds: Mapping[str, float]
-    ) -> None:
-        progress = self.progress
-        cost = {"images": progress.images, "forwards": progress.forwards, "trained": progress.trained}
-        rollout: dict[str, Any] = {
-            **scores,
-            "seconds": dict(seconds),
-            "total": cost,
-            "peak_memory_gib": peak_memory_gib(self.team.device),
-            **asdict(self.team.take_traffic()),
-        }
-        self.folder.log("rollout", progress.epoch, rollout)
-        alarm = constant_score(progress.epoch, scores, self.trainer.method.group_size)
-        if alarm is not None:
-            self.folder.log("training_alarm", alarm.epoch, {"name": alarm.name, "message": alarm.message})
-            if not self.is_constant:
-                self.console.say(f"alarm ({alarm.name}): {alarm.message}", style="bold yellow")
-        self.is_constant = alarm is not None
-        for index, values in enumerate(updates):
-            self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
-        if self.config.log.trackers:
-            numbers = {**scores, **updates[-1], **{f"seconds/{name}": value for name, value in seconds.items()}}
-            self.team.accelerator.log(numbers, step=progress.epoch)
-
     # ---- evaluation ----
 
     def _evaluate(self) -> None:
         """Judge the held-out prompts; log, draw, raise alarms, note the best."""
         with self.trainer.phases("evaluate"):
             evaluation, pictures = self.jury.judge(self.trainer, self.progress.epoch)
+            raw = self._judge_raw(evaluation)
         tell_halvings(self.trainer, self.folder, self.progress.epoch)
         self.history.append(evaluation)
         seconds = self.trainer.phases.take()
         with self.team.together():
             if self.team.is_main:
-                self._tell_evaluation(evaluation, pictures, seconds)
+                self._tell_evaluation(evaluation, raw, pictures, seconds)
 
-    def _tell_evaluation(self, evaluation: Evaluation, pictures: torch.Tensor, seconds: Mapping[str, float]) -> None:
+    def _judge_raw(self, averaged: Evaluation) -> Evaluation | None:
+        """Where it is asked for, the evaluation of the trained weights beside that of their average."""
+        if not self.config.eval.raw or self.trainer.ema is None:
+            return None
+        if averaged.epoch == 0:
+            return averaged  # both are the weights before training
+        return self.jury.judge(self.trainer, averaged.epoch, raw=True)[0]
+
+    def _tell_evaluation(
+        self, evaluation: Evaluation, raw: Evaluation | None, pictures: torch.Tensor, seconds: Mapping[str, float]
+    ) -> None:
         titles = [self.jury.prompts[number].text for number in self.jury.shown]
         save_gallery(self.folder.samples, evaluation.epoch, pictures, titles)
-        self._log_evaluation(evaluation, alarms(self.history, unseen=self.jury.unseen.names), seconds)
+        self.journal.evaluation(evaluation, alarms(self.history, unseen=self.jury.unseen.names), seconds)
+        self.folder.save_evaluation(evaluation, raw)
         write_report([self.folder.path])
-
-    def _log_evaluation(self, evaluation: Evaluation, found: Sequence[Alarm], seconds: Mapping[str, float]) -> None:
-        intervals = {name: evaluation.interval(name) for name in evaluation.metrics}
-        values: dict[str, Any] = {
-            "scores": {name: asdict(interval) for name, interval in intervals.items()},
-            "failed": {name: count for name, count in evaluation.failed.items() if count},
-            "signals": {name: asdict(evaluation.interval(name)) for name in evaluation.signals},
-            "seconds": dict(seconds),
-        }
-        self.folder.log("evaluation", evaluation.epoch, values)
-        self.console.say_items(f"held-out, epoch {evaluation.epoch}", levels(evaluation))
-        for name, count in values["failed"].items():
-            self.console.say(f"{name} failed on {count} of {len(evaluation.scores[name])} images", style="yellow")
-        for alarm in found:
-            self.folder.log("alarm", alarm.epoch, {"name": alarm.name, "message": alarm.message})
-            self.console.say(f"alarm ({alarm.name}): {alarm.message}", style="bold yellow")
-        self.folder.save_evaluation(evaluation)  # last: an evaluation without its file is done again
-        if self.config.log.trackers:
-            means = {f"held-out/{name}": i.mean for name, i in intervals.items()}
-            self.team.accelerator.log(means, step=evaluation.epoch)
 
     # ---- saving and restoring ----
 
@@ -298,7 +267,7 @@ class Run:
         self._check_same("checkpoints", self.progress.epoch)
         if self.team.is_main and self.progress.epoch < self.config.train.epochs:
             set_unsound_aside(self.folder.checkpoints, self.progress.epoch)
-            self.folder.forget_after(self.progress.epoch if state else -1, self.config.eval.every)
+            self.folder.forget_after(self.progress.epoch if state else -1, self.config.eval.is_due)
         self.team.wait()
         self.history = read_evaluations(self.folder.path)
         self._check_same("evaluations", self.history[-1].epoch if self.history else -1)

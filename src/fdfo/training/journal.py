@@ -1,0 +1,70 @@
+"""What process 0 writes down of a run: one event a line, the same on the console, and to trackers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fdfo.evaluation.alarms import Alarm, constant_score
+from fdfo.evaluation.heldout import Evaluation
+from fdfo.training.checkpoint import Progress
+from fdfo.training.console import Console
+from fdfo.training.distributed import Team
+from fdfo.training.findings import levels
+from fdfo.training.folder import RunFolder
+from fdfo.training.phases import peak_memory_gib
+
+Metrics = Mapping[str, float]
+
+
+class Journal:
+    """Of one run; `group_size` is its method's."""
+
+    def __init__(self, folder: RunFolder, console: Console, team: Team, group_size: int, has_trackers: bool):
+        self.folder, self.console, self.team = folder, console, team
+        self.group_size, self.has_trackers = group_size, has_trackers
+        self.is_constant = False  # the score, in the epoch before
+
+    def epoch(self, progress: Progress, scores: Metrics, updates: Sequence[Metrics], seconds: Metrics) -> None:
+        """An epoch of training: its samples and its updates."""
+        rollout: dict[str, Any] = {
+            **scores,
+            "seconds": dict(seconds),
+            "total": {"images": progress.images, "forwards": progress.forwards, "trained": progress.trained},
+            "peak_memory_gib": peak_memory_gib(self.team.device),
+            **asdict(self.team.take_traffic()),
+        }
+        self.folder.log("rollout", progress.epoch, rollout)
+        alarm = constant_score(progress.epoch, scores, self.group_size)
+        if alarm is not None:
+            self._alarm("training_alarm", alarm, is_told=not self.is_constant)
+        self.is_constant = alarm is not None
+        for index, values in enumerate(updates):
+            self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
+        numbers = {**scores, **updates[-1], **{f"seconds/{name}": value for name, value in seconds.items()}}
+        self._track(numbers, progress.epoch)
+
+    def evaluation(self, evaluation: Evaluation, found: Sequence[Alarm], seconds: Metrics) -> None:
+        """An evaluation with the alarms that it raised."""
+        intervals = {name: evaluation.interval(name) for name in evaluation.metrics}
+        values: dict[str, Any] = {
+            "scores": {name: asdict(interval) for name, interval in intervals.items()},
+            "failed": {name: count for name, count in evaluation.failed.items() if count},
+            "signals": {name: asdict(evaluation.interval(name)) for name in evaluation.signals},
+            "seconds": dict(seconds),
+        }
+        self.folder.log("evaluation", evaluation.epoch, values)
+        self.console.say_items(f"held-out, epoch {evaluation.epoch}", levels(evaluation))
+        for name, count in values["failed"].items():
+            self.console.say(f"{name} failed on {count} of {len(evaluation.scores[name])} images", style="yellow")
+        for alarm in found:
+            self._alarm("alarm", alarm)
+        self._track({f"held-out/{name}": i.mean for name, i in intervals.items()}, evaluation.epoch)
+
+    def _alarm(self, event: str, alarm: Alarm, is_told: bool = True) -> None:
+        self.folder.log(event, alarm.epoch, {"name": alarm.name, "message": alarm.message})
+        if is_told:
+            self.console.say(f"alarm ({alarm.name}): {alarm.message}", style="bold yellow")
+
+    def _track(self, numbers: Metrics, epoch: int) -> None:
+        if self.has_trackers:
+            self.team.accelerator.log(dict(numbers), step=epoch)
