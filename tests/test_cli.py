@@ -200,6 +200,39 @@ def test_generate_draws_base_above_adapter(command, trained):
     assert 3 * 128 < width < 4 * 128 and 4 * 128 < height < 5 * 128  # 32 pixels each, enlarged, with labels
 
 
+def test_generate_draws_adapters_at_strengths_and_says_how(command, trained, tmp_path):
+    checkpoint = trained / "checkpoints" / "epoch-0000001"
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    adapters = ("--model", "shapes", "--adapter", checkpoint, "--adapter", other)
+    options = ("--seeds", 2, "--steps", 1, "--strength", "0.5,1", "-o", "a.png")
+    code, out, err = command("generate", "a rouge círculo ●", *adapters, *options)
+    assert code == 0, err
+    rows = ["base", "epoch-0000001 at 0.5", "epoch-0000001 at 1", "other at 0.5", "other at 1"]
+    assert " above ".join(rows) in out
+    with Image.open("a.png") as picture:
+        settings = json.loads(picture.text["fdfo"])
+        assert 5 * 128 < picture.height < 6 * 128
+    assert settings["prompts"] == ["a rouge círculo ●"]
+    assert (settings["strengths"], settings["seeds"], settings["steps"]) == ([0.5, 1.0], [0, 1], 1)
+    assert settings["model"]["name"] == "shapes" and settings["model"]["guidance"] == 1.0
+    assert {name: one["folder"] for name, one in settings["adapters"].items()} == {
+        "epoch-0000001": str(checkpoint),
+        "other": str(other),
+    }
+
+
+@pytest.mark.parametrize("strength", ["half", "1,", "inf", ""])
+def test_a_strength_is_numbers_and_somebodys(command, monkeypatch, strength):
+    monkeypatch.setattr("fdfo.models.load.load_policy", lambda *_, **__: pytest.fail("a model was loaded"))
+    code, _, err = command("generate", "a red circle", "--model", "shapes", "--strength", strength)
+    assert code == 2
+    assert f"--strength {strength}: expected numbers" in err
+    code, _, err = command("generate", "a red circle", "--model", "shapes", "--strength", 0.5)
+    assert code == 2
+    assert "--strength: give --adapter or --run" in err
+
+
 @pytest.mark.parametrize(
     ("output", "reasons"),
     [

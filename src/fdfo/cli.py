@@ -9,7 +9,7 @@ import typer
 from fdfo import __version__
 from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.options import (
-    ADAPTER_HELP,
+    AdaptersOption,
     DeviceOption,
     DistanceOption,
     DiversityOption,
@@ -33,6 +33,7 @@ from fdfo.commands.options import (
     RunsOption,
     SeedsOption,
     StepsOption,
+    StrengthOption,
     given,
 )
 from fdfo.commands.rewards_app import rewards_app
@@ -89,18 +90,23 @@ def generate(
     key: KeyOption = None,
     run: RunOption = None,
     model: ModelOption = None,
-    adapter: Annotated[str | None, typer.Option("--adapter", help=ADAPTER_HELP)] = None,
+    adapters: AdaptersOption = None,
+    strength: StrengthOption = "1",
     seeds: SeedsOption = 4,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
     resolution: ResolutionOption = None,
     output: PictureOption = Path("images.png"),
 ) -> None:
-    """Draw images, before and after training, on the same seeds."""
+    """Draw images, before and after training, on the same seeds.
+
+    A PNG file carries all settings as text, under the name fdfo.
+    """
     from fdfo.commands.generate import run_generate
     from fdfo.commands.subject import Subject
 
-    run_generate(Subject(run, model, adapter, guidance, resolution), prompts or [], file, key, seeds, steps, output)
+    subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
+    run_generate(subjects, prompts or [], file, key, seeds, strength, steps, output)
 
 
 @app.command("eval")
@@ -108,9 +114,7 @@ def evaluate(
     context: typer.Context,
     run: RunOption = None,
     model: ModelOption = None,
-    adapters: Annotated[
-        list[str] | None, typer.Option("--adapter", help=ADAPTER_HELP + " Repeat it to compare several.")
-    ] = None,
+    adapters: AdaptersOption = None,
     prompts: PromptsOption = None,
     key: KeyOption = None,
     rewards: RewardsOption = None,

@@ -38,6 +38,10 @@ class TrainedWeights(Protocol):
         """snapshot <- decay snapshot + (1 - decay) value, in place."""
         ...
 
+    def strengthen(self, name: str, strength: float) -> None:
+        """snapshot <- base + strength (value - base): weaker below 1, stronger above, opposite below 0."""
+        ...
+
     def save(self, folder: Path, values: Mapping[str, Tensor] | None = None) -> None:
         """Write these values (or those of now) as a checkpoint's files, which `load_policy` takes as an adapter."""
         ...

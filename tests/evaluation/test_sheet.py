@@ -18,7 +18,7 @@ def find(canvas, picture, factor):
 @pytest.mark.parametrize(("side", "factor"), [((32, 32), 4), ((24, 50), 3), ((200, 136), 1)])
 def test_pictures_stand_by_prompt_weights_and_seed(side, factor):
     pictures = torch.randint(0, 256, (2, 2, 3, 3, *side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    canvas = np.asarray(sheet(pictures, ["a red circle", "a blue cross"], ["base", "trained"]))
+    canvas = np.asarray(sheet(pictures, ["a red circle", "a blue cross"], ["base", "trained"], list("abc")))
     corners = [find(canvas, picture, factor) for picture in pictures.flatten(0, 2)]
     assert all(len(found) == 1 for found in corners)
     tops = [found[0][0] for found in corners]
@@ -34,10 +34,21 @@ def ink(image, box):
 
 def test_prompts_and_labels_are_written_and_long_prompts_stay_inside():
     picture = torch.zeros(1, 2, 1, 3, 32, 32, dtype=torch.uint8)
-    image = sheet(picture, ["word " * 200], ["base", "trained"])
+    image = sheet(picture, ["word " * 200], ["base", "trained"], [""])
     canvas = np.asarray(image)
     top, left = (int(axis.min()) for axis in np.nonzero((canvas == 0).all(-1)))
     assert BACKGROUND == "#ffffff" and (canvas[0, 0] == 255).all()
     assert ink(image, (0, 0, image.width, top))
     assert ink(image, (0, top, left, top + 128)) and ink(image, (0, top + 132, left, top + 260))
     assert not ink(image, (image.width - 12, 0, image.width, top))
+
+
+def test_every_column_has_its_name_above_it():
+    picture = torch.zeros(1, 1, 3, 3, 32, 32, dtype=torch.uint8)
+    image = sheet(picture, [""], ["base"], ["seed 0", "", "seed 2"])
+    canvas = np.asarray(image)
+    rows, columns = np.nonzero((canvas == 0).all(-1))
+    lefts = [int(left) for left in np.unique(columns) if left - 1 not in columns]
+    assert len(lefts) == 3
+    named = [ink(image, (left, 0, left + 128, int(rows.min()))) for left in lefts]
+    assert named == [True, False, True]

@@ -1,5 +1,7 @@
 """Trainable weights: base, snapshots, files, and what other programs read."""
 
+import copy
+
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
@@ -150,3 +152,17 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
 def test_unknown_adapter_targets_are_explained():
     with pytest.raises(ModelError, match=r"policy.adapter.targets"):
         load_policy("shapes", adapter=AdapterConfig(targets=("nothing",)))
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_strength_multiplies_the_change_of_every_weight(kind):
+    policy = trained(kind)
+    base = dict(load_policy("shapes").weights.network.named_parameters())
+    merged = dict(copy.deepcopy(policy).weights.merged().named_parameters())
+    for strength in (0.0, 0.5, 1.0, 1.5):
+        policy.weights.strengthen("drawn", strength)
+        expected = load_policy("shapes")
+        with torch.no_grad():
+            for name, weight in expected.weights.network.named_parameters():
+                weight.copy_(base[name] + strength * (merged[name] - base[name]))
+        assert_close(velocity(policy, "drawn"), velocity(expected), atol=2e-5, rtol=1e-4)  # float32, other order

@@ -16,7 +16,7 @@ from fdfo.commands.distances import distance_features, tell_distances
 from fdfo.commands.found import print_found, write_found
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.output import prepare_folder
-from fdfo.commands.subject import Subject, default_steps
+from fdfo.commands.subject import Subject, default_steps, labelled
 from fdfo.commands.task import Task, manifest
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
@@ -55,7 +55,7 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     measured = task.diversity or (config.eval.diversity if config is not None else None)
     features = diversity_features(measured, scores.embedders)
     apart = None if task.distance is None else distance_features(task.distance, scores.embedders)
-    adapters = {label: subject for label, subject in _labelled(subjects, config).items() if subject.has_adapter}
+    adapters = {label: subject for label, subject in labelled(subjects, "adapter").items() if subject.has_adapter}
     if task.distance is not None:
         _check_distance(adapters, output)
     prompts = task.chosen_prompts(config)
@@ -95,16 +95,6 @@ def _check_distance(adapters: Mapping[str, Subject], output: Path | None) -> Non
         problems.append("give --adapter or --run: it is a distance of an adapter's images to the base's")
     if problems:
         raise ConfigError("--distance", problems)
-
-
-def _labelled(subjects: Sequence[Subject], config: Config | None) -> dict[str, Subject]:
-    """A name for each adapter: "adapter" for one, the end of its path where that tells several apart."""
-    if len(subjects) == 1:
-        return {"adapter": subjects[0]}
-    names = [Path(str(subject.adapter).replace(":", "/")).name for subject in subjects]
-    if len({*names, BASE}) <= len(names):
-        names = [f"adapter-{i + 1}" for i in range(len(subjects))]
-    return dict(zip(names, subjects, strict=True))
 
 
 def _open(team: Team, ledger: Ledger, stack: ExitStack, described: Callable[[], Mapping[str, Any]]) -> None:

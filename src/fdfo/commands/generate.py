@@ -1,41 +1,128 @@
-"""`fdfo generate`: images of some prompts, base above trained."""
+"""`fdfo generate`: a sheet of some prompts, base above adapters, on the same seeds."""
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from fdfo import __version__
 from fdfo.commands.output import prepare_output
-from fdfo.commands.subject import Subject, default_steps
+from fdfo.commands.subject import Subject, default_steps, labelled
+from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
 from fdfo.evaluation.generate import generate
 from fdfo.evaluation.sheet import FORMATS, encoded, sheet
+from fdfo.evaluation.summary import BASE
 from fdfo.files import write_atomically
+from fdfo.interfaces import Policy, Weights
 from fdfo.prompts import read_column
 from fdfo.records import Prompt
 
+SETTINGS = "fdfo"
+"""Name of the PNG text that says how a sheet was made, as JSON."""
+
+MODEL_SETTINGS = {"name", "revision", "resolution", "guidance", "negative_prompt", "text_tokens", "t5", "dtype"}
+
 
 def run_generate(
-    subject: Subject, texts: list[str], file: Path | None, key: str | None, seeds: int, steps: int | None, output: Path
+    subjects: Sequence[Subject],
+    texts: Sequence[str],
+    file: Path | None,
+    key: str | None,
+    seeds: int,
+    strengths: str,
+    steps: int | None,
+    output: Path,
 ) -> None:
-    """Write a sheet: under each prompt a row for each set of weights (base above trained), a column for each seed."""
+    """Write a sheet: under each prompt a row for each set of weights (the base first), a column for each seed.
+
+    `subjects` differ in their adapter only; each is drawn at every one of the strengths, `0.5,1,1.5`.
+    """
     wanted = [Prompt(text=text) for text in texts] + (list(read_column(file, key).prompts) if file else [])
+    factors = _numbers(strengths)
     if not wanted:
         raise ConfigError("the command line", ["give prompts, or --file"])
     prompts = [Prompt(text=prompt.text, metadata=prompt.metadata, number=i) for i, prompt in enumerate(wanted)]
-    config = subject.config()
+    config = subjects[0].config()
+    adapters = {label: one for label, one in labelled(subjects, "trained").items() if one.has_adapter}
+    if factors != [1.0] and not adapters:
+        raise ConfigError("the command line", ["--strength: give --adapter or --run, whose strength it is"])
     prepare_output(output)
     if output.suffix.lower() not in FORMATS:
         raise ConfigError("the command line", [f"--output {output}: expected a name that ends in {', '.join(FORMATS)}"])
-    subject.announce()
-    policy = subject.load(config)
-    labels = ["base", "trained"] if subject.has_adapter else ["base"]
-    rows = []
-    for weights in ("base", "current")[: len(labels)]:
-        parts = generate(policy, prompts, steps=default_steps(steps, config), images_per_prompt=seeds, weights=weights)
-        rows.append(torch.cat([part.images for part in parts]).unflatten(0, (len(prompts), seeds)))
-    images = torch.stack(rows, 1)  # prompt, weights, seed
-    pictures = (images.cpu() * 255).round().to(torch.uint8)
-    write_atomically(output, encoded(sheet(pictures, [prompt.text for prompt in prompts], labels), output.suffix))
+    subjects[0].announce()
+    drawing = _Drawing(subjects[0], adapters, config, factors, prompts, seeds, default_steps(steps, config))
+    rows = drawing.rows()
+    images = torch.stack(list(rows.values()), 1)  # prompt, weights, seed
+    columns = [f"seed {seed}" for seed in range(seeds)]
+    pictures = (images * 255).round().to(torch.uint8)
+    drawn = sheet(pictures, [prompt.text for prompt in prompts], list(rows), columns)
+    settings = json.dumps(drawing.settings(), ensure_ascii=False)
+    write_atomically(output, encoded(drawn, output.suffix, {SETTINGS: settings}))
     height, width = images.shape[-2:]
-    order = "base above trained, " if subject.has_adapter else ""
+    order = f"{' above '.join(rows)}, " if len(rows) > 1 else ""
     print(f"wrote {output}: {len(prompts)} prompts, {order}{seeds} seeds, {height} x {width} pixels each")
+
+
+def _numbers(strengths: str) -> list[float]:
+    """The numbers of `0.5,1,1.5`, once each. Raises ConfigError."""
+    try:
+        numbers = list(dict.fromkeys(float(part) for part in strengths.split(",")))
+    except ValueError:
+        numbers = []
+    if not numbers or not all(map(isfinite, numbers)):
+        problem = f"--strength {strengths}: expected numbers with commas between, as 0.5,1,1.5"
+        raise ConfigError("the command line", [problem])
+    return numbers
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What a sheet shows."""
+
+    base: Subject
+    adapters: Mapping[str, Subject]
+    config: Config | None
+    strengths: Sequence[float]
+    prompts: Sequence[Prompt]
+    seeds: int
+    steps: int
+
+    def rows(self) -> dict[str, Tensor]:
+        """Images [P, S, 3, H, W] on the CPU by what drew them: the base, and every adapter at every strength."""
+        rows: dict[str, Tensor] = {}
+        for name, subject in (self.adapters or {BASE: self.base}).items():
+            policy = subject.load(self.config)
+            if not rows:
+                rows[BASE] = self._draw(policy, "base")
+            for strength in self.strengths if self.adapters else ():
+                label = name if len(self.strengths) == 1 and strength == 1 else f"{name} at {strength:g}"
+                if strength != 1:
+                    policy.weights.strengthen(label, strength)
+                rows[label] = self._draw(policy, "current" if strength == 1 else label)
+                policy.weights.snapshots.pop(label, None)
+            del policy  # before the next one comes
+        return rows
+
+    def _draw(self, policy: Policy, weights: Weights) -> Tensor:
+        parts = generate(policy, self.prompts, steps=self.steps, images_per_prompt=self.seeds, weights=weights)
+        return torch.cat([part.images.cpu() for part in parts]).unflatten(0, (len(self.prompts), self.seeds))
+
+    def settings(self) -> dict[str, Any]:
+        """All that determines the pictures, for who finds the file."""
+        model = self.base.settings(self.config).model_dump(mode="json", include=MODEL_SETTINGS)
+        adapters = {name: {"folder": str(one.folder), "sha256": one.digest()} for name, one in self.adapters.items()}
+        return {
+            "version": __version__,
+            "model": model,
+            "adapters": adapters,
+            "strengths": list(self.strengths) if adapters else [],
+            "steps": self.steps,
+            "seeds": list(range(self.seeds)),
+            "prompts": [prompt.text for prompt in self.prompts],
+        }

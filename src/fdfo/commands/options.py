@@ -19,7 +19,17 @@ RunFolderOption = Annotated[
     ),
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
-ADAPTER_HELP = "Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best."
+AdaptersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        help="Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best. "
+        "Repeat it to compare several.",
+    ),
+]
+StrengthOption = Annotated[
+    str, typer.Option("--strength", help="Of the adapter's change, as 0.5,1,1.5: a row of the sheet for each.")
+]
 StepsOption = Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: the run's, or 40.", min=1)]
 GuidanceOption = Annotated[float | None, typer.Option("--guidance", help="Guidance; default: the run's, or 1.")]
 ResolutionOption = Annotated[

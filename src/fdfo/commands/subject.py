@@ -1,5 +1,6 @@
 """What `generate` and `eval` are about: a model, an adapter on it, and the run they come from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fdfo.config.tree import Config, PolicyConfig
 from fdfo.errors import ConfigError
+from fdfo.evaluation.summary import BASE
 
 if TYPE_CHECKING:
     import torch
@@ -110,6 +112,16 @@ class Subject:
             prompt_cache=settings.prompt_cache,
             vae_tile=settings.vae_tile,
         )
+
+
+def labelled(subjects: Sequence[Subject], alone: str) -> dict[str, Subject]:
+    """A name for each adapter: `alone` for one, the end of its path where that tells several apart."""
+    if len(subjects) == 1:
+        return {alone: subjects[0]}
+    names = [Path(str(subject.adapter).replace(":", "/")).name for subject in subjects]
+    if len({*names, BASE}) <= len(names):
+        names = [f"adapter-{i + 1}" for i in range(len(subjects))]
+    return dict(zip(names, subjects, strict=True))
 
 
 def default_steps(steps: int | None, config: Config | None) -> int:

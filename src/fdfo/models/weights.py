@@ -112,6 +112,16 @@ class TrainableWeights:
         for parameter, value in self.named().items():
             self.snapshots[name][parameter].lerp_(value, 1 - decay)
 
+    def strengthen(self, name: str, strength: float) -> None:
+        """snapshot <- base + strength (current - base): weaker below 1, stronger above, opposite below 0."""
+        values = self.copy()
+        if self.kind == "full":
+            base = self.snapshots["base"]
+            self.snapshots[name] = {key: base[key].lerp(value, strength) for key, value in values.items()}
+        else:
+            up = {key: strength * value for key, value in values.items() if ".lora_B." in key}
+            self.snapshots[name] = values | up
+
     def save(self, folder: Path, values: Mapping[str, Tensor] | None = None) -> None:
         """Write trainable weights (the current ones, or `values`): PEFT's files for LoRA, one file for a full model."""
         values = {name: value.detach().cpu().contiguous() for name, value in (values or self.named()).items()}
