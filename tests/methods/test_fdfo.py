@@ -266,6 +266,16 @@ def test_kl_weight_adds_the_distance_to_the_base():
     assert_close(added, torch.full((36,), 2 * 0.0025, dtype=torch.float64))
 
 
+def test_the_surrogate_is_the_papers_unless_a_row_is_far_outside():
+    method, policy, rollout = run()
+    published = FDFO(FdfoConfig(steps=6, strength=0.01, trusted=None))
+    items = method.credit(rollout, scored(rollout))
+    policy.offset.data += 1e-4
+    assert torch.equal(losses(method, policy, items), losses(published, policy, items))
+    policy.offset.data += 0.1
+    assert losses(published, policy, items).max() > 20 * losses(method, policy, items).max() > 0
+
+
 @pytest.mark.parametrize("schedule", ["random_interval", "prior_only"])
 def test_other_schedules_perturb_too(schedule):
     _, _, rollout = run(schedule=schedule, strength=0.02)

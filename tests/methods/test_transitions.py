@@ -200,4 +200,4 @@ def test_coefficient_preserving_rows_leave_out_the_division_by_their_noise():
     new, _ = transition("cps", rows.x, rows.v_ref + 0.1, rows.t, rows.s, 1.0, 0.7)
     x_s = old + std * rows.noise
     expected = ((x_s - old).square() - (x_s - new).square()).flatten(1).mean(1)
-    assert_close(method.loss(policy, rows, None).metrics["ratio_change"], expected.expm1().abs(), rtol=1e-4, atol=1e-6)
+    assert_close(method.loss(policy, rows, None).metrics["ratio_change"], expected.abs(), rtol=1e-4, atol=1e-6)

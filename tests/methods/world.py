@@ -120,13 +120,16 @@ def in_float64(policy, items):
     return items._map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
 
-def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1):
+def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1, ema=None):
     """The real loop's trainer around the world."""
     config = Config.model_validate(
-        {"method": method.config, "reward": ["jpeg"], "optim": {"lr": lr, "updates_per_epoch": updates}}
+        {"method": method.config, "reward": ["jpeg"], "optim": {"lr": lr, "updates_per_epoch": updates, "ema": ema}}
     )
     team = Team(Accelerator(cpu=True))
     start_averages(method, policy)
+    average = None
+    if ema is not None:
+        average = policy.weights.snapshots["ema"] = policy.weights.copy()
     return Trainer(
         config=config,
         team=team,
@@ -141,6 +144,7 @@ def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1):
         micro_batch=micro_batch,
         console=Console(False, 1),
         overlap=False,
+        ema=average,
     )
 
 

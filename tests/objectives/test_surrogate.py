@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from fdfo.objectives.difference import mean_square
 from fdfo.objectives.penalty import velocity_distance
-from fdfo.objectives.surrogate import clipped, spo, velocity_log_ratio
+from fdfo.objectives.surrogate import bounded_spo, clipped, spo, velocity_log_ratio
 
 SHAPE = (4, 2, 3, 3)
 
@@ -55,6 +55,94 @@ def test_spo_equals_its_formula():
     log_ratio, slope = torch.randn(2, 7, dtype=torch.float64) * 0.1
     ratio = log_ratio.exp()
     assert_close(spo(log_ratio, slope, 0.1), -slope * ratio + slope.abs() * (ratio - 1) ** 2 / 0.2)
+
+
+def rows(v, v_ref, direction, slope, **settings):
+    """Losses of the bounded surrogate at velocities."""
+    log_ratio = velocity_log_ratio(v, v_ref, direction)
+    return bounded_spo(log_ratio, slope, mean_square(direction), **settings)
+
+
+def edges(clip, trusted):
+    return trusted * math.log1p(-clip), trusted * math.log1p(clip)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("clip", "trusted"), [(0.03, 4.0), (0.2, 2.0), (0.99, 1.5)])
+def test_the_bounded_surrogate_is_spo_to_the_last_digit_between_its_edges(clip, trusted, dtype):
+    lower, upper = edges(clip, trusted)
+    log_ratio = torch.linspace(lower * 0.999, upper * 0.999, 201, dtype=dtype, requires_grad=True)
+    slope = torch.tensor([3.0, -0.7, 0.0] * 67, dtype=dtype)
+    both = []
+    for losses in (spo(log_ratio, slope, clip), bounded_spo(log_ratio, slope, torch.ones(201), clip, trusted)):
+        both.append((losses, *torch.autograd.grad(losses.sum(), log_ratio)))
+    assert torch.equal(both[0][0], both[1][0]) and torch.equal(both[0][1], both[1][1])
+
+
+@pytest.mark.parametrize("slope", [2.0, -0.3])
+@pytest.mark.parametrize("reach", [0.0, 25.0, 1e6])
+def test_beyond_its_edges_the_surrogate_has_the_slope_of_the_edge(slope, reach):
+    """Above linear in the log ratio, below in the distance sqrt(reach - log ratio), from SPO's own derivative there."""
+    lower, upper = (torch.tensor(edge, dtype=torch.float64, requires_grad=True) for edge in edges(0.03, 4))
+    s, a = torch.tensor(slope, dtype=torch.float64), torch.tensor(reach, dtype=torch.float64)
+    far = torch.tensor([[upper.item() + 0.5, upper.item() + 784.0], [lower.item() - 0.5, -1e9]], dtype=torch.float64)
+    for edge, log_ratios in ((upper, far[0]), (lower, far[1])):
+        at_edge = spo(edge, s)
+        (force,) = torch.autograd.grad(at_edge, edge)
+        if edge is upper:
+            expected = at_edge + force * (log_ratios - edge)
+        else:
+            start = (a - edge).sqrt()
+            expected = at_edge + 2 * start * force * (start - (a - log_ratios).sqrt())
+        assert_close(bounded_spo(log_ratios, s.expand(2), a.expand(2)), expected.detach(), rtol=1e-12, atol=1e-9)
+
+
+@pytest.mark.parametrize("slope", [1.0, -1.0])
+def test_the_force_on_a_velocity_points_back_and_is_bounded_however_far_it_is(slope):
+    """Along the direction and across it, up to a million gaps away, in float32."""
+    torch.manual_seed(0)
+    direction = torch.randn(1, 2, 3, 3) / 0.05
+    across = torch.randn_like(direction)
+    across -= (across * direction).sum() / direction.square().sum() * direction
+    s = torch.tensor([slope])
+    start = (2 * s * direction / direction.numel()).norm()
+    for line in (direction, -direction, across):
+        for far in (1e-4, 1e-2, 1.0, 1e2, 1e6):
+            v = (far * line * 0.05).requires_grad_()
+            loss = rows(v, torch.zeros_like(v), direction, s)
+            (force,) = torch.autograd.grad(loss.sum(), v)
+            log_ratio = velocity_log_ratio(v, torch.zeros_like(v), direction)
+            (rise,) = torch.autograd.grad(log_ratio.sum(), v)
+            assert loss.isfinite().all() and force.isfinite().all()
+            assert force.norm() < 6 * start
+            outside = log_ratio - math.log1p(0.03 * slope)
+            if abs(outside) > 1e-3:  # against the force, the log ratio goes back toward its optimum
+                assert -float((force * rise).sum()) * outside < 0
+            if log_ratio < edges(0.03, 4)[0]:
+                assert force.norm() > start  # and does not die away, as SPO's does
+    ran_away = torch.tensor([-30.0], requires_grad=True)
+    (lost,) = torch.autograd.grad(spo(ran_away, s).sum(), ran_away)
+    assert lost.abs() < 1e-10
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_a_row_comes_back_into_the_trust_region_from_either_side(published):
+    """Gradient descent from log ratios of 16 and -16; in the published form these rows fly off, or do not move."""
+    torch.manual_seed(0)
+    direction = torch.randn(4, 1, 4, 4, dtype=torch.float64)
+    direction *= 10 / mean_square(direction).sqrt().reshape(-1, 1, 1, 1)
+    slope = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    moved = 1 - (1 - torch.tensor([16.0, 16.0, -16.0, -16.0], dtype=torch.float64) / 100).sqrt()
+    v, v_ref = -moved.reshape(-1, 1, 1, 1) * direction, torch.zeros_like(direction)
+    for _ in range(1000):
+        v = v.detach().requires_grad_()
+        log_ratio = velocity_log_ratio(v, v_ref, direction)
+        losses = spo(log_ratio, slope) if published else bounded_spo(log_ratio, slope, mean_square(direction))
+        (force,) = torch.autograd.grad(losses.sum(), v)
+        v = v - 1e-3 * force
+    ratio = velocity_log_ratio(v, v_ref, direction).exp()
+    arrived = (ratio - 1 - 0.03 * slope).abs() < 1e-3
+    assert arrived.tolist() == [not published] * 4
 
 
 def test_optimal_displacement_is_one_and_a_half_percent_of_the_gap():

@@ -13,7 +13,7 @@ import torch
 
 from fdfo.config.load import load_config
 from fdfo.errors import RewardError
-from fdfo.evaluation.alarms import constant_score
+from fdfo.evaluation.alarms import constant_score, outside_trust_region
 from fdfo.evaluation.runs import read_events
 from fdfo.rewards import weighted
 from fdfo.rewards.weighted import WeightedSum
@@ -265,3 +265,19 @@ def test_only_groups_can_have_equal_scores():
     assert constant_score(1, constant, group_size=1) is None
     assert constant_score(1, {"group_spread": 1e-5, "reward": 1e9}, group_size=2) is None
     assert constant_score(1, {"group_spread": float("nan"), "reward": 1.0}, group_size=2) is None
+
+
+def test_a_step_that_leaves_the_trust_region_is_said_once_and_logged(tmp_path, capsys):
+    """The second update of an epoch, after a step of a hundred times the recipe's length."""
+    folder = run(tmp_path / "run", "optim.lr=0.03", "eval.every=100", "optim.max_grad_norm=1e9")
+    assert capsys.readouterr().out.replace("\n", " ").count("outside the trust region") == 1
+    outside = [event for event in read_events(folder) if event["event"] == "training_alarm"]
+    assert [event["epoch"] for event in outside] == [1, 2, 3]
+    assert {event["name"] for event in outside} == {"trust region"}
+
+
+def test_a_third_of_the_rows_may_be_outside():
+    assert outside_trust_region(1, [{"clip_fraction": 0.0}, {"clip_fraction": 1 / 3}]) is None
+    assert outside_trust_region(1, [{"loss": 1.0}]) is None
+    found = outside_trust_region(4, [{"clip_fraction": 0.34}, {"clip_fraction": 0.0}])
+    assert found is not None and (found.epoch, found.message[:3]) == (4, "34%")

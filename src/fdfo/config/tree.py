@@ -134,7 +134,8 @@ class OptimConfig(Section):
     max_grad_norm: Positive = 1.0
     """Gradients are scaled down to this global norm (reference)."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay per update of averaged weights, which are then evaluated and exported; null: none (reference)."""
+    """Decay d of averaged weights, which are then evaluated and exported: min(d, (1 + n) / (10 + n)) at update n, so
+    that the weights from before the run are soon forgotten. null: none (reference)."""
 
 
 class TrainConfig(Section):

@@ -21,6 +21,9 @@ run made to hack its score passes 1.4 (docs/results/demo.md, hacking.md)."""
 SHARPNESS_RANGE = (0.6, 1.6)
 """Alarm when the energy of fine details leaves this range of multiples of its value before training (ours)."""
 
+OUTSIDE = 1 / 3
+"""Alarm when a larger share of an update's rows is outside the trust region (ours)."""
+
 
 @dataclass(frozen=True)
 class Alarm:
@@ -85,3 +88,18 @@ def constant_score(epoch: int, rollout: Mapping[str, float], group_size: int) ->
         f"all images of every prompt got the same score, {rollout['reward']:.4g} in the mean: nothing to learn from"
     )
     return Alarm(epoch, "constant score", message)
+
+
+def outside_trust_region(epoch: int, updates: Sequence[Mapping[str, float]]) -> Alarm | None:
+    """A finding of training: an update began with many rows outside the trust region, where its method holds them back.
+
+    From what is logged of the epoch's updates.
+    """
+    share = max(update.get("clip_fraction", 0.0) for update in updates)
+    if share <= OUTSIDE:
+        return None
+    message = (
+        f"{share:.0%} of the rows of an update were outside the trust region; lower optim.lr or "
+        "optim.updates_per_epoch, or raise method.clip_range"
+    )
+    return Alarm(epoch, "trust region", message)

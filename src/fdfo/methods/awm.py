@@ -27,8 +27,8 @@ from fdfo.methods.matching import (
     matching_items,
     sample_and_renoise,
 )
+from fdfo.methods.metrics import RATIO_METRICS, ratio_metrics
 from fdfo.methods.terms import distance_to
-from fdfo.objectives.difference import mean_square
 from fdfo.objectives.surrogate import clipped, velocity_log_ratio
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
@@ -81,7 +81,7 @@ class AWM:
         keeps_average = config.kl_weight > 0 and config.kl_reference == "average"
         self.averages = {AVERAGE: lambda epoch: config.average_decay} if keeps_average else {}
         self.memory = None
-        self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
+        self.metrics = RATIO_METRICS
         if config.kl_weight > 0:
             self.metrics += ("velocity_distance",)
 
@@ -106,12 +106,7 @@ class AWM:
         missing = items.v_old - (items.eps - items.x0)
         log_ratio = time_weight(config.weighting, items.t) * velocity_log_ratio(v, items.v_old, missing)
         losses = clipped(log_ratio, items.advantage, config.clip_range)
-        change = log_ratio.detach().expm1().abs()
-        metrics = {
-            "ratio_change": change,
-            "clip_fraction": (change >= config.clip_range).float(),
-            "velocity_rms": mean_square(v.detach()).sqrt(),
-        }
+        metrics = ratio_metrics(log_ratio, config.clip_range, v)
         if config.kl_weight > 0:
             distance = distance_to(config.kl_reference, policy, v, x, items.t, cond)
             losses = losses + config.kl_weight * distance

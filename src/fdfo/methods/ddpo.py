@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
+from fdfo.methods.metrics import RATIO_METRICS
 from fdfo.methods.rows import valid_samples
 from fdfo.methods.statistics import PromptStatistics
 from fdfo.methods.transitions import (
@@ -73,7 +74,7 @@ class DDPO:
         self.row_latents, self.row_velocities = 3, 0
         self.averages = {}
         self.memory = PromptStatistics(config.buffer_size, config.needed_scores)
-        self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
+        self.metrics = RATIO_METRICS
 
     def sampling_evaluations(self, num_prompts: int) -> int:
         """One for each step of each image."""

@@ -5,7 +5,9 @@ both trajectories is pulled toward the better one. Departures from the paper:
 
 1. The items of an epoch are dealt to its updates per trajectory and stratified over time, not shuffled as a whole,
    so that the partition does not depend on the number of processes (training/batching.py).
-2. Beyond the paper, off by default: `branches` other than 2, `trained_times`, `shared_steps`, `solver`, `direction`,
+2. The surrogate is bounded far outside its trust region (`trusted`); within four times its width it is the paper's, to
+   the last digit.
+3. Beyond the paper, off by default: `branches` other than 2, `trained_times`, `shared_steps`, `solver`, `direction`,
    `credit`.
 """
 
@@ -24,6 +26,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, renoise_start
 from fdfo.flow.solve import MeanVelocity, Solver
 from fdfo.interfaces import Policy, Reward
+from fdfo.methods.metrics import RATIO_METRICS, ratio_metrics
 from fdfo.methods.recorder import Recorder, spread_slots
 from fdfo.methods.rows import numbers_of, shared_fields, valid_samples
 from fdfo.methods.terms import distance_to
@@ -34,7 +37,7 @@ from fdfo.objectives.difference import (
     normalized_direction,
     pair_differences,
 )
-from fdfo.objectives.surrogate import spo, velocity_log_ratio
+from fdfo.objectives.surrogate import bounded_spo, spo, velocity_log_ratio
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
 
@@ -64,6 +67,9 @@ class FdfoConfig(Section):
     """whole: the difference of the images at every step; step: the difference of the noise added by that step."""
     clip_range: Annotated[float, Field(gt=0, lt=1)] = 0.03
     """Trusted change of the ratio, c of SPO."""
+    trusted: Annotated[float, Field(gt=1)] | None = 4.0
+    """SPO holds as far as so many times the edges of its trust region; beyond, its force stays what it is there (ours;
+    the same until a row is that far out). null: nowhere bounded, as published."""
     kl_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the squared velocity distance to the base."""
 
@@ -118,7 +124,7 @@ class FDFO:
         self.row_evaluations = self.kept_evaluations = 1
         self.row_latents, self.row_velocities = int(config.credit == "step"), 1
         self.averages, self.memory = {}, None
-        self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
+        self.metrics = RATIO_METRICS
         if config.kl_weight > 0:
             self.metrics += ("velocity_distance",)
 
@@ -251,18 +257,17 @@ class FDFO:
     def loss(self, policy: Policy, items: Items, reward: Reward) -> LossOutput:
         """SPO on the velocity's log ratio, plus the optional distance to the base."""
         assert isinstance(items, FdfoItems)
-        cond = items.cond
+        config, cond = self.config, items.cond
         v = policy.velocity(items.x, items.t, cond)
         log_ratio = velocity_log_ratio(v, items.v_ref.float(), items.direction)
-        losses = spo(log_ratio, items.slope, self.config.clip_range)
-        change = log_ratio.detach().expm1()
-        metrics = {
-            "ratio_change": change.abs(),
-            "clip_fraction": (change.abs() >= self.config.clip_range).float(),
-            "velocity_rms": mean_square(v.detach()).sqrt(),
-        }
-        if self.config.kl_weight > 0:
+        if config.trusted is None:
+            losses = spo(log_ratio, items.slope, config.clip_range)
+        else:
+            reach = mean_square(items.direction)
+            losses = bounded_spo(log_ratio, items.slope, reach, config.clip_range, config.trusted)
+        metrics = ratio_metrics(log_ratio, config.clip_range, v)
+        if config.kl_weight > 0:
             distance = distance_to("base", policy, v, items.x, items.t, cond)
-            losses = losses + self.config.kl_weight * distance
+            losses = losses + config.kl_weight * distance
             metrics["velocity_distance"] = distance.detach()
         return LossOutput(losses=losses, metrics=metrics)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
+from fdfo.methods.metrics import RATIO_METRICS
 from fdfo.methods.rows import valid_samples
 from fdfo.methods.transitions import (
     TransitionConfig,
@@ -82,7 +83,7 @@ class FlowGRPO:
         self.row_evaluations = self.kept_evaluations = 1
         self.row_latents, self.row_velocities = 3, 0
         self.averages, self.memory = {}, None
-        self.metrics = ("ratio_change", "clip_fraction", "velocity_rms")
+        self.metrics = RATIO_METRICS
         if config.kl_weight > 0:
             self.metrics += ("divergence",)
 

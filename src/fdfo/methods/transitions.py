@@ -16,9 +16,9 @@ from fdfo.config.section import Section
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.transition import Sampler, transition
 from fdfo.interfaces import Policy
+from fdfo.methods.metrics import ratio_metrics
 from fdfo.methods.recorder import Recorder, spread_slots
 from fdfo.methods.rows import numbers_of, shared_fields
-from fdfo.objectives.difference import mean_square
 from fdfo.objectives.surrogate import gaussian_log_ratio
 from fdfo.records import Items, Prompt, Rollout
 
@@ -178,10 +178,4 @@ def step_log_ratio(
     """Log ratio [n] of velocities v to the recorded ones, averaged over elements, with the metrics of both methods."""
     shift, std = mean_shift(policy, items, v - items.v_ref, config)
     log_ratio = step_weight(config, std) * gaussian_log_ratio(shift, std, items.noise)
-    change = log_ratio.detach().expm1().abs()
-    metrics = {
-        "ratio_change": change,
-        "clip_fraction": (change >= config.clip_range).float(),
-        "velocity_rms": mean_square(v.detach()).sqrt(),
-    }
-    return log_ratio, metrics
+    return log_ratio, ratio_metrics(log_ratio, config.clip_range, v)

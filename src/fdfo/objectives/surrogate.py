@@ -1,5 +1,7 @@
 """Trust-region surrogates on the log ratio of new to old policy; one loss per item [B]."""
 
+from math import log1p
+
 import torch
 from torch import Tensor
 
@@ -48,3 +50,34 @@ def spo(log_ratio: Tensor, slope: Tensor, clip_range: float = 0.03) -> Tensor:
     """
     change = log_ratio.expm1()  # ratio - 1 without cancellation
     return -slope * (change + 1) + slope.abs() * change.square() / (2 * clip_range)
+
+
+def bounded_spo(
+    log_ratio: Tensor, slope: Tensor, reach: Tensor, clip_range: float = 0.03, trusted: float = 4.0
+) -> Tensor:
+    """`spo` [B] for log ratios within `trusted` times those of its trust region's edges, and bounded beyond.
+
+    SPO pushes a row back with a force that grows as exp(2 log ratio) above its region, where a few rows outweigh all
+    others, and that dies as exp(log ratio) below it, from where none comes back. From
+
+        lower, upper = trusted log(1 - c), trusted log(1 + c)
+
+    on, the loss goes on with the slope that it has there: above linearly in the log ratio, below linearly in the
+    distance of the velocity from its target, which is the root of D (reach - log ratio). So the force on a velocity
+    points back into the region everywhere, is never larger than at an edge, and below never smaller. Loss and
+    derivative are continuous; between the edges both are those of `spo` to the last digit.
+
+    reach [B] is the largest log ratio there is, mean(direction^2) for `velocity_log_ratio`; trusted is above 1.
+    """
+    lower, upper = trusted * log1p(-clip_range), trusted * log1p(clip_range)
+    edge = log_ratio.detach().clamp(lower, upper)
+    change = edge.expm1()
+    force = (change + 1) * (slope.abs() * change / clip_range - slope)  # d spo / d log ratio
+    low = log_ratio.clamp(max=lower)
+    start = reach - lower
+    # 2 start (1 - sqrt((reach - low) / start)): the change of the distance, without subtracting roots
+    below = 2 * (low - lower) / (1 + ((reach - low) / start).sqrt())
+    beyond = torch.where(log_ratio < lower, below, log_ratio - upper)
+    is_inside = (log_ratio >= lower) & (log_ratio <= upper)
+    inside = spo(log_ratio.clamp(lower, upper), slope, clip_range)
+    return torch.where(is_inside, inside, spo(edge, slope, clip_range) + force * beyond)

@@ -146,9 +146,9 @@ def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict
     items = credited(trainer, sampled)
     updates = trainer.config.optim.updates_per_epoch
     dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
-    metrics = [_one_update(trainer, items, rows) for rows in dealt]
+    assert noise.epoch is not None
+    metrics = [_one_update(trainer, items, rows, noise.epoch * updates + i) for i, rows in enumerate(dealt)]
     for name, decay in trainer.method.averages.items():
-        assert noise.epoch is not None
         trainer.policy.weights.average(name, decay(noise.epoch))
     return metrics
 
@@ -190,8 +190,19 @@ def _own_gradients(
     return sums
 
 
-def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """Gradients of all micro-batches and processes, then one optimizer step if they are finite."""
+def debiased(decay: float, updates: int) -> float:
+    """Decay of an average at its update number `updates`, counted from 0: min(d, (1 + n) / (10 + n)).
+
+    With d alone, the average of a short run would be mostly the weights from before it.
+    """
+    return min(decay, (1 + updates) / (10 + updates))
+
+
+def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor], number: int) -> dict[str, float]:
+    """Gradients of all micro-batches and processes, then one optimizer step if they are finite.
+
+    `number` is that of the update in the run, from 0.
+    """
     means = accumulate(trainer, items, rows)
     parameters = trainer.policy.trainable()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -204,7 +215,7 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> 
             trainer.optimizer.step()
             if trainer.ema is not None:
                 assert trainer.config.optim.ema is not None
-                trainer.policy.weights.average("ema", trainer.config.optim.ema)
+                trainer.policy.weights.average("ema", debiased(trainer.config.optim.ema, number))
     _count_skipped(trainer, stepped)
     return {**means, "gradient_norm": norm, "skipped": float(not stepped)}
 

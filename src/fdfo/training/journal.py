@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fdfo.evaluation.alarms import Alarm, constant_score
+from fdfo.evaluation.alarms import Alarm, constant_score, outside_trust_region
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.training.checkpoint import Progress
 from fdfo.training.console import Console
@@ -22,7 +22,8 @@ class Journal:
     def __init__(self, folder: RunFolder, console: Console, team: Team, group_size: int, has_trackers: bool):
         self.folder, self.console, self.team = folder, console, team
         self.group_size, self.has_trackers = group_size, has_trackers
-        self.is_constant = False  # the score, in the epoch before
+        self.alarmed: set[str] = set()
+        """Names of the training alarms of the epoch before."""
 
     def epoch(self, progress: Progress, scores: Metrics, updates: Sequence[Metrics], seconds: Metrics) -> None:
         """An epoch of training: its samples and its updates."""
@@ -34,10 +35,11 @@ class Journal:
             **asdict(self.team.take_traffic()),
         }
         self.folder.log("rollout", progress.epoch, rollout)
-        alarm = constant_score(progress.epoch, scores, self.group_size)
-        if alarm is not None:
-            self._alarm("training_alarm", alarm, is_told=not self.is_constant)
-        self.is_constant = alarm is not None
+        found = (constant_score(progress.epoch, scores, self.group_size), outside_trust_region(progress.epoch, updates))
+        raised = [alarm for alarm in found if alarm is not None]
+        for alarm in raised:
+            self._alarm("training_alarm", alarm, is_told=alarm.name not in self.alarmed)
+        self.alarmed = {alarm.name for alarm in raised}
         for index, values in enumerate(updates):
             self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
         numbers = {**scores, **updates[-1], **{f"seconds/{name}": value for name, value in seconds.items()}}

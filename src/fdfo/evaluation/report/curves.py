@@ -16,8 +16,8 @@ COLOR_OF_ROLE = {"trained": 1, "part": 3, "unseen": 2}
 NEUTRAL = 0
 
 UPDATE_TITLES = {
-    "ratio_change": ("Ratio change", "mean |ratio − 1| of the trained items"),
-    "clip_fraction": ("Clip fraction", "share of items at the clip range"),
+    "ratio_change": ("Ratio change", "mean |log ratio| of the trained items"),
+    "clip_fraction": ("Clip fraction", "share of items outside the trust region"),
     "gradient_norm": ("Gradient norm", "before clipping"),
     "velocity_rms": ("Velocity RMS in training", ""),
     "velocity_distance": ("Velocity distance to the base", ""),
