@@ -1,5 +1,6 @@
 """Errors that a user can cause. Each message says what was received, what is accepted and the smallest fix."""
 
+import signal
 from typing import Any
 
 
@@ -7,9 +8,25 @@ class FdfoError(Exception):
     """Base of every error that is shown to a user as one message without a traceback."""
 
 
+class Interrupted(Exception):
+    """The user or the system asked the run to stop; carries the signal number."""
+
+    def __init__(self, signal_number: int):
+        self.signal_number = signal_number
+        super().__init__(signal.Signals(signal_number).name)
+
+
+def said(error: BaseException) -> str:
+    """The text of an error, whose own code may fail."""
+    try:
+        return str(error)
+    except BaseException as another:
+        return f"its text cannot be read ({type(another).__name__})"
+
+
 def first_line(error: BaseException) -> str:
     """What an error of a library says, without the pages that may follow; its type where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return next(iter(said(error).strip().splitlines()), type(error).__name__)
 
 
 def shown(value: object, most_characters: int = 80) -> str:
@@ -83,6 +100,6 @@ def nearest(name: str, valid: list[str]) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device had no room; a library of CUDA and pinned host memory say so in their own words."""
-    text = str(error)
+    text = said(error)
     own = "CUDA error: out of memory" in text or "ALLOC_FAILED" in text
     return type(error).__name__ == "OutOfMemoryError" or (isinstance(error, RuntimeError) and own)

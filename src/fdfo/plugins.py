@@ -4,9 +4,27 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from fdfo.errors import PluginError, nearest
+from fdfo.errors import FdfoError, ModelError, PluginError, PromptError, RewardError, nearest
+from fdfo.guard.contact import Guard
+from fdfo.guard.files import find_in_file, is_file_name
 
 Kind = Literal["methods", "models", "rewards", "prompts"]
+
+ERRORS: dict[Kind, type[FdfoError]] = {
+    "methods": PluginError,
+    "models": ModelError,
+    "rewards": RewardError,
+    "prompts": PromptError,
+}
+"""What is raised for one of others that cannot be used."""
+
+EXAMPLES: dict[Kind, str] = {
+    "methods": "a class of fdfo.interfaces.Method",
+    "models": "a class of fdfo.interfaces.Policy",
+    "rewards": "def score(images, prompts, metadata)",
+    "prompts": "def prompts(), which returns a list of texts",
+}
+"""What a file may define of each kind."""
 
 BUILT_IN: dict[Kind, dict[str, str]] = {
     "methods": {
@@ -58,17 +76,18 @@ def names(kind: Kind) -> list[str]:
 
 
 def find(kind: Kind, name: str) -> Any:
-    """The object registered under `name`; importing it may import heavy libraries.
+    """The object registered under `name`, or that `path/to/file.py:name` names; importing it may take seconds.
 
-    Raises PluginError for an unknown name, with the nearest valid one, and for a plug-in that cannot be imported.
+    Raises PluginError for an unknown name, with the nearest valid one. What is not ours is imported through the guard:
+    where it cannot be, or its file or name is missing, the error is that of its kind.
     """
+    what = f"{kind.removesuffix('s')} {name!r}"
+    if is_file_name(name):
+        return find_in_file(name, what, ERRORS[kind], EXAMPLES[kind])
     if name in BUILT_IN[kind]:
         module, _, attribute = BUILT_IN[kind][name].partition(":")
         return getattr(import_module(module), attribute)
     for point in entry_points(group=f"fdfo.{kind}"):
         if point.name == name:
-            try:
-                return point.load()
-            except (ImportError, AttributeError) as error:
-                raise PluginError(f"{kind[:-1]} {name!r} from entry point {point.value!r}: {error}") from error
-    raise PluginError(f"unknown {kind[:-1]} {name!r}; {nearest(name, names(kind))}")
+            return Guard(f"{what} from entry point {point.value!r}", ERRORS[kind])("while it was imported", point.load)
+    raise PluginError(f"unknown {what}; {nearest(name, names(kind))}")

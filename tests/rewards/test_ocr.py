@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fdfo.errors import RewardError
+from fdfo.guard.files import find_in_file
 from fdfo.rewards.ocr import OcrAccuracy, edit_distance, spelled, wanted_text
 
 IMAGES = torch.rand(4, 3, 6, 5)
@@ -25,7 +26,7 @@ def reader(tmp_path):
 def scores(name, found, prompts, metadata=None):
     reward = OcrAccuracy(reader=name)
     reward.load(torch.device("cpu"), torch.float32)
-    told = vars(sys.modules[reward._read.__module__])
+    told = vars(sys.modules[find_in_file(name, "reader", RewardError, "").__module__])
     told["lines"][:] = found
     return reward(IMAGES[: len(prompts)], prompts, metadata or [{}] * len(prompts)), told["sizes"]
 

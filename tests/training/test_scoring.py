@@ -11,13 +11,13 @@ import time
 import pytest
 import torch
 
+from fdfo.background import Background
 from fdfo.config.load import load_config
 from fdfo.errors import RewardError
 from fdfo.evaluation.alarms import constant_score, outside_trust_region
 from fdfo.evaluation.runs import read_events
 from fdfo.rewards import weighted
 from fdfo.rewards.weighted import WeightedSum
-from fdfo.training.background import Background
 from fdfo.training.interrupt import Interrupted, StopRequest
 from fdfo.training.setup import overlaps
 from tests.evaluation.parsed import Page, words

@@ -19,7 +19,6 @@ from fdfo.commands.score import chosen_device, named_score
 from fdfo.config.presets import PRESETS
 from fdfo.config.tree import RewardConfig
 from fdfo.plugins import find, names
-from fdfo.rewards.user import find_in_file, is_file_name
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.shapes.render import render
 from fdfo.shapes.scene import IMAGE_SIZE, Object, Scene
@@ -167,7 +166,7 @@ def _in_words(part: dict[str, Any]) -> str:
 
 def _sources(entry: RewardConfig) -> str:
     """Where the networks of a score come from, with their licences, a line each."""
-    found = find_in_file(entry.name) if is_file_name(entry.name) else find("rewards", entry.name)
+    found = find("rewards", entry.name)
     accepted = signature(found).parameters if isclass(found) else {}
     named = [key for key in accepted if _SOURCES.fullmatch(key)]
     places = {key: entry.options.get(key, accepted[key].default) for key in named}

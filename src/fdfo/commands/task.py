@@ -14,10 +14,10 @@ from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
 from fdfo.files import file_digest
+from fdfo.guard.files import file_of, is_file_name
 from fdfo.prompts import load_file_or_list, load_prompts
 from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
-from fdfo.rewards.user import file_of, is_file_name
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.folder import MAY_CHANGE
 

@@ -76,6 +76,9 @@ class RewardConfig(Section):
     """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
     device: str | None = None
     """Where its network is: cpu, cuda:1, ...; null: where the run is."""
+    timeout_s: Positive | None = None
+    """Longest seconds of one call, after which the run saves its state and stops; null: none. remote and vlm-server,
+    which wait for servers, take it for one request."""
     offload: bool = False
     """Keep its network in host memory, and on the device only while it scores: slower, and large scores take turns."""
 

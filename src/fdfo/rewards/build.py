@@ -1,4 +1,4 @@
-"""From an entry of the configuration to a reward: a registered one, or a user's file."""
+"""From an entry of the configuration to a reward: a registered one, or one of others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fdfo.errors import FdfoError, RewardError
+from fdfo.errors import RewardError
+from fdfo.guard.contact import Guard, is_ours
 from fdfo.interfaces import Reward
 from fdfo.plugins import find
-from fdfo.rewards.user import find_in_file, is_file_name, raised_at
+from fdfo.rewards.arguments import IMAGES, PAIRS, caller
 
 if TYPE_CHECKING:
     from fdfo.config.tree import RewardConfig
@@ -30,37 +31,69 @@ def build_reward(entry: RewardConfig) -> Reward:
     of these takes (first, second, prompts, metadata) and returns preferences for the first images (pairwise.py).
     Raises PluginError for an unknown name, RewardError for everything else that cannot be used, with the fix.
     """
-    found = find_in_file(entry.name) if is_file_name(entry.name) else find("rewards", entry.name)
+    found = find("rewards", entry.name)
     what = f"reward {entry.name!r}"
-    reward: Any
+    options = entry.options | ({"timeout_s": entry.timeout_s} if entry.timeout_s and keeps_time(found) else {})
+    guard = Guard(what, RewardError, is_ours=is_ours(found))
+    return guard("while it was made", lambda: _made(found, options, what))
+
+
+def _made(found: Any, options: Mapping[str, Any], what: str) -> Reward:
     if isclass(found):
-        reward = _construct(found, entry.options, what)
-    elif hasattr(found, "load"):
-        if entry.options:
-            raise RewardError(f"{what}: an object takes no options, got {', '.join(entry.options)}; name its class")
-        reward = found
-    elif callable(found):
-        reward = FunctionReward(found, entry.options)
-    else:
+        thing = _construct(found, options, what)
+        return thing if is_ours(found) else Foreign(thing, found, {}, what, needs_load=True)
+    if hasattr(found, "load") and options:
+        raise RewardError(f"{what}: an object takes no options, got {', '.join(options)}; name its class")
+    if not callable(found):
         raise RewardError(f"{what} is a {type(found).__name__}; accepted: {_FUNCTION}, or a class of fdfo's Reward")
-    _check_protocol(reward, what)
-    return reward
+    return Foreign(found, found, options, what, needs_load=hasattr(found, "load"))
 
 
-class FunctionReward:
-    """A plain function score(images, prompts, metadata, **options), or one of pairs, as a reward."""
+def keeps_time(found: Any) -> bool:
+    """Whether a function or class has an option timeout_s of its own, and so keeps to the time by itself."""
+    try:
+        return "timeout_s" in signature(found).parameters
+    except (TypeError, ValueError):
+        return False
 
-    def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]):
-        self.function = function
-        self.options = options
-        self.differentiable = getattr(function, "differentiable", False)
-        self.pairwise = getattr(function, "pairwise", False)
+
+class Foreign:
+    """A function, or an object with the full protocol, of others as a Reward."""
+
+    def __init__(self, thing: Any, made_from: Any, options: Mapping[str, Any], what: str, *, needs_load: bool):
+        """`made_from` is what was named: a class, or the thing itself.
+
+        A function, which needs no load, gets the options with every call. Raises RewardError that lists all that is
+        missing.
+        """
+        self.thing, self.made_from, self._needs_load = thing, made_from, needs_load
+        self.pairwise = bool(getattr(thing, "pairwise", False))
+        self.differentiable = getattr(thing, "differentiable", None if needs_load else False)
+        problems = []
+        if not isinstance(self.differentiable, bool):
+            problems.append("no attribute 'differentiable' that is True or False")
+        if needs_load and not callable(getattr(thing, "load", None)):
+            problems.append("no method load(device, dtype)")
+        try:
+            self._call: Callable[..., Any] = caller(thing, PAIRS if self.pairwise else IMAGES, options)
+        except (TypeError, ValueError) as error:  # not callable, other arguments, or a built-in without a signature
+            arguments = ", ".join([*(PAIRS if self.pairwise else IMAGES), *(f"{key}=..." for key in options)])
+            define = _PAIRWISE_FUNCTION if self.pairwise else _FUNCTION
+            problems.append(f"cannot be called with ({arguments}): {error}; define it as {define}")
+        if problems:
+            raise RewardError(f"{what}: " + "; ".join(problems))
+
+    def __getattr__(self, name: str) -> Any:
+        """What only some scores have, such as networks, or image_features."""
+        return getattr(self.thing, name)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Nothing to load."""
+        """As the thing does; a plain function has nothing to load."""
+        if self._needs_load:
+            self.thing.load(device, dtype)
 
     def __call__(self, *arguments: Any) -> Tensor:
-        return self.function(*arguments, **self.options)
+        return self._call(*arguments)
 
 
 def _construct(cls: type, options: Mapping[str, Any], what: str) -> Any:
@@ -69,29 +102,4 @@ def _construct(cls: type, options: Mapping[str, Any], what: str) -> Any:
     except TypeError as error:
         accepted = ", ".join(signature(cls).parameters) or "none"
         raise RewardError(f"{what}: {error}; its options: {accepted}") from error
-    try:
-        return cls(**options)
-    except FdfoError:
-        raise
-    except Exception as error:
-        raise RewardError(f"{what} cannot be made: {type(error).__name__}: {error}{raised_at(error)}") from error
-
-
-def _check_protocol(reward: Any, what: str) -> None:
-    """Raise RewardError that lists all that is missing."""
-    problems = []
-    if not isinstance(getattr(reward, "differentiable", None), bool):
-        problems.append("no attribute 'differentiable' that is True or False")
-    if not callable(getattr(reward, "load", None)):
-        problems.append("no method load(device, dtype)")
-    call, extra = (reward.function, reward.options) if isinstance(reward, FunctionReward) else (reward, {})
-    pairwise = getattr(reward, "pairwise", False)
-    needed = ["first", "second", "prompts", "metadata"] if pairwise else ["images", "prompts", "metadata"]
-    try:
-        signature(call).bind(*needed, **extra)
-    except (TypeError, ValueError) as error:  # not callable, other arguments, or a built-in without a signature
-        arguments = ", ".join([*needed, *(f"{key}=..." for key in extra)])
-        define = _PAIRWISE_FUNCTION if pairwise else _FUNCTION
-        problems.append(f"cannot be called with ({arguments}): {error}; define it as {define}")
-    if problems:
-        raise RewardError(f"{what}: " + "; ".join(problems))
+    return cls(**options)

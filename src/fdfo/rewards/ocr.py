@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from fdfo.errors import RewardError
-from fdfo.rewards.user import find_in_file, is_file_name
+from fdfo.guard.contact import Guard
+from fdfo.guard.files import find_in_file, is_file_name
 
 Reader = Callable[[Image.Image], Sequence[str]]
 """Picture -> the lines of text in it, in reading order."""
@@ -45,7 +46,7 @@ class OcrAccuracy:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Load the reader, on the CPU. Raises RewardError when it is not there."""
-        self._read = _rapidocr() if self._name == "rapidocr" else find_in_file(self._name)
+        self._read = _rapidocr() if self._name == "rapidocr" else _own_reader(self._name)
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32 on the CPU of images [B, 3, H, W] in [0, 1]; NaN where no text is asked for."""
@@ -57,6 +58,13 @@ class OcrAccuracy:
             found = self._read(Image.fromarray(np.ascontiguousarray(picture))) if wanted else []
             scores.append(spelled(wanted, _plain("".join(found))) if wanted else float("nan"))
         return torch.tensor(scores, dtype=torch.float32)
+
+
+def _own_reader(name: str) -> Reader:
+    """A function of a user's file, whose lines are one text here. Raises RewardError when it cannot be used."""
+    guard = Guard(f"reward 'ocr', reader {name!r}", RewardError)
+    read = find_in_file(name, guard.what, RewardError, "def read(picture)")
+    return lambda picture: guard("on a picture", lambda: ["".join(read(picture))])
 
 
 def wanted_text(prompt: str, metadata: Mapping[str, Any]) -> str:

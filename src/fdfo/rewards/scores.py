@@ -14,17 +14,22 @@ LARGEST = torch.finfo(torch.float32).max
 def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Tensor:
     """One float64 score per image, [B] on their device, of whatever the reward `name` returned for them.
 
-    Accepted: tensors, arrays and lists of B real numbers or booleans. With `gradient`,
-    scores of images that carry a gradient must carry it on. Raises RewardError for anything else.
+    Accepted: tensors, arrays and lists of B real numbers or booleans, and a single one for a single image; None and
+    masked entries are NaN. With `gradient`, scores of images that carry a gradient must carry it on. Raises RewardError
+    for anything else.
     """
     values = _as_tensor(returned)
+    if values is not None and values.ndim == 0 and len(images) == 1:
+        values = values[None]
     if values is None or values.is_complex() or values.shape != (len(images),):
-        hint = "; flatten it" if values is not None and values.ndim > 1 and values.numel() == len(images) else ""
         raise RewardError(
             f"reward {name!r} returned {_describe(returned)} for {len(images)} images; "
-            f"accepted: a tensor, array or list of {len(images)} numbers, one for each image{hint}"
+            f"accepted: a tensor, array or list of {len(images)} numbers, one for each image"
+            + _hint(returned, values, len(images))
         )
-    if gradient and images.requires_grad and not values.requires_grad:
+    if not gradient:
+        values = values.detach()
+    elif images.requires_grad and not values.requires_grad:
         raise RewardError(
             f"reward {name!r} says that it is differentiable, but its scores have no gradient; remove what cuts it off "
             "(detach(), numpy(), item(), no_grad()), or set differentiable = False"
@@ -50,20 +55,53 @@ def failed_kinds(scores: Tensor) -> str:
 
 def _as_tensor(returned: Any) -> Tensor | None:
     """The same numbers as a tensor; None when they are not numbers or do not form a block."""
+    if isinstance(returned, Tensor):
+        return returned if _why_unreadable(returned) is None else None
     try:
-        if isinstance(returned, list | tuple) and returned and all(isinstance(item, Tensor) for item in returned):
-            return torch.stack(list(returned))
-        if isinstance(returned, Tensor):
-            return returned
+        if isinstance(returned, list | tuple):
+            returned = [np.nan if item is None or item is np.ma.masked else item for item in returned]
+            if tensors := [item for item in returned if isinstance(item, Tensor)]:
+                return _stacked(returned, tensors)
+        if isinstance(returned, np.ma.MaskedArray):
+            returned = returned.astype(np.float64).filled(np.nan)
         array = np.asarray(returned)
     except (ValueError, TypeError, RuntimeError):
         return None
     return torch.from_numpy(array.astype(np.float64)) if array.dtype.kind in "biuf" else None
 
 
+def _stacked(items: list[Any], tensors: list[Tensor]) -> Tensor | None:
+    """Items, of which some are the tensors, as one; their gradient is kept."""
+    if any(_why_unreadable(tensor) is not None or tensor.is_complex() for tensor in tensors):
+        return None
+    device = tensors[0].device
+    return torch.stack([torch.as_tensor(item, dtype=torch.float64, device=device) for item in items])
+
+
+def _why_unreadable(tensor: Tensor) -> str | None:
+    """What to do about a tensor whose numbers are not simply there; None for one like any other."""
+    if tensor.is_meta:
+        return "it is on the device 'meta', where tensors have no numbers"
+    if tensor.is_quantized:
+        return "it is quantised; call dequantize()"
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "it is sparse or nested; call to_dense(), or to_padded_tensor()"
+    return None
+
+
+def _hint(returned: Any, values: Tensor | None, count: int) -> str:
+    """The smallest change that fixes it, where it is known."""
+    if isinstance(returned, Tensor) and (why := _why_unreadable(returned)) is not None:
+        return f"; {why}"
+    if values is not None and values.ndim > 1 and values.numel() == count:
+        return "; flatten it"
+    if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict):
+        return "; other trainers expect (scores, details): `return scores`, or wrap it: `lambda *a: theirs(*a)[0]`"
+    return ""
+
+
 def _describe(returned: Any) -> str:
-    shape = getattr(returned, "shape", None)
-    if shape is not None:
-        return f"a {type(returned).__name__} of {getattr(returned, 'dtype', 'unknown type')} and shape {list(shape)}"
+    if isinstance(returned, Tensor | np.ndarray):
+        return f"a {type(returned).__name__} of {returned.dtype} and shape {list(returned.shape)}"
     text = repr(returned)
     return f"{type(returned).__name__} {text if len(text) <= 80 else text[:77] + '...'}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor
 
 from fdfo.config.scores import distinct
-from fdfo.errors import FdfoError, RewardError, is_out_of_memory
-from fdfo.rewards.build import build_reward
+from fdfo.errors import FdfoError, RewardError
+from fdfo.guard.contact import Guard, is_ours
+from fdfo.guard.own import own, own_tensor
+from fdfo.rewards.build import Foreign, build_reward, keeps_time
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores
 from fdfo.rewards.scores import as_scores, failed_kinds, usable
-from fdfo.rewards.user import raised_at
 from fdfo.visiting import move, visiting
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ class WeightedSum:
                 problems.append(str(error))
         if problems:
             raise RewardError("\n".join(problems))
-        built = zip(self.names, entries, self.rewards, strict=True)
+        built = list(zip(self.names, entries, self.rewards, strict=True))
+        self._guards = {name: _guard(name, entry, reward) for name, entry, reward in built}
         self._batch_sizes = {name: _batch_size(entry, reward) for name, entry, reward in built}
         self.differentiable = all(reward.differentiable for reward in self.rewards)
         named = zip(self.names, entries, strict=True)
@@ -76,26 +79,33 @@ class WeightedSum:
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
         self._device = _numbered(torch.device(device))
-        for name, reward, own in zip(self.names, self.rewards, self._devices, strict=True):
-            with _blaming(name, "while loading", _OTHER_PLACE):
-                self._placed[name] = _numbered(torch.device(own or device))
-                reward.load(self._placed[name], dtype)
+        for name, reward, place in zip(self.names, self.rewards, self._devices, strict=True):
+            self._guards[name](
+                "while loading", partial(self._load, name, reward, place or device, dtype), remedy=_OTHER_PLACE
+            )
             if name in self._offloaded and not hasattr(reward, "networks"):
                 raise RewardError(f"reward {name!r}: it has no network here to offload; remove offload")
             with self._on_device(name, reward):
                 pass
 
+    def _load(self, name: str, reward: Reward, device: torch.device | str, dtype: torch.dtype) -> None:
+        self._placed[name] = _numbered(torch.device(device))
+        reward.load(self._placed[name], dtype)
+
     @contextmanager
     def _on_device(self, name: str, reward: Reward) -> Iterator[None]:
         """The networks of a reward, which another one may share, on its device; offloaded ones leave it afterwards."""
-        networks = getattr(reward, "networks", ())
+
+        def bring() -> None:
+            networks = getattr(reward, "networks", ())
+            if name in self._offloaded:
+                stack.enter_context(visiting(networks, self._placed[name]))
+            else:
+                for network in networks:
+                    move(network, self._placed[name])
+
         with ExitStack() as stack:
-            with _blaming(name, "while its network was moved to its device", _OTHER_PLACE):
-                if name in self._offloaded:
-                    stack.enter_context(visiting(networks, self._placed[name]))
-                else:
-                    for network in networks:
-                        move(network, self._placed[name])
+            self._guards[name]("while its network was moved to its device", bring, remedy=_OTHER_PLACE)
             yield
 
     @property
@@ -119,9 +129,15 @@ class WeightedSum:
 
         def embedder(name: str, reward: Any) -> Callable[[Tensor], Tensor]:
             def embed(images: Tensor) -> Tensor:
+                guard = self._guards[name]
+
+                def embed_piece(piece: Tensor) -> Tensor:
+                    given = piece.to(self._placed[name])
+                    given = given if guard.is_ours else own_tensor(given, images)
+                    return guard("while it embedded images", lambda: reward.image_features(given))
+
                 with self._on_device(name, reward):
-                    pieces = images.split(EMBEDDED)
-                    return torch.cat([reward.image_features(piece.to(self._placed[name])) for piece in pieces])
+                    return torch.cat([embed_piece(piece) for piece in images.split(EMBEDDED)])
 
             return embed
 
@@ -144,8 +160,8 @@ class WeightedSum:
         memory are moved for that, and `watch` is called before each. Pairwise rewards compare each group of
         `group_size` images, and are 0 for an image alone (pairwise.py).
         NaN marks a failed item: a score that is not finite, or an image that is not. Rewards that are not
-        differentiable get a copy of the images, without gradient. Raises RewardError when a reward raises, or returns
-        anything but one number per image.
+        differentiable get the images without gradient, and those that are not ours get copies of everything. Raises
+        RewardError when a reward raises, or returns anything but one number per image.
         """
         assert len(images) == len(prompts) == len(metadata) > 0
         valid = images.detach().isfinite().flatten(1).all(1)  # [B]
@@ -155,13 +171,13 @@ class WeightedSum:
         scores = {}
         for name, reward in zip(self.names, self.rewards, strict=True):
             tracked = torch.is_grad_enabled() and reward.differentiable
-            judge = self._checked(name, reward, tracked)
+            judge = self._checked(name, reward, tracked, images)
             parts = []
             with torch.set_grad_enabled(tracked), self._on_device(name, reward):
                 for piece in pieces:
                     watch()
                     given = images[piece].to(self._device or images.device)
-                    given = given if reward.differentiable else given.detach().clone()
+                    given = given if reward.differentiable else given.detach()
                     if _is_pairwise(reward):
                         part = group_scores(judge, given, prompts[piece], metadata[piece], group_size)
                     else:
@@ -198,15 +214,27 @@ class WeightedSum:
         """The weighted sum [B] float64 to train on; see `components` and `standardized_total`."""
         return self.standardized_total(self.components(images, prompts, metadata))
 
-    def _checked(self, name: str, reward: Reward, tracked: bool) -> Callable[..., Tensor]:
-        """The reward, with what it returns converted and what it raises explained."""
+    def _checked(self, name: str, reward: Reward, tracked: bool, kept: Tensor) -> Callable[..., Tensor]:
+        """The reward, with what it returns converted and what it raises explained; the images `kept` stay as they are.
 
-        def judge(images: Tensor, *rest: Any) -> Tensor:
-            when = _occasion(rest[-2])
+        The arguments are the images, the second images of pairs, the prompts and the metadata.
+        """
+        guard = self._guards[name]
+
+        def judge(*given: Any) -> Tensor:
+            *images, prompts, metadata = given
+            when = _occasion(prompts)
+
+            def ask() -> Tensor:
+                if guard.is_ours:
+                    returned = reward(*given)
+                else:
+                    copies = [own_tensor(one, kept) for one in images]
+                    returned = reward(*copies, list(prompts), own(list(metadata)))
+                return as_scores(returned, name=name, images=images[0], gradient=tracked)
+
             try:
-                with _blaming(name, when, self._remedy(name, len(images))):
-                    returned = reward(images, *rest)
-                scores = as_scores(returned, name=name, images=images, gradient=tracked)
+                scores = guard(when, ask, remedy=self._remedy(name, len(prompts)), bounded=True)
             except RewardError as error:
                 if when in str(error):
                     raise
@@ -234,9 +262,20 @@ def _occasion(prompts: Sequence[str]) -> str:
     return f"on {len(prompts)} images, the first for {prompts[0][:200]!r}"
 
 
+def _guard(name: str, entry: RewardConfig, reward: Reward) -> Guard:
+    """One that gives up after the entry's timeout_s, unless the score has such an option itself."""
+    timeout_s = None if keeps_time(_kind(reward)) else entry.timeout_s
+    return Guard(f"reward {name!r}", RewardError, is_ours=is_ours(_kind(reward)), timeout_s=timeout_s)
+
+
+def _kind(reward: Reward) -> Any:
+    """The function or class that was named."""
+    return reward.made_from if isinstance(reward, Foreign) else type(reward)
+
+
 def _batch_size(entry: RewardConfig, reward: Reward) -> int:
     """Images that a reward embeds at a time; 1 where it has no such option."""
-    accepted = signature(type(reward)).parameters
+    accepted = signature(_kind(reward)).parameters
     default = accepted["batch_size"].default if "batch_size" in accepted else 1
     size = entry.options.get("batch_size", default)
     return size if isinstance(size, int) else 1
@@ -254,18 +293,3 @@ def _numbered(device: torch.device) -> torch.device:
 
 def _is_pairwise(reward: Any) -> bool:
     return getattr(reward, "pairwise", False)
-
-
-@contextmanager
-def _blaming(name: str, when: str, remedy: str) -> Iterator[None]:
-    """Name the reward in whatever it raises; running out of memory stays of its kind, for callers that try again."""
-    try:
-        yield
-    except FdfoError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise torch.OutOfMemoryError(f"reward {name!r} ran out of memory {when}; {remedy}") from error
-        raise RewardError(
-            f"reward {name!r} failed {when}: {type(error).__name__}: {error}{raised_at(error)}"
-        ) from error

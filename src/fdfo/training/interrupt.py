@@ -7,14 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
-class Interrupted(Exception):
-    """The user or the system asked the run to stop; carries the signal number."""
-
-    def __init__(self, signal_number: int):
-        self.signal_number = signal_number
-        super().__init__(signal.Signals(signal_number).name)
-
+from fdfo.errors import Interrupted
 
 ECHO_S = 1.0
 """Within so many seconds a signal is the same one, come by another way: a scheduler signals every process of a job, and

@@ -7,10 +7,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from fdfo.background import Background
 from fdfo.config.tree import Config
 from fdfo.interfaces import Method, Policy
 from fdfo.rewards.weighted import WeightedSum
-from fdfo.training.background import Background
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
 from fdfo.training.interrupt import StopRequest

@@ -1,0 +1,62 @@
+"""Whole runs with code of others that does to the process whatever it likes."""
+
+import pytest
+
+from fdfo.errors import RewardError
+from fdfo.evaluation.runs import read_evaluations
+from tests.guard.leaks import IMPORTS, LEAKS
+from tests.training.runs import command, largest_difference, run
+
+SCORE = """
+def score(images, prompts, metadata):
+    scores = images.mean((1, 2, 3)) + torch.tensor([0.01 * len(prompt) for prompt in prompts])
+    {0}
+    return scores
+"""
+
+LEAVES = """
+import os, sys
+CALLS = []
+def score(images, prompts, metadata):
+    CALLS.append(1)
+    if len(CALLS) > 2:  # one evaluation, and one epoch
+        {0}
+    return images.mean((1, 2, 3))
+"""
+
+
+def written(path, text):
+    path.write_text(text)
+    return f"reward=[{{name: '{path}:score'}}]"
+
+
+def test_what_a_score_leaves_behind_changes_nothing(tmp_path):
+    """To the bit: weights, evaluations, and the scores of others, whose networks run in between."""
+    leaks = [code for code in LEAKS.values() if not code.startswith("sys.stdout")]
+    vandal = IMPORTS + "\n".join(leaks) + SCORE.format("\n    ".join(leaks))
+    clean = written(tmp_path / "clean.py", "import torch\n" + SCORE.format("pass"))
+    settings = ["eval.rewards=[shapes-contrastive, shapes-neatness]", "train.overlap_scoring=false"]
+    before = run(tmp_path / "before", clean, *settings)
+    after = run(tmp_path / "after", written(tmp_path / "vandal.py", vandal), *settings)
+    assert largest_difference(before, after) == 0
+    scores = [[list(e.scores.values()) for e in read_evaluations(folder)] for folder in (before, after)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("code", ["sys.exit()", "raise GeneratorExit", "raise KeyboardInterrupt"])
+def test_a_score_that_leaves_stops_the_run_with_its_state(tmp_path, capsys, code):
+    told = r"score' failed on 10 images, the first for '.*': .* \(mine.py:7\)"
+    with pytest.raises(RewardError, match=told):
+        run(tmp_path / "run", written(tmp_path / "mine.py", LEAVES.format(code)), "eval.every=100")
+    assert "stopped by an error; saved after epoch 1" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "run/checkpoints/epoch-0000001/complete.json").is_file()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_leaving_by_sys_exit_is_a_failure_for_whoever_started_it(tmp_path, processes):
+    reward = written(tmp_path / "mine.py", LEAVES.format("sys.exit(0)"))
+    started = command(tmp_path / "run", reward, "eval.every=100", processes=processes)
+    output, _ = started.communicate(timeout=240)
+    assert started.returncode == 1
+    assert output.count("mine.py:score' failed on") == 1 and "SystemExit: 0 (mine.py:7)" in output
+    assert (tmp_path / "run/checkpoints/epoch-0000001/complete.json").is_file()
