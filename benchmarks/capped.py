@@ -24,16 +24,15 @@ from benchmarks.flops import CLIP_TOKENS
 from benchmarks.network_shapes import PUBLISHED, Shapes
 from benchmarks.networks import random_network, random_weights
 from benchmarks.reward_cases import cases
-from benchmarks.scale import cap_memory, random_policy
+from benchmarks.scale import TEXT_TOKENS, cap_memory, random_policy
 from fdfo.config.load import load_config
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.files import write_json
 from fdfo.models.known import KNOWN
-from fdfo.models.sd3 import SD3Policy
+from fdfo.models.policy import FlowPolicy
 from fdfo.planning.batches import planner
 from fdfo.planning.describe import USABLE_SHARE
 from fdfo.planning.memory import GIB
-from fdfo.records import Conditioning
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team
 from fdfo.training.interrupt import StopRequest
@@ -110,7 +109,7 @@ def peaks_of(config: Config, device: torch.device) -> tuple[dict[str, int], list
     team.device = device
     load = WeightedSum.load
 
-    def policy_of(*_: Any, **__: Any) -> SD3Policy:
+    def policy_of(*_: Any, **__: Any) -> FlowPolicy:
         settings = config.policy
         policy = random_policy(settings.name, settings.adapter, settings.gradient_checkpointing, settings.guidance)
         if settings.compile:
@@ -137,7 +136,7 @@ def peaks_of(config: Config, device: torch.device) -> tuple[dict[str, int], list
     return found, [event["batch"] for event in events if event["event"] == "out_of_memory"]
 
 
-def with_text_encoders(policy: SD3Policy, model: str) -> SD3Policy:
+def with_text_encoders(policy: FlowPolicy, model: str) -> FlowPolicy:
     """The policy with text encoders of the published shapes in host memory, which read random tokens."""
     kinds = {"text_encoder": (CLIPTextModelWithProjection, CLIPTextConfig)}
     kinds |= {"text_encoder_2": kinds["text_encoder"], "text_encoder_3": (T5EncoderModel, T5Config)}
@@ -146,16 +145,16 @@ def with_text_encoders(policy: SD3Policy, model: str) -> SD3Policy:
         for part, (kind, config) in kinds.items()
     ]
 
-    def encode_one(text: str) -> Conditioning:
-        ids, long_ids = (
-            torch.randint(0, 100, (1, count), device=policy.device) for count in (CLIP_TOKENS, policy.text_tokens)
-        )
+    def encode_prompt(num_images_per_prompt: int = 1, **_: Any) -> tuple[torch.Tensor, ...]:
+        lengths = (CLIP_TOKENS, TEXT_TOKENS - CLIP_TOKENS)
+        ids, long_ids = (torch.randint(0, 100, (1, length), device=policy.device) for length in lengths)
         pooled = [encoder(ids).text_embeds for encoder in (clip, clip_2)]
         long = t5(long_ids).last_hidden_state
         short = long.new_zeros(1, CLIP_TOKENS, long.shape[-1])
-        return Conditioning(tokens=torch.cat([short, long], 1).cpu(), pooled=torch.cat(pooled, 1).cpu())
+        tokens, both = torch.cat([short, long], 1), torch.cat(pooled, 1)
+        return tuple(part.repeat_interleave(num_images_per_prompt, 0) for part in (tokens, tokens, both, both))
 
-    policy._encode_one = encode_one  # type: ignore[method-assign]
+    policy.pipeline.encode_prompt = encode_prompt
     return policy
 
 

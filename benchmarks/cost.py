@@ -11,6 +11,7 @@ from math import ceil
 from benchmarks.flops import RowCost, row_cost
 from fdfo.comparison.counting import EpochCost, epoch_cost
 from fdfo.config.load import load_config
+from fdfo.models.inputs import T5_TOKENS
 from fdfo.models.known import KNOWN
 from fdfo.models.load import latent_shape
 
@@ -46,7 +47,8 @@ def main() -> None:
     policy = config.policy
     if policy.name not in KNOWN:
         parser.error(f"FLOPs are counted for {', '.join(KNOWN)}, and not for policy.name={policy.name}")
-    row = row_cost(policy.name, latent_shape(policy)[1:], policy.text_tokens, policy.adapter.rank)
+    tokens = T5_TOKENS if policy.text_tokens is None else policy.text_tokens
+    row = row_cost(policy.name, latent_shape(policy)[1:], tokens, policy.adapter.rank)
     work, groups = epoch_cost(config), config.prompts.pairs_per_epoch
     cost = cost_on(work, row, groups, cards=options.cards, tflops=options.tflops, scoring_s=options.scoring)
     hours, total = config.train.epochs * cost.seconds / 3600, config.train.epochs * cost.gpu_hours

@@ -13,8 +13,8 @@ from diffusers import SD3Transformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fdfo.config.tree import AdapterConfig
+from fdfo.models.families import JOINT_ATTENTION
 from fdfo.models.known import KNOWN
-from fdfo.models.sd3 import LORA_TARGETS
 from fdfo.models.weights import TrainableWeights
 
 CLIP_TOKENS = 77
@@ -40,7 +40,7 @@ def row_cost(model: str, latent: tuple[int, int] = (64, 64), text_tokens: int = 
     """
     with torch.device("meta"):
         network = SD3Transformer2DModel.from_config(KNOWN[model]["transformer/config.json"])
-        weights = TrainableWeights(network, LORA_TARGETS)
+        weights = TrainableWeights(network, JOINT_ATTENTION)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         weights.attach(AdapterConfig(rank=rank, alpha=2 * rank), seed=0)
         config = network.config

@@ -43,13 +43,18 @@ def seconds(work: Callable[[], object]) -> float:
 
 def rollout_of(prompts: list[Prompt], steps: int) -> FdfoRollout:
     """Trajectories of pairs as they wait in host memory, without meaning."""
-    images, count = 2 * len(prompts), len(prompts)
+    images = 2 * len(prompts)
     states = torch.full((images, steps, *LATENT), 0.5, dtype=torch.bfloat16)
     return FdfoRollout(
         prompts=prompts,
         conditioning=Conditioning(
-            tokens=torch.zeros(count, TEXT_TOKENS, TOKENS, dtype=torch.bfloat16),
-            pooled=torch.zeros(count, POOLED, dtype=torch.bfloat16),
+            tuple(
+                {
+                    "0.encoder_hidden_states": torch.zeros(1, TEXT_TOKENS, TOKENS, dtype=torch.bfloat16),
+                    "0.pooled_projections": torch.zeros(1, POOLED, dtype=torch.bfloat16),
+                }
+                for _ in prompts
+            )
         ),
         group_size=2,
         x0=torch.randn(images, *LATENT),

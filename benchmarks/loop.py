@@ -21,12 +21,11 @@ import torch
 from accelerate import Accelerator
 
 from benchmarks.loop_page import write_page
-from benchmarks.scale import MEDIUM, TEXT_TOKENS, random_policy
+from benchmarks.scale import MEDIUM, random_policy
 from benchmarks.timing import Stopwatch, now
 from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig, Config
-from fdfo.models.sd3 import SD3Policy
-from fdfo.records import Conditioning
+from fdfo.models.policy import FlowPolicy
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team
 from fdfo.training.interrupt import StopRequest
@@ -50,9 +49,9 @@ REAL = (
 """The published setting but for 8 pairs of 432 and few evaluated images; PNG size stands in for the scores."""
 
 NETWORKS = (
-    (SD3Policy, "_network"),
-    (SD3Policy, "prepare"),
-    (SD3Policy, "decode"),
+    (FlowPolicy, "_network"),
+    (FlowPolicy, "prepare"),
+    (FlowPolicy, "decode"),
     (WeightedSum, "components"),
     (torch.Tensor, "backward"),
 )
@@ -108,23 +107,9 @@ def measure(config: Config, epochs: int) -> dict[str, list[float]]:
     return found
 
 
-def random_texts(policy: SD3Policy) -> SD3Policy:
-    """The policy with random prompt embeddings in place of its text encoders."""
-    shape: Any = policy.pipeline.transformer.config
-
-    def encode_one(text: str) -> Conditioning:
-        return Conditioning(
-            tokens=torch.randn(1, TEXT_TOKENS, shape.joint_attention_dim, dtype=torch.bfloat16),
-            pooled=torch.randn(1, shape.pooled_projection_dim, dtype=torch.bfloat16),
-        )
-
-    policy._encode_one = encode_one  # type: ignore[method-assign]
-    return policy
-
-
-def real_policy(*_: Any, **__: Any) -> SD3Policy:
+def real_policy(*_: Any, **__: Any) -> FlowPolicy:
     """SD3.5-Medium with random weights, compiled."""
-    policy = random_texts(random_policy(MEDIUM, AdapterConfig()))
+    policy = random_policy(MEDIUM, AdapterConfig())
     policy.compile()
     return policy
 

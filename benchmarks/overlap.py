@@ -22,7 +22,7 @@ from fdfo.config.load import load_config
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.flow.noise import NoiseStreams
 from fdfo.models.load import policy_from_config
-from fdfo.models.sd3 import SD3Policy
+from fdfo.models.policy import FlowPolicy
 from fdfo.plugins import find
 from fdfo.records import Prompt
 from fdfo.rewards.server import RewardServer
@@ -44,7 +44,7 @@ class Setting:
 
     recipe: str
     options: tuple[str, ...]
-    policy: Callable[[Config, torch.device], SD3Policy]
+    policy: Callable[[Config, torch.device], FlowPolicy]
     prompts: int
     prompts_a_batch: int
     scores: tuple[str, ...]
@@ -55,13 +55,11 @@ class Setting:
     """Of measuring one score, beside the warm-up."""
 
 
-def _random_medium(config: Config, device: torch.device) -> SD3Policy:
+def _random_medium(config: Config, device: torch.device) -> FlowPolicy:
     """SD3.5-Medium at 512 px with random weights, to which every prompt says something random."""
-    from benchmarks.scale import MEDIUM, random_policy, rows_of
+    from benchmarks.scale import MEDIUM, random_policy
 
-    policy = random_policy(MEDIUM, config.policy.adapter)
-    policy._encoded.fill([prompt.text for prompt in prompts()], lambda _: rows_of(policy, 1)[2].to("cpu"))
-    return policy
+    return random_policy(MEDIUM, config.policy.adapter)
 
 
 EMBEDDED = Setting(
@@ -117,7 +115,7 @@ def measurements(found: Sequence[Case], device: torch.device, setting: Setting) 
     by_title = {case.title: case for case in found}
 
     @cache
-    def policy() -> SD3Policy:
+    def policy() -> FlowPolicy:
         return setting.policy(config, device)
 
     def of(title: str, reward: WeightedSum) -> Overlap:
@@ -166,7 +164,7 @@ def _epoch(trainer: Trainer, epoch_prompts: Sequence[Prompt], number: int, overl
     return time.monotonic() - start, trainer.phases.take()["score"]
 
 
-def _trainer(config: Config, policy: SD3Policy, reward: WeightedSum, prompts_a_batch: int) -> Trainer:
+def _trainer(config: Config, policy: FlowPolicy, reward: WeightedSum, prompts_a_batch: int) -> Trainer:
     """What `fdfo train` builds, around a given policy and a loaded reward."""
     method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
     return Trainer(

@@ -21,8 +21,11 @@ from benchmarks.network_shapes import CLIP_H, QWEN
 from benchmarks.networks import random_network
 from benchmarks.timing import timed
 from fdfo.config.tree import AdapterConfig, AttentionKernel
+from fdfo.models.families import Wishes
 from fdfo.models.known import KNOWN
-from fdfo.models.sd3 import SD3Policy
+from fdfo.models.outline import Outline
+from fdfo.models.policy import FlowPolicy
+from fdfo.models.source import ModelSource
 from fdfo.objectives.surrogate import spo, velocity_log_ratio
 from fdfo.records import Conditioning
 
@@ -46,7 +49,7 @@ def cap_memory(gib: float) -> None:
     torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total))
 
 
-def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = False, guidance: float = 1.0) -> SD3Policy:
+def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = False, guidance: float = 1.0) -> FlowPolicy:
     """A policy of the published shapes with random bf16 weights and no text encoders."""
     known = KNOWN[model]
     with torch.device(DEVICE):
@@ -58,25 +61,35 @@ def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = Fals
         vae=vae,
         **dict.fromkeys(f"{part}{n}" for part in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")),
     )
-    policy = SD3Policy(
-        pipeline, device=DEVICE, text_tokens=128, resolution=(512, 512), guidance=guidance, negative_prompt=""
-    )
+    outline, wishes = Outline.of(ModelSource.find(model)), Wishes(resolution=(512, 512), guidance=guidance)
+    policy = FlowPolicy(pipeline, outline.family, wishes, outline.latent_shape(wishes.resolution), device=DEVICE)
+    speak_randomly(policy)
     policy.weights.attach(adapter, seed=0)
     if checkpointing:
         policy.enable_checkpointing()
     return policy
 
 
-def rows_of(policy: SD3Policy, count: int) -> tuple[torch.Tensor, torch.Tensor, Conditioning]:
-    config = policy.pipeline.transformer.config
+def speak_randomly(policy: FlowPolicy) -> None:
+    """Let the policy's pipeline, which has no text encoders, say something random of every prompt."""
+    config, dtype = policy.pipeline.transformer.config, policy.dtype
+
+    def encode_prompt(num_images_per_prompt: int = 1, **_: Any) -> tuple[torch.Tensor, ...]:
+        shapes = ((TEXT_TOKENS, config.joint_attention_dim), (config.pooled_projection_dim,))
+        tokens, pooled = (torch.randn(1, *shape, device=policy.device, dtype=dtype) for shape in shapes)
+        copied = (tensor.repeat_interleave(num_images_per_prompt, 0) for tensor in (tokens, tokens, pooled, pooled))
+        return tuple(copied)
+
+    policy.pipeline.encode_prompt = encode_prompt
+
+
+def rows_of(policy: FlowPolicy, count: int) -> tuple[torch.Tensor, torch.Tensor, Conditioning]:
     x = torch.randn(count, *policy.latent_shape, device=DEVICE)
     t = torch.linspace(0.1, 0.9, count, device=DEVICE)
-    tokens = torch.randn(count, TEXT_TOKENS, config.joint_attention_dim, device=DEVICE, dtype=torch.bfloat16)
-    pooled = torch.randn(count, config.pooled_projection_dim, device=DEVICE, dtype=torch.bfloat16)
-    return x, t, Conditioning(tokens=tokens, pooled=pooled)
+    return x, t, policy.encode([f"prompt {number}" for number in range(count)])
 
 
-def sampling(policy: SD3Policy, count: int) -> Callable[[], object]:
+def sampling(policy: FlowPolicy, count: int) -> Callable[[], object]:
     """One velocity without gradient."""
     x, t, cond = rows_of(policy, count)
 
@@ -87,7 +100,7 @@ def sampling(policy: SD3Policy, count: int) -> Callable[[], object]:
     return work
 
 
-def training(policy: SD3Policy, count: int) -> Callable[[], object]:
+def training(policy: FlowPolicy, count: int) -> Callable[[], object]:
     """The loss of a micro-batch and its gradient, as FDFO computes it."""
     x, t, cond = rows_of(policy, count)
     v_ref, direction = torch.randn_like(x), torch.randn_like(x)
@@ -138,7 +151,7 @@ def report(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def decoding(policy: SD3Policy, count: int) -> Callable[[], object]:
+def decoding(policy: FlowPolicy, count: int) -> Callable[[], object]:
     x = torch.randn(count, *policy.latent_shape, device=DEVICE)
 
     @torch.no_grad()
@@ -186,7 +199,7 @@ def qwen(count: int) -> Callable[[], object]:
     return work
 
 
-def optimised(policy: SD3Policy, mixed: bool, compiled: bool) -> SD3Policy:
+def optimised(policy: FlowPolicy, mixed: bool, compiled: bool) -> FlowPolicy:
     """The policy with these optimisations on."""
     policy.mixed = mixed
     if compiled:
@@ -221,7 +234,7 @@ def main() -> None:
         facts["seconds"] = round(time.monotonic() - start)
         options.output.write_text(json.dumps({**facts, "measured": rows}, indent=1))
 
-    def both(label: str, policy: SD3Policy, train_rows: int, sample_rows: int) -> None:
+    def both(label: str, policy: FlowPolicy, train_rows: int, sample_rows: int) -> None:
         keep(measured(f"sample, {label}", lambda: sampling(policy, sample_rows), sample_rows, cost.forward, peak))
         keep(measured(f"train, {label}", lambda: training(policy, train_rows), train_rows, cost.trained, peak))
 

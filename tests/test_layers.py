@@ -74,6 +74,13 @@ def test_imports_follow_the_layers(path):
             assert root in PURE[own] | {"fdfo"}, f"{own} is pure mathematics and must not import {root}"
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if package(p) not in ("models", "shapes")], ids=lambda p: p.name)
+def test_only_models_name_a_pipeline_or_policy_class(path):
+    """Not in strings either: everything else knows interfaces.Policy."""
+    named = re.findall(r"\b\w+Pipeline\b|\b\w+Policy\b", path.read_text(encoding="utf-8"))
+    assert set(named) <= {"CountingPolicy"}  # counts the evaluations of a method; evaluates nothing
+
+
 def module(path):
     """The dotted name of a file."""
     parts = path.relative_to(SOURCE.parent).with_suffix("").parts

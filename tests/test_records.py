@@ -20,19 +20,32 @@ def items(prompts, first=0, times=3):
     samples = torch.arange(2 * prompts)
     return Numbered(
         prompts=[Prompt(text=str(first + i)) for i in range(prompts)],
-        conditioning=Conditioning(
-            tokens=torch.arange(first, first + prompts).float().reshape(-1, 1, 1),
-            pooled=torch.arange(first, first + prompts).float()[:, None],
-        ),
+        conditioning=Conditioning(tuple({"text": torch.tensor([float(first + i)])} for i in range(prompts))),
         prompt_row=(samples // 2)[:, None].expand(-1, times),
         sample_number=(2 * first + samples)[:, None].expand(-1, times),
         value=10 * (2 * first + samples)[:, None] + torch.arange(times),
     )
 
 
+def texts(cond):
+    return [float(row["text"]) for row in cond.rows]
+
+
+def test_conditioning_shares_its_rows_and_what_they_share():
+    negative = torch.zeros(3)
+    cond = Conditioning(tuple({"text": torch.full((length,), 1.0), "negative": negative} for length in (1, 2)))
+    many = Conditioning.cat([cond.repeat(3)[[5, 0, 1]], cond[1:]])
+    assert [row["text"].numel() for row in many.rows] == [2, 1, 1, 2]
+    assert many.rows[1] is many.rows[2] is cond.rows[0]
+    assert many.nbytes == 4 * (3 + 1 + 2)
+    elsewhere = many.to("meta")
+    assert elsewhere.rows[1] is elsewhere.rows[2]
+    assert {id(row["negative"]) for row in elsewhere.rows} == {id(elsewhere.rows[0]["negative"])}
+
+
 def test_rows_carry_the_conditioning_of_their_prompt():
     picked = items(4).rows(torch.tensor([7, 0, 5, 6]), torch.tensor([0, 2, 1, 1]))
-    assert picked.cond.pooled.flatten().tolist() == [3, 0, 2, 3]
+    assert texts(picked.cond) == [3, 0, 2, 3]
     assert [picked.prompts[row].text for row in picked.prompt_row] == ["3", "0", "2", "3"]
     assert picked.value.tolist() == [70, 2, 51, 61]
     assert len(picked.conditioning) == 3  # only the prompts that are needed
@@ -43,7 +56,7 @@ def test_parts_join_into_one():
     assert torch.equal(joined.value, whole.value)
     assert torch.equal(joined.sample_number, whole.sample_number)
     samples, times = torch.arange(10), torch.zeros(10, dtype=torch.int64)
-    assert torch.equal(joined.rows(samples, times).cond.tokens, whole.rows(samples, times).cond.tokens)
+    assert texts(joined.rows(samples, times).cond) == texts(whole.rows(samples, times).cond)
 
 
 def test_parts_are_let_go_while_they_are_joined():
@@ -60,7 +73,7 @@ def test_parts_are_let_go_while_they_are_joined():
 def test_moving_keeps_everything():
     picked = items(2).rows(torch.tensor([3]), torch.tensor([1])).to("cpu")
     assert picked.value.tolist() == [31]
-    assert picked.cond.pooled.item() == 1
+    assert texts(picked.cond) == [1]
 
 
 def test_batch_statistics_leave_failed_scores_out():

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import fdfo.training.run  # noqa: F401  here, so that no process has to
 from fdfo.cli import main
-from fdfo.models.sd3 import SD3Policy
+from fdfo.models.policy import FlowPolicy
 from fdfo.models.weights import TrainableWeights
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.training.phases import Phases
@@ -114,12 +114,12 @@ def in_phase(name: str, act: Callable[[], object]) -> None:
 
 
 WORK: dict[str, tuple[type, str]] = {
-    "encode": (SD3Policy, "_encode_one"),
-    "sample": (SD3Policy, "_network"),
-    "decode": (SD3Policy, "decode"),
+    "encode": (FlowPolicy, "_encode_one"),
+    "sample": (FlowPolicy, "_network"),
+    "decode": (FlowPolicy, "decode"),
     "score": (ContrastiveScore, "__call__"),
-    "train": (SD3Policy, "_network"),
-    "evaluate": (SD3Policy, "_network"),
+    "train": (FlowPolicy, "_network"),
+    "evaluate": (FlowPolicy, "_network"),
     "save": (TrainableWeights, "save"),
 }
 """Where a phase computes."""

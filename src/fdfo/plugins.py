@@ -1,4 +1,7 @@
-"""One lookup for methods, models, rewards and prompt lists: a built-in table, then installed entry points."""
+"""One lookup for methods, families of models, rewards and prompt lists: a built-in table, then installed entry points.
+
+The table of families is in models/families.py, which names what is of diffusers.
+"""
 
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -8,11 +11,11 @@ from fdfo.errors import FdfoError, ModelError, PluginError, PromptError, RewardE
 from fdfo.guard.contact import Guard
 from fdfo.guard.files import find_in_file, is_file_name
 
-Kind = Literal["methods", "models", "rewards", "prompts"]
+Kind = Literal["methods", "families", "rewards", "prompts"]
 
 ERRORS: dict[Kind, type[FdfoError]] = {
     "methods": PluginError,
-    "models": ModelError,
+    "families": ModelError,
     "rewards": RewardError,
     "prompts": PromptError,
 }
@@ -20,7 +23,7 @@ ERRORS: dict[Kind, type[FdfoError]] = {
 
 EXAMPLES: dict[Kind, str] = {
     "methods": "a class of fdfo.interfaces.Method",
-    "models": "a class of fdfo.interfaces.Policy",
+    "families": "a fdfo.models.families.Family",
     "rewards": "def score(images, prompts, metadata)",
     "prompts": "def prompts(), which returns a list of texts",
 }
@@ -36,7 +39,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "nft": "fdfo.methods.nft:NFT",
         "awm": "fdfo.methods.awm:AWM",
     },
-    "models": {"StableDiffusion3Pipeline": "fdfo.models.sd3:SD3Policy"},
+    "families": {},
     "rewards": {
         "aesthetic": "fdfo.rewards.aesthetic:Aesthetic",
         "clip": "fdfo.rewards.clip:ClipScore",
@@ -81,7 +84,7 @@ def find(kind: Kind, name: str) -> Any:
     Raises PluginError for an unknown name, with the nearest valid one. What is not ours is imported through the guard:
     where it cannot be, or its file or name is missing, the error is that of its kind.
     """
-    what = f"{kind.removesuffix('s')} {name!r}"
+    what = f"{'family' if kind == 'families' else kind.removesuffix('s')} {name!r}"
     if is_file_name(name):
         return find_in_file(name, what, ERRORS[kind], EXAMPLES[kind])
     if name in BUILT_IN[kind]:

@@ -50,42 +50,43 @@ def _sent(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.to(device)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Conditioning:
-    """Encoded prompts, one row each."""
+    """Encoded prompts [P], a row each: named tensors in the policy's own shapes, which may differ from row to row.
 
-    tokens: Tensor  # [P, L, E]
-    pooled: Tensor  # [P, D]
+    Rows are shared by reference, never copied: a prompt of many samples is one row in all of their conditionings.
+    """
 
-    def __post_init__(self) -> None:
-        assert self.tokens.ndim == 3
-        assert self.pooled.shape[:1] == self.tokens.shape[:1]
+    rows: tuple[Mapping[str, Tensor], ...]
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.rows)
 
     @property
     def nbytes(self) -> int:
-        return self.tokens.nbytes + self.pooled.nbytes
+        """Of the tensors, each counted once."""
+        return sum({id(tensor): tensor.nbytes for row in self.rows for tensor in row.values()}.values())
 
-    def __getitem__(self, rows: Any) -> Conditioning:
-        return Conditioning(tokens=self.tokens[rows], pooled=self.pooled[rows])
+    def __getitem__(self, rows: slice | Tensor | Sequence[int]) -> Conditioning:
+        if isinstance(rows, slice):
+            return Conditioning(self.rows[rows])
+        return Conditioning(tuple(self.rows[row] for row in (rows.tolist() if isinstance(rows, Tensor) else rows)))
 
     def repeat(self, times: int) -> Conditioning:
         """Every row `times` times, side by side."""
-        return Conditioning(
-            tokens=self.tokens.repeat_interleave(times, 0), pooled=self.pooled.repeat_interleave(times, 0)
-        )
+        return Conditioning(tuple(row for row in self.rows for _ in range(times)))
 
     def to(self, device: torch.device | str) -> Conditioning:
-        return Conditioning(tokens=_sent(self.tokens, device), pooled=_sent(self.pooled, device))
+        """The same rows on a device; what they share is sent once."""
+        here = {id(tensor): tensor for row in self.rows for tensor in row.values()}
+        sent = {key: _sent(tensor, device) for key, tensor in here.items()}
+        moved = {id(row): {name: sent[id(tensor)] for name, tensor in row.items()} for row in self.rows}
+        return Conditioning(tuple(moved[id(row)] for row in self.rows))
 
     @staticmethod
     def cat(parts: Sequence[Conditioning]) -> Conditioning:
         """Rows of all parts, in order."""
-        return Conditioning(
-            tokens=torch.cat([part.tokens for part in parts]), pooled=torch.cat([part.pooled for part in parts])
-        )
+        return Conditioning(tuple(row for part in parts for row in part.rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,8 @@ class Items:
         )
 
     def to(self, device: torch.device | str) -> Self:
-        return move(self, device)
+        """The same items on a device; `prompt_row`, which only the host reads, stays where it is."""
+        return replace(move(self, device), prompt_row=self.prompt_row)
 
     @classmethod
     def cat(cls, parts: list[Self]) -> Self:

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import ModelError
 from fdfo.models import load_policy
-from fdfo.models.sd3 import LORA_TARGETS
+from fdfo.models.families import JOINT_ATTENTION
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS
 
 PROMPTS = ["a red circle", "three blue squares"]
@@ -69,7 +69,7 @@ def test_saved_weights_come_back(kind, tmp_path):
 def test_adapters_sit_on_the_attention_projections_of_both_streams():
     names = load_policy("shapes", adapter=AdapterConfig()).weights.named()
     modules = {name.split("transformer_blocks.0.")[1].split(".lora_")[0] for name in names if "blocks.0." in name}
-    assert modules == set(LORA_TARGETS)
+    assert modules == set(JOINT_ATTENTION)
 
 
 def test_initialisation_follows_the_seed_and_leaves_the_global_generator():

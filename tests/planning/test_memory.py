@@ -163,6 +163,7 @@ def test_peaks_of_whole_phases_on_a_cpu(overrides):
         with torch.no_grad():
             return peak_bytes(work, x.device)
 
+    without_gradient(lambda: policy.velocity(x, 0.5, cond))  # joins the conditioning of the rows, which then stays
     phases = plan_of(config, Batches(rows, rows // 2)).phases
     planned = {phase: phases[phase]["activations"] for phase in ("sample", "decode", "train")}
     planned["train"] += phases["train"]["gradients"]

@@ -7,7 +7,7 @@ import torch
 
 from fdfo.errors import FdfoError
 from fdfo.evaluation.runs import read_events
-from fdfo.models.sd3 import SD3Policy
+from fdfo.models.policy import FlowPolicy
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.training import judging
 from tests.training.forks import forked
@@ -36,10 +36,10 @@ def limited(monkeypatch, cls, name, applies, error=None):
 
 
 PHASES = {
-    "sample": (SD3Policy, "velocity", lambda: not torch.is_grad_enabled()),
-    "decode": (SD3Policy, "decode", lambda: True),
+    "sample": (FlowPolicy, "velocity", lambda: not torch.is_grad_enabled()),
+    "decode": (FlowPolicy, "decode", lambda: True),
     "score": (ContrastiveScore, "__call__", lambda: True),
-    "train": (SD3Policy, "velocity", torch.is_grad_enabled),
+    "train": (FlowPolicy, "velocity", torch.is_grad_enabled),
 }
 
 
@@ -70,7 +70,7 @@ def test_what_every_process_halves_is_told_and_logged_once(tmp_path, monkeypatch
         def applies():
             return torch.is_grad_enabled() or (rank == 1 and len(evaluations) > 1)
 
-        limited(monkeypatch, SD3Policy, "velocity", applies)
+        limited(monkeypatch, FlowPolicy, "velocity", applies)
         run(tmp_path / "run", *SMOOTH, "eval.prompts=8")
 
     assert forked(2, work) == [0, 0]
@@ -86,14 +86,14 @@ def test_what_every_process_halves_is_told_and_logged_once(tmp_path, monkeypatch
 def test_guidance_goes_on_with_one_branch_at_a_time(tmp_path, monkeypatch, capsys):
     guided = (*SMOOTH, "policy.guidance=2")
     reference = run(tmp_path / "reference", *guided)
-    network = SD3Policy._network
+    network = FlowPolicy._network
 
     def limited_network(self, x, *rest):
         if len(x) > 2:  # a pair fits, not both branches of it
             raise torch.OutOfMemoryError("injected")
         return network(self, x, *rest)
 
-    monkeypatch.setattr(SD3Policy, "_network", limited_network)
+    monkeypatch.setattr(FlowPolicy, "_network", limited_network)
     folder = run(tmp_path / "run", *guided)
     assert largest_difference(folder, reference) < TOLERANCE
     assert "going on with branches of guidance = 1" in capsys.readouterr().out
@@ -120,7 +120,7 @@ def test_images_whose_score_gradient_does_not_fit_are_drawn_again(tmp_path, monk
     "message", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
 )
 @pytest.mark.parametrize(
-    ("place", "batch"), [((SD3Policy, "decode"), "sample_batch"), ((ContrastiveScore, "__call__"), "score_batch")]
+    ("place", "batch"), [((FlowPolicy, "decode"), "sample_batch"), ((ContrastiveScore, "__call__"), "score_batch")]
 )
 def test_libraries_run_out_of_memory_in_their_own_words(tmp_path, monkeypatch, message, place, batch):
     limited(monkeypatch, *place, lambda: True, RuntimeError(message))
@@ -135,7 +135,7 @@ def test_any_error_leaves_the_state_and_what_was_halved(tmp_path, monkeypatch):
     def failing_step(self, *rest):
         steps.append(self)
         if len(steps) == 4:
-            limited(monkeypatch, SD3Policy, "velocity", torch.is_grad_enabled)
+            limited(monkeypatch, FlowPolicy, "velocity", torch.is_grad_enabled)
         if len(steps) == 5:
             raise RuntimeError("an error of the device")
         return step(self, *rest)
@@ -153,6 +153,6 @@ def test_a_single_row_that_does_not_fit_ends_the_run(tmp_path, monkeypatch):
     def full(self, *rest, **options):
         raise torch.OutOfMemoryError("injected")
 
-    monkeypatch.setattr(SD3Policy, "velocity", full)
+    monkeypatch.setattr(FlowPolicy, "velocity", full)
     with pytest.raises(FdfoError, match=r"out of device memory \(injected\); lower train.micro_batch"):
         run(tmp_path / "run", *SMOOTH)

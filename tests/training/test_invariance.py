@@ -10,7 +10,7 @@ from fdfo.config.load import load_config
 from fdfo.errors import ConfigError
 from fdfo.evaluation.runs import read_evaluations, read_events
 from fdfo.models.load import policy_from_config
-from fdfo.models.sd3 import velocity_dtype
+from fdfo.models.policy import velocity_dtype
 from fdfo.training.setup import held_out_prompts, training_prompts
 from tests.training.forks import forked
 from tests.training.runs import TINY, adapter, largest_difference, run

@@ -21,10 +21,8 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
     settings = load_run_config(run).policy
     if to == "diffusers" and settings.adapter.kind == "full":
         raise ConfigError("the command line", ["--to diffusers: this run trained all weights; use --to merged"])
-    import torch
-
     from fdfo.locks import one_writer
-    from fdfo.models.load import load_policy
+    from fdfo.models.load import configured_policy
     from fdfo.training.checkpoint import chosen_checkpoint
 
     source = chosen_checkpoint(run, checkpoint)
@@ -32,16 +30,8 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with one_writer(folder, "wait until it has ended, or give another --output"):
-            policy = load_policy(
-                settings.name,
-                adapter=source,
-                device="cpu",
-                dtype=getattr(torch, settings.dtype),
-                text_tokens=settings.text_tokens,
-                resolution=settings.resolution,
-                revision=settings.revision,
-                t5=settings.t5 and to == "merged",  # a LoRA file needs no text encoder
-            )
+            # A LoRA file needs no text encoder.
+            policy = configured_policy(settings, adapter=source, device="cpu", reads_text=to == "merged")
             (policy.save_merged if to == "merged" else policy.save_lora)(folder)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror}; give another --output") from error

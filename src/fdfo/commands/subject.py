@@ -93,25 +93,9 @@ class Subject:
 
     def load(self, config: Config | None, device: "torch.device | None" = None) -> "Policy":
         """The policy with its adapter. Raises ModelError or CheckpointError."""
-        import torch
+        from fdfo.models.load import configured_policy
 
-        from fdfo.models.load import load_policy
-
-        settings = self.settings(config)
-        return load_policy(
-            settings.name,
-            adapter=self.folder,
-            device=device,
-            dtype=getattr(torch, settings.dtype),
-            text_tokens=settings.text_tokens,
-            resolution=settings.resolution,
-            guidance=settings.guidance,
-            negative_prompt=settings.negative_prompt,
-            revision=settings.revision,
-            t5=settings.t5,
-            prompt_cache=settings.prompt_cache,
-            vae_tile=settings.vae_tile,
-        )
+        return configured_policy(self.settings(config), adapter=self.folder, device=device)
 
 
 def labelled(subjects: Sequence[Subject], alone: str) -> dict[str, Subject]:

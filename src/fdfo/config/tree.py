@@ -41,12 +41,17 @@ class PolicyConfig(Section):
     """Classifier-free guidance of sampling, training and evaluation; 1 is off (reference)."""
     negative_prompt: str = ""
     """What guidance leads away from."""
-    text_tokens: Annotated[int, Field(ge=0)] = 128
-    """Length of the T5 sequence; the reference trains with 128, diffusers defaults to 256. shapes has its own."""
+    embedded_guidance: NonNegative | None = None
+    """The number that a guidance-distilled network reads, as FLUX.1-dev does; null: the pipeline's own."""
+    text_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Longest text in tokens; null: the pipeline's own. Of Stable Diffusion 3 this is T5's (its own is 256; the
+    reference trains with 128); shapes has its own."""
     t5: bool = True
     """False leaves the T5 encoder out: its tokens are then zero, as in training with T5 dropped."""
     prompt_cache: str | None = None
     """Folder that keeps encoded prompts between runs, by text and encoder; null: none. 1.7 MB a prompt for SD3.5."""
+    prompt_memory_gib: NonNegative = 2.0
+    """Host memory for encoded prompts, the least recently used first out; those of a batch are there in any case."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the frozen network; adapters, velocities and all mathematics are float32."""
     gradient_checkpointing: bool = False

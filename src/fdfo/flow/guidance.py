@@ -1,4 +1,5 @@
-"""Classifier-free guidance (arXiv:2207.12598) on velocities."""
+"""Classifier-free guidance (arXiv:2207.12598) on velocities [B, ...], whose last dimension is a token's where a rule
+keeps its length."""
 
 from torch import Tensor
 
@@ -6,3 +7,13 @@ from torch import Tensor
 def guided(v_negative: Tensor, v_positive: Tensor, scale: float) -> Tensor:
     """v = v_negative + scale (v_positive - v_negative), [B, ...]; scale 1 is the positive velocity."""
     return v_negative + scale * (v_positive - v_negative)
+
+
+def renormed(v_negative: Tensor, v_positive: Tensor, scale: float) -> Tensor:
+    """Guidance with the length of the positive velocity, along the last dimension (as Qwen-Image does)."""
+    v = guided(v_negative, v_positive, scale)
+    return v * (_length(v_positive) / _length(v))
+
+
+def _length(v: Tensor) -> Tensor:
+    return v.square().sum(-1, keepdim=True).sqrt()

@@ -1,4 +1,4 @@
-"""Policies: thin adapters over diffusers pipelines, one file a family."""
+"""Policies: pipelines of diffusers, asked once for each prompt and evaluated here; a line a family."""
 
 from fdfo.models.load import load_policy
 

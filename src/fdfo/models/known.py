@@ -24,6 +24,9 @@ def _sd3(layers: int, heads: int, positions: int, dual_layers: int, qk_norm: str
     return {
         "model_index.json": {
             "_class_name": "StableDiffusion3Pipeline",
+            "transformer": ["diffusers", "SD3Transformer2DModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+            "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
             "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
             "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
             "text_encoder_3": ["transformers", "T5EncoderModel"],

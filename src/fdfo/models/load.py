@@ -1,18 +1,20 @@
 """Find a pipeline by name and make a policy of it."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from fdfo.config.tree import AdapterConfig, AttentionKernel, PolicyConfig
-from fdfo.errors import ModelError, nearest
-from fdfo.hub import quiet_loading
+from fdfo.errors import ModelError
+from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
+from fdfo.models.families import Wishes
+from fdfo.models.outline import Outline
+from fdfo.models.policy import FlowPolicy
+from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
-from fdfo.plugins import find, names
-
-if TYPE_CHECKING:
-    from fdfo.models.sd3 import SD3Policy
 
 
 def load_policy(
@@ -21,45 +23,60 @@ def load_policy(
     adapter: str | Path | AdapterConfig | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-    text_tokens: int = 128,
+    text_tokens: int | None = None,
     resolution: tuple[int, int] | None = None,
     guidance: float = 1.0,
     negative_prompt: str = "",
+    embedded_guidance: float | None = None,
     revision: str | None = None,
     t5: bool = True,
     prompt_cache: str | Path | None = None,
+    prompt_memory_gib: float = PolicyConfig().prompt_memory_gib,
     gradient_checkpointing: bool = False,
     attention: AttentionKernel = "auto",
     vae_tile: int | None = None,
     compile: bool = False,
+    reads_text: bool = True,
     seed: int = 0,
-) -> "SD3Policy":
+) -> FlowPolicy:
     """Load a text-to-image flow pipeline as a policy.
 
     path_or_name is `shapes` (embedded), a local pipeline folder or a hub id. adapter is None (frozen), a checkpoint
     or PEFT adapter folder, or an AdapterConfig for new trainable weights, initialised from `seed`. device defaults to
     CUDA where there is one. dtype (float32) is that of the frozen network; velocities are float32 always. text_tokens
-    is the length of the T5 sequence; the embedded model has its own. resolution is (height, width) in
-    pixels and defaults to the model's own.
+    is the longest text in tokens, None the pipeline's own; the embedded model has its own. resolution is (height,
+    width) in pixels and defaults to the model's own. guidance is classifier-free, 1 is off; embedded_guidance is the
+    number that a guidance-distilled network reads, None the pipeline's own. Without `reads_text` no text encoder is
+    loaded, and no prompt can be encoded.
 
     Raises ModelError when the model or adapter cannot be found, read or used, with the fix.
     """
     source = ModelSource.find(str(path_or_name), revision)
-    family = source.pipeline_class
-    if family not in names("models"):
-        raise ModelError(f"{path_or_name}: no policy for a {family}; {nearest(family, names('models'))}")
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    outline = Outline.of(source)
+    wishes = Wishes(
+        resolution=resolution or outline.native_resolution,
+        guidance=guidance,
+        negative_prompt=negative_prompt,
+        embedded_guidance=embedded_guidance,
+        text_tokens=EMBEDDED_TEXT_TOKENS if source.is_embedded else text_tokens,
+        t5=t5,
+    )
+    if problems := outline.problems(wishes):
+        raise ModelError(f"{source.name}: " + "; ".join(problems))
+    dtype = dtype or torch.float32
     with quiet_loading():
-        policy = find("models", family).from_source(
-            source,
-            device=where,
-            dtype=dtype or torch.float32,
-            text_tokens=EMBEDDED_TEXT_TOKENS if source.is_embedded else text_tokens,
-            resolution=resolution,
-            guidance=guidance,
-            negative_prompt=negative_prompt,
-            t5=t5,
-            prompt_cache=None if prompt_cache is None else Path(prompt_cache).expanduser(),
+        pipeline = _pipeline(outline, dtype, () if t5 else outline.family.dispensable, reads_text)
+        policy = FlowPolicy(
+            pipeline,
+            outline.family,
+            wishes,
+            outline.latent_shape(wishes.resolution),
+            device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+            prompt_cache=PromptCache(
+                None if prompt_cache is None else Path(prompt_cache).expanduser(),
+                encoder_identity(source, dtype, wishes.branches, replace(wishes, guidance=1.0)),
+                prompt_memory_gib,
+            ),
         )
     if isinstance(adapter, AdapterConfig):
         policy.weights.attach(adapter, seed)
@@ -75,24 +92,54 @@ def load_policy(
     return policy
 
 
-def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device | str | None = None) -> "SD3Policy":
+def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], reads_text: bool) -> Any:
+    """The pipeline with its weights, safetensors only, less some components. Raises ModelError."""
+    source = outline.source
+    texts = [name for name in source.index if name.startswith(("text_encoder", "tokenizer"))]
+    left_out: dict[str, Any] = dict.fromkeys(dispensed if reads_text else texts)
+    try:
+        with reaching_hub(source.location):
+            return outline.pipeline_class.from_pretrained(
+                source.location, revision=source.revision, dtype=dtype, use_safetensors=True, **left_out
+            )
+    except LOADING_ERRORS as error:
+        raise ModelError(f"{source.name}: {hub_advice(error, source.revision)}") from error
+
+
+def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device | str | None = None) -> FlowPolicy:
     """The trainable policy of a run."""
+    return configured_policy(config, adapter=config.adapter, device=device, seed=seed, trains=True)
+
+
+def configured_policy(
+    config: PolicyConfig,
+    *,
+    adapter: str | Path | AdapterConfig | None,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    trains: bool = False,
+    reads_text: bool = True,
+) -> FlowPolicy:
+    """The policy of a section of the configuration, with this adapter; what only training needs is left out else."""
     return load_policy(
         config.name,
-        adapter=config.adapter,
+        adapter=adapter,
         device=device,
         dtype=getattr(torch, config.dtype),
         text_tokens=config.text_tokens,
         resolution=config.resolution,
         guidance=config.guidance,
         negative_prompt=config.negative_prompt,
+        embedded_guidance=config.embedded_guidance,
         revision=config.revision,
         t5=config.t5,
         prompt_cache=config.prompt_cache,
-        gradient_checkpointing=config.gradient_checkpointing,
-        attention=config.attention,
+        prompt_memory_gib=config.prompt_memory_gib,
         vae_tile=config.vae_tile,
-        compile=config.compile,
+        gradient_checkpointing=trains and config.gradient_checkpointing,
+        attention=config.attention if trains else "auto",
+        compile=trains and config.compile,
+        reads_text=reads_text,
         seed=seed,
     )
 
@@ -104,8 +151,16 @@ def policy_problems(config: PolicyConfig) -> list[str]:
     """
     if problem := name_problem(config.name):
         return [f"policy.name={problem}"]
-    family, source, resolution = _planned(config)
-    return family.problems(source, resolution, config.vae_tile)
+    outline = _outline(config)
+    wishes = Wishes(
+        resolution=config.resolution or outline.native_resolution,
+        guidance=config.guidance,
+        negative_prompt=config.negative_prompt,
+        embedded_guidance=config.embedded_guidance,
+        text_tokens=config.text_tokens,
+        t5=config.t5,
+    )
+    return outline.problems(wishes, config.vae_tile)
 
 
 def side_problem(config: PolicyConfig, pixels: int) -> str | None:
@@ -113,19 +168,14 @@ def side_problem(config: PolicyConfig, pixels: int) -> str | None:
 
     Raises ModelError for a model that cannot be found.
     """
-    family, source, _ = _planned(config)
-    return family.side_problem(source, pixels)
+    return _outline(config).side_problem(pixels)
 
 
 def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:
     """Shape (C, h, w) of the configured model's latents, before any weight is read. Raises ModelError."""
-    family, source, resolution = _planned(config)
-    return family.latent_shape_of(source, resolution)
+    outline = _outline(config)
+    return outline.latent_shape(config.resolution or outline.native_resolution)
 
 
-def _planned(config: PolicyConfig) -> tuple[Any, ModelSource, tuple[int, int]]:
-    """The policy class, the source of its weights, and the height and width of its images."""
-    source = ModelSource.find(config.name, config.revision)
-    with quiet_loading():
-        family = find("models", source.pipeline_class)
-    return family, source, config.resolution or family.native_resolution(source)
+def _outline(config: PolicyConfig) -> Outline:
+    return Outline.of(ModelSource.find(config.name, config.revision))

@@ -1,23 +1,26 @@
 """How large a policy is, before any weight is read: its networks on the meta device, where tensors have no content."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import diffusers
 import torch
 import torch.nn.functional as F
 import transformers
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from torch import Tensor
 from torch.nn import Module
 from torch.overrides import TorchFunctionMode
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig
 from fdfo.hub import quiet_loading
-from fdfo.models.sd3 import LORA_TARGETS, TILE_PARTS, SD3Policy, velocity_dtype
-from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
+from fdfo.models.decoding import TILE_PARTS
+from fdfo.models.inputs import network_inputs
+from fdfo.models.outline import Outline
+from fdfo.models.policy import velocity_dtype
+from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
 
 
@@ -52,28 +55,31 @@ class PolicySizes:
 def policy_sizes(config: PolicyConfig) -> PolicySizes:
     """Sizes of the model that a configuration names, from its small configuration files. Raises ModelError."""
     source = ModelSource.find(config.name, config.revision)
-    height, width = config.resolution or SD3Policy.native_resolution(source)
+    outline = Outline.of(source)
+    height, width = config.resolution or outline.native_resolution
     dtype: torch.dtype = getattr(torch, config.dtype)
-    latent = SD3Policy.latent_shape_of(source, (height, width))
-    clip_tokens = int(source.component_config("text_encoder")["max_position_embeddings"])
-    tokens = clip_tokens + (EMBEDDED_TEXT_TOKENS if source.is_embedded else config.text_tokens)
+    latent = outline.latent_shape((height, width))
     vae_config = source.component_config("vae")
+    inputs = network_inputs(outline, config.text_tokens, (height, width), dtype)
     with quiet_loading(), torch.device("meta"):
-        transformer, block = _transformer(source.component_config("transformer"), config.adapter, latent, tokens, dtype)
-        decoder: Any = AutoencoderKL.from_config(vae_config)
+        network = _of_index(source, "transformer").to(dtype)
+        measured = _measure(network, outline.family.targets, config.adapter, inputs, dtype)
+        decoder: Any = _of_index(source, "vae")
         decoder_saved = _decoder_saved(decoder.to(dtype), latent)
-        encoders = [_text_encoder(source, name) for name in _encoder_names(config.t5)]
+        left_out = () if config.t5 else outline.family.dispensable
+        names = [name for name in source.index if name.startswith("text_encoder") and name not in left_out]
+        encoders = [_text_encoder(source, name) for name in names]
     is_full = config.adapter.kind == "full"
     tile = [min(side, config.vae_tile or side) for side in (height, width)]
     return PolicySizes(
-        frozen=4 * transformer.trained if is_full else transformer.frozen * dtype.itemsize,
-        trained=4 * transformer.trained,
+        frozen=4 * measured.trained if is_full else measured.frozen * dtype.itemsize,
+        trained=4 * measured.trained,
         decoder=_numel(decoder) * dtype.itemsize,
         decoder_saved=round(_tiled_share((height, width), config.vae_tile) * decoder_saved),
         text_encoders=sum(map(_numel, encoders)) * dtype.itemsize,
-        saved=transformer.saved,
-        saved_inputs=transformer.saved_inputs,
-        largest_block=block,
+        saved=measured.saved,
+        saved_inputs=measured.saved_inputs,
+        largest_block=measured.largest_block,
         pixels=height * width,
         full_resolution_map=tile[0] * tile[1] * int(vae_config["block_out_channels"][0]) * dtype.itemsize,
         latent=4 * prod(latent),
@@ -89,78 +95,59 @@ class _Measured:
     trained: int
     saved: int
     saved_inputs: int
-
-
-def _transformer(
-    published: Mapping[str, Any], adapter: AdapterConfig, latent: tuple[int, int, int], tokens: int, dtype: torch.dtype
-) -> tuple[_Measured, int]:
-    """Measures of a transformer, and what the largest of its blocks keeps.
-
-    Blocks of a kind (with or without a second attention; the last is of its own) are equal: a network with one of each
-    is measured, then one more of each kind, and the rest follows.
-    """
-    others = int(published["num_layers"]) - 1
-    dual = sum(layer < others for layer in published.get("dual_attention_layers", ()))
-    plain = others - dual
-    counts = {"dual": dual, "plain": plain}
-
-    def measured(**layers: int) -> _Measured:
-        small = {
-            **published,
-            "num_layers": sum(layers.values()) + 1,
-            "dual_attention_layers": list(range(layers["dual"])),
-        }
-        return _measure(SD3Transformer2DModel.from_config(small).to(dtype), adapter, latent, tokens, dtype)  # type: ignore[attr-defined]
-
-    first = {kind: min(count, 1) for kind, count in counts.items()}
-    sums = vars(base := measured(**first)).copy()
-    blocks = []
-    for kind, count in counts.items():
-        if count > 1:
-            more = vars(measured(**{**first, kind: 2}))
-            for name, value in more.items():
-                sums[name] += (count - 1) * (value - vars(base)[name])
-            blocks.append(more["saved"] - base.saved)
-    return _Measured(**sums), max(blocks, default=base.saved)
+    largest_block: int
 
 
 def _measure(
-    network: SD3Transformer2DModel,
-    adapter: AdapterConfig,
-    latent: tuple[int, int, int],
-    tokens: int,
-    dtype: torch.dtype,
+    network: Module, targets: tuple[str, ...], adapter: AdapterConfig, inputs: Mapping[str, Any], dtype: torch.dtype
 ) -> _Measured:
-    config: Any = network.config
-    inputs = {
-        "hidden_states": torch.empty(1, *latent, dtype=dtype),
-        "timestep": torch.empty(1),
-        "encoder_hidden_states": torch.empty(1, tokens, config.joint_attention_dim, dtype=dtype),
-        "pooled_projections": torch.empty(1, config.pooled_projection_dim, dtype=dtype),
-    }
-    weights = TrainableWeights(network, LORA_TARGETS)
+    """Measures of a network on the meta device; its blocks are what it recomputes with checkpointing."""
+    weights = TrainableWeights(network, targets)
     weights.attach(adapter, seed=0)
     if adapter.kind == "full":  # computed in the configured dtype from float32 weights
         weights.network.to(dtype)
     trained = sum(parameter.numel() for parameter in weights.named().values())
 
-    def saved() -> int:
-        return saved_bytes(weights.network, lambda: weights.network(**inputs, return_dict=False))
+    around, entering, inside, blocks = Kept(), Kept(), Kept(), [0]
 
-    whole = saved()
-    weights.enable_checkpointing()
+    def measured(block: Callable[..., Any], *arguments: Any) -> Any:
+        """Evaluate a block; with checkpointing only its arguments are kept."""
+        own = Kept()
+        with own.noting(network):
+            output = block(*arguments)
+        inside.update(own)
+        blocks.append(own.nbytes)
+        for argument in arguments:
+            if isinstance(argument, Tensor):
+                entering.note(argument)
+        return output
+
+    weights.enable_checkpointing(measured)
+    with torch.enable_grad(), FusedAttention(), around.noting(network):
+        output = weights.network(**inputs)
+    del output
     return _Measured(
         frozen=_numel(weights.network) - trained,
         trained=trained,
-        saved=whole,
-        saved_inputs=saved(),
+        saved=Kept(around | inside).nbytes,
+        saved_inputs=Kept(around | entering).nbytes,
+        largest_block=max(blocks),
     )
+
+
+def _of_index(source: ModelSource, name: str) -> Module:
+    """A component of diffusers by its class and configuration."""
+    return getattr(diffusers, source.index[name][1]).from_config(source.component_config(name))
 
 
 def _decoder_saved(decoder: Any, latent: tuple[int, int, int]) -> int:
     """Bytes that a frozen decoder keeps of one latent as a whole."""
     x0 = torch.empty(1, *latent, dtype=decoder.dtype).requires_grad_()
-    return saved_bytes(decoder.requires_grad_(False), lambda: decoder.decode(x0))
+    kept = Kept()
+    with torch.enable_grad(), FusedAttention(), kept.noting(decoder.requires_grad_(False)):
+        output = decoder.decode(x0)
+    del output
+    return kept.nbytes
 
 
 def _tiled_share(sides: Sequence[int], tile: int | None) -> float:
@@ -171,21 +158,28 @@ def _tiled_share(sides: Sequence[int], tile: int | None) -> float:
     return prod(sum(min(tile, side - start) for start in range(0, side, step)) / side for side in sides)
 
 
-def saved_bytes(network: Module, forward: Callable[[], object]) -> int:
-    """Bytes that a forward pass keeps for the backward pass, beside parameters; attention as its fused kernels do."""
-    kept: dict[int, tuple[int, Tensor]] = {}  # by storage; the tensors live as long as their addresses count
-    parameters = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+class Kept(dict[int, tuple[int, Tensor]]):
+    """Bytes of storages that are kept, by address; with a tensor of each, for an address counts while that lives."""
 
-    def note(tensor: Tensor) -> Tensor:
+    def note(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in parameters:
-            kept[storage._cdata] = (storage.nbytes(), tensor)
+        self[storage._cdata] = (storage.nbytes(), tensor)
         return tensor
 
-    with torch.enable_grad(), FusedAttention(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        output = forward()
-    del output
-    return sum(size for size, _ in kept.values())
+    @contextmanager
+    def noting(self, network: Module) -> Iterator[None]:
+        """Inside, what is kept for a backward pass is noted, but for the network's parameters."""
+        parameters = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+
+        def note(tensor: Tensor) -> Tensor:
+            return tensor if tensor.untyped_storage()._cdata in parameters else self.note(tensor)
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            yield
+
+    @property
+    def nbytes(self) -> int:
+        return sum(size for size, _ in self.values())
 
 
 class _KeepsInputs(torch.autograd.Function):
@@ -202,13 +196,10 @@ class FusedAttention(TorchFunctionMode):
     """On the meta device torch decomposes attention, and would keep its matrix."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
         if func is F.scaled_dot_product_attention:
-            return _KeepsInputs.apply(*args[:3])
-        return func(*args, **(kwargs or {}))
-
-
-def _encoder_names(t5: bool) -> list[str]:
-    return [name for name in ("text_encoder", "text_encoder_2", "text_encoder_3") if t5 or name != "text_encoder_3"]
+            return _KeepsInputs.apply(*args[:3], *(given[name] for name in ("query", "key", "value")[len(args) :]))
+        return func(*args, **given)
 
 
 def _text_encoder(source: ModelSource, name: str) -> Module:

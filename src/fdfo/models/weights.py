@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dic
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import Module, Parameter
+from torch.nn import Module, ModuleList, Parameter
 
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import ModelError
@@ -169,16 +169,24 @@ class TrainableWeights:
         """The plain network with the trained weights inside; this object cannot be trained afterwards."""
         return self.peft.merge_and_unload() if self.kind == "lora" else self.network  # type: ignore[operator]
 
-    def diffusers_lora(self) -> dict[str, Module | Tensor]:
+    def diffusers_lora(self) -> dict[str, Tensor]:
         """LoRA weights by diffusers' module names, with alpha / rank folded into B so that every reader agrees."""
         lora = self.peft.peft_config["default"]
         assert isinstance(lora, LoraConfig)
         scale = lora.lora_alpha / lora.r
-        layers: dict[str, Module | Tensor] = {}
+        layers: dict[str, Tensor] = {}
         for name, value in self.copy().items():
             value = value.cpu().contiguous()
             layers[_peft_key(name).removeprefix("base_model.model.")] = value * scale if ".lora_B." in name else value
         return layers
+
+
+def blocks_of(network: Module) -> list[Module]:
+    """The repeated blocks of one of diffusers' networks, in order."""
+    kinds = getattr(network, "_repeated_blocks", None) or getattr(network, "_no_split_modules", None)
+    if kinds:
+        return [module for module in network.modules() if type(module).__name__ in kinds]
+    return [block for child in network.children() if isinstance(child, ModuleList) for block in child]
 
 
 def _peft_key(parameter_name: str) -> str:

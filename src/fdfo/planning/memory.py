@@ -10,8 +10,7 @@ from functools import partial
 
 from fdfo.config.tree import Config
 from fdfo.interfaces import Method
-from fdfo.models.prompt_cache import HOST_BYTES
-from fdfo.models.sd3 import DECODED_PIXELS
+from fdfo.models.policy import DECODED_PIXELS
 from fdfo.models.sizes import PolicySizes
 
 FORWARD_SHARE = 0.55
@@ -142,7 +141,7 @@ def memory_plan(
         phases={name: {part: size for part, size in parts.items() if size} for name, parts in phases.items()},
         host={
             "text encoders": sizes.text_encoders,
-            "encoded prompts, at most": HOST_BYTES,
+            "encoded prompts, at most": round(config.policy.prompt_memory_gib * GIB),
             "transformer while they are encoded": 0 if shards > 1 else sizes.frozen + sizes.trained,
             "scores that take turns": sum(size for name, size in known.items() if name in offloaded),
         },
@@ -197,7 +196,7 @@ def decoding_bytes(sizes: PolicySizes, images: int, gradient: bool) -> int:
 
 
 def rows_decoded(rows: int, sizes: PolicySizes) -> int:
-    """Images that are decoded at a time (models/sd3.py)."""
+    """Images that are decoded at a time (models/policy.py)."""
     return min(rows, max(1, DECODED_PIXELS // sizes.pixels))
 
 

@@ -23,7 +23,7 @@ from fdfo.files import finite, write_atomically, write_json
 from fdfo.locks import one_writer
 
 MAY_CHANGE = {
-    "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache"},
+    "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache", "prompt_memory_gib"},
     "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"}
     | {"collective_timeout_s"},
     "reward": PLACEMENT,

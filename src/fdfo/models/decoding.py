@@ -1,0 +1,64 @@
+"""Decoders: how large their images are and what they make of latents, by what their own configuration says.
+
+B samples, [C, h, w] latent at network scale, [H, W] pixels.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TILE_PARTS = 4
+"""Tiles overlap by a quarter, which has to be whole latent elements."""
+
+
+def vae_factor(config: Mapping[str, Any]) -> int:
+    """Pixels per element of a decoder's own latents, along each side, from its `config.json`."""
+    if "scale_factor_spatial" in config and config["scale_factor_spatial"] is not None:
+        return int(config["scale_factor_spatial"])
+    if "dim_mult" in config:  # video decoders
+        return 2 ** len(config.get("temporal_downsample", config.get("temperal_downsample")))
+    blocks = config.get("block_out_channels") or config["encoder_block_out_channels"]
+    return 2 ** (len(blocks) - 1)
+
+
+def vae_channels(config: Mapping[str, Any]) -> int:
+    """Channels of a decoder's own latents."""
+    return int(config["z_dim"] if "z_dim" in config else config["latent_channels"])
+
+
+def decode(vae: Any, x: Tensor, heeds_shift: bool) -> Tensor:
+    """Images [B, 3, H, W] in [0, 1], float32, of latents; differentiable.
+
+    `heeds_shift` says whether the pipeline heeds the configured shift.
+    """
+    config = vae.config
+    if hasattr(vae, "bn"):  # statistics over 2 x 2 patches
+        statistics = vae.bn
+        std = (statistics.running_var + config.batch_norm_eps).sqrt()
+        x = x * std.view(1, -1, 1, 1) + statistics.running_mean.view(1, -1, 1, 1)
+        x = F.pixel_shuffle(x, 2)
+    elif config.get("latents_mean") is not None:
+        mean, std = (
+            torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (config.latents_mean, config.latents_std)
+        )
+        x = x * std + mean
+    else:
+        x = x / config.scaling_factor + ((heeds_shift and config.get("shift_factor")) or 0.0)
+    is_video = "z_dim" in config
+    image = vae.decode((x.unsqueeze(2) if is_video else x).to(vae.dtype), return_dict=False)[0]
+    image = image[:, :, 0] if is_video else image
+    return (image.float() / 2 + 0.5).clamp(0, 1)
+
+
+def set_tiles(vae: Any, side: int) -> None:
+    """Decode images that are larger than a tile of so many pixels a side in overlapping tiles."""
+    vae.enable_tiling()
+    if hasattr(vae, "tile_latent_min_size"):
+        vae.tile_sample_min_size, vae.tile_latent_min_size = side, side // vae_factor(vae.config)
+        return
+    for axis in ("height", "width"):
+        setattr(vae, f"tile_sample_min_{axis}", side)
+        setattr(vae, f"tile_sample_stride_{axis}", side - side // TILE_PARTS)

@@ -1,0 +1,85 @@
+"""Families of pipelines: a line each, of what cannot be found out by asking the pipeline itself (models/asking.py)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from fdfo.errors import ModelError, nearest
+from fdfo.flow.guidance import guided
+from fdfo.models.layouts import SPATIAL, Layout
+from fdfo.plugins import find, names
+
+JOINT_ATTENTION = tuple(
+    f"attn.{name}"
+    for name in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+)
+"""Attention projections of both streams; the second attention of SD3.5-Medium (attn2) is not a target (reference)."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What all pipelines of a class have in common."""
+
+    targets: tuple[str, ...]
+    """Suffixes of the modules that get adapters where nothing else is said: the attention's projections."""
+    layout: Layout = SPATIAL
+    """Of the latent in the pipeline's loop."""
+    guide: Callable[[Tensor, Tensor, float], Tensor] = guided
+    """Velocity of negative and positive ones and the scale, in that layout."""
+    scale: str | None = "guidance_scale"
+    """Argument of the pipeline's call that sets classifier-free guidance; None: it has none."""
+    off: float = 1.0
+    """The value that turns it off: 1, or 0 where the pipeline adds guidance (positive - negative) to the positive."""
+    embedded: str | None = None
+    """Argument of the call that sets the guidance which a distilled network reads as a number."""
+    sign: int = 1
+    """-1: the network gives data - noise."""
+    positive_first: bool = False
+    """Order of the branches in a doubled batch."""
+    enter: Callable[[Tensor], Any] = lambda x: x
+    """From the packed latents to what the network takes."""
+    leave: Callable[[Any, Tensor], Tensor] = lambda v, states: v
+    """From what the network gives, and the packed states that it was given for, to packed velocities."""
+    heeds_shift: bool = True
+    """Whether the pipeline heeds its decoder's shift_factor."""
+    ragged: bool = False
+    """Whether the length of what the network reads depends on the prompt."""
+    dispensable: tuple[str, ...] = ()
+    """Components of the T5 encoder where the pipeline can do without it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """More arguments of the call."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a pipeline beside a prompt; None where its own is right."""
+
+    resolution: tuple[int, int]
+    guidance: float = 1.0
+    negative_prompt: str = ""
+    embedded_guidance: float | None = None
+    text_tokens: int | None = None
+    t5: bool = True
+
+    @property
+    def branches(self) -> int:
+        """Evaluations of a velocity."""
+        return 1 if self.guidance == 1 else 2
+
+
+FAMILIES: Mapping[str, Family] = {
+    "StableDiffusion3Pipeline": Family(JOINT_ATTENTION, dispensable=("text_encoder_3", "tokenizer_3")),
+}
+"""By class of the pipeline; the entry-point group `fdfo.families` has more."""
+
+
+def family_of(name: str, pipeline_class: str) -> Family:
+    """The family of a pipeline class. Raises ModelError, about the model of this name, where there is none."""
+    if pipeline_class in FAMILIES:
+        return FAMILIES[pipeline_class]
+    known = [*FAMILIES, *names("families")]
+    if pipeline_class not in known:
+        raise ModelError(f"{name}: no policy for a {pipeline_class}; {nearest(pipeline_class, known)}")
+    return find("families", pipeline_class)

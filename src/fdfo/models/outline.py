@@ -1,0 +1,107 @@
+"""What a pipeline can draw, from its small configuration files alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from inspect import signature
+from math import isqrt
+from typing import Any
+
+import diffusers
+
+from fdfo.hub import quiet_loading
+from fdfo.models.decoding import TILE_PARTS, vae_channels, vae_factor
+from fdfo.models.families import Family, Wishes, family_of
+from fdfo.models.layouts import Shape
+from fdfo.models.source import ModelSource
+
+USUAL_SIDE = 1024
+"""Pixels a side of images where the network's configuration does not say."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Sizes of a pipeline's latents and images, and what keeps it from being used as asked."""
+
+    source: ModelSource
+    family: Family
+
+    @staticmethod
+    def of(source: ModelSource) -> "Outline":
+        """Raises ModelError for a pipeline of no known family."""
+        return Outline(source, family_of(source.name, source.pipeline_class))
+
+    @cached_property
+    def network(self) -> Mapping[str, Any]:
+        """Configuration of the network."""
+        return self.source.component_config("transformer")
+
+    @cached_property
+    def channels(self) -> int:
+        """Of a latent."""
+        return int(self.network["in_channels"]) // self.family.layout.channels
+
+    @cached_property
+    def factor(self) -> int:
+        """Pixels per latent element along each side: the decoder's, and of its patches where the latent holds those."""
+        vae = self.source.component_config("vae")
+        return vae_factor(vae) * isqrt(self.channels // vae_channels(vae))
+
+    @cached_property
+    def unit(self) -> int:
+        """What the sides of an image are multiples of: pixels of what the network reads as one."""
+        patch = self.family.layout.side or self.network.get("patch_size") or self.network["all_patch_size"]
+        return self.factor * int(patch if isinstance(patch, int) else patch[-1])
+
+    @property
+    def native_resolution(self) -> tuple[int, int]:
+        """The model's own (height, width) in pixels."""
+        own = self.network.get("sample_size")
+        side = own * self.factor if isinstance(own, int) else USUAL_SIDE
+        return side, side
+
+    def latent_shape(self, resolution: tuple[int, int]) -> Shape:
+        """(C, h, w) of a latent at (height, width)."""
+        return self.channels, resolution[0] // self.factor, resolution[1] // self.factor
+
+    @property
+    def pipeline_class(self) -> Any:
+        """Of diffusers, which then imports the code of this family alone."""
+        with quiet_loading():
+            return getattr(diffusers, self.source.pipeline_class)
+
+    def problems(self, wishes: Wishes, vae_tile: int | None = None) -> list[str]:
+        """What keeps this model from being used as wished."""
+        sides = zip(("height", "width"), wishes.resolution, strict=True)
+        problems = {name: self.side_problem(pixels) for name, pixels in sides}
+        found = [f"policy.resolution: {name} {problem}" for name, problem in problems.items() if problem]
+        whole = TILE_PARTS * vae_factor(self.source.component_config("vae"))
+        if vae_tile is not None and vae_tile % whole:
+            above = -(-vae_tile // whole) * whole
+            found.append(f"policy.vae_tile: {vae_tile} is not a multiple of {whole}; use {above}")
+        return found + list(self._unheeded(wishes))
+
+    def _unheeded(self, wishes: Wishes) -> Iterator[str]:
+        """What the pipeline has no argument for."""
+        accepted, family = signature(self.pipeline_class.__call__).parameters, self.family
+        if wishes.guidance != 1 and family.scale is None:
+            yield f"policy.guidance={wishes.guidance:g}: this model has no classifier-free guidance; use 1"
+        elif wishes.guidance != 1 and wishes.negative_prompt and "negative_prompt" not in accepted:
+            yield "policy.negative_prompt: this model's pipeline takes none; leave it empty"
+        reads_guidance = family.embedded is not None and self.network.get("guidance_embeds", True)
+        if wishes.embedded_guidance is not None and not reads_guidance:
+            yield "policy.embedded_guidance: this model's network reads no guidance; use policy.guidance, or null"
+        if wishes.text_tokens is not None and "max_sequence_length" not in accepted:
+            yield "policy.text_tokens: this model's pipeline has a length of its own; use null"
+        if not wishes.t5 and not family.dispensable:
+            yield "policy.t5=false: this model cannot do without any of its text encoders; use true"
+
+    def side_problem(self, pixels: int) -> str | None:
+        """What keeps this model from drawing images that are so many pixels high or wide."""
+        if pixels % self.unit:
+            down, up = pixels // self.unit * self.unit, -(-pixels // self.unit) * self.unit
+            return f"{pixels} is not a multiple of {self.unit}; use {down or up} or {up}"
+        largest = self.network.get("pos_embed_max_size")
+        if largest is not None and pixels > largest * self.unit:
+            return f"{pixels} exceeds the model's largest, {largest * self.unit}"
+        return None
