@@ -18,6 +18,7 @@ from fdfo.cli import main
 from fdfo.commands.doctor import _hub
 from fdfo.commands.protocol import PRESETS
 from fdfo.errors import PeerError
+from fdfo.evaluation.captions import _path_for
 from fdfo.evaluation.generate import BATCH
 from fdfo.evaluation.protocol import PAPER
 from tests.training.runs import TINY, run
@@ -267,6 +268,17 @@ def test_generate_writes_what_the_suffix_says_or_refuses_it(command, monkeypatch
         code, _, err = command(*options, "-o", name)
         assert code == 2
         assert f"--output {name}: expected a name that ends in .png, .jpg, .jpeg" in err
+
+
+def test_generate_writes_the_prompts_beside_that_no_font_can_write(command, monkeypatch, tmp_path):
+    monkeypatch.setattr("fdfo.evaluation.captions._installed", lambda: ())
+    _path_for.cache_clear()
+    options = ("--model", "shapes", "--steps", 1, "--seeds", 1, "-o", "a.png")
+    code, out, err = command("generate", "a red circle", "ein großer Kreis", *options)
+    _path_for.cache_clear()
+    assert code == 0, err
+    assert "wrote a.prompts.txt: the prompts that no font here can write" in out
+    assert (tmp_path / "a.prompts.txt").read_text(encoding="utf-8") == "2\tein großer Kreis\n"
 
 
 def test_generate_checks_the_guidance(command):

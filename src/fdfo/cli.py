@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fdfo import __version__
+from fdfo.commands.door import check_surroundings, prepare_terminal
 from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.options import (
     AdaptersOption,
@@ -37,7 +38,7 @@ from fdfo.commands.options import (
     given,
 )
 from fdfo.commands.rewards_app import rewards_app
-from fdfo.commands.tell import tell
+from fdfo.commands.tell import say, tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
 
 app = typer.Typer(
@@ -174,7 +175,7 @@ def report(
 
     if output is not None:
         prepare_output(output)
-    typer.echo(f"wrote {write_report(runs, output)}")
+    say(f"wrote {write_report(runs, output)}")
 
 
 @app.command()
@@ -290,14 +291,16 @@ def serve_reward(
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        typer.echo(f"fdfo {__version__}")
+        say(f"fdfo {__version__}")
         raise typer.Exit
 
 
 def main() -> None:
     """Entry point: a user's error is one message and a non-zero exit code (2 for the configuration), no traceback."""
+    prepare_terminal()
     prepare_libraries()
     try:
+        check_surroundings(sys.argv[1:])
         app()
     except PeerError:  # the process that failed says why
         sys.exit(1)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fdfo.commands.output import prepare_folder
+from fdfo.commands.tell import say
 from fdfo.comparison.conduct import Conduct
 from fdfo.comparison.page import html, markdown
 from fdfo.comparison.plan import Plan
@@ -29,7 +30,7 @@ def run_compare(
     results = Results(data)
     if page_only and not results.found:
         raise ConfigError("the command line", [f"--page-only: {data} has no results; leave the option out"])
-    conduct = Conduct(plan, results, folder, lambda line: print(line, flush=True))
+    conduct = Conduct(plan, results, folder, lambda line: say(line, flush=True))
     conduct.prepare()
     if not page_only:
         with ExitStack() as stack:
@@ -45,7 +46,7 @@ def _go(conduct: Conduct) -> None:
         with stop_on_signals() as stop:
             conduct.go(stop)
     except Interrupted as interrupted:
-        print("stopped; repeat the command to continue")
+        say("stopped; repeat the command to continue")
         sys.exit(128 + interrupted.signal_number)
 
 
@@ -55,4 +56,4 @@ def _write(plan: Plan, results: Results, output: Path, arguments: list[str]) -> 
     paths = [output / f"{plan.name}.{suffix}" for suffix in ("md", "html")]
     write_atomically(paths[0], markdown(plan, found, f"fdfo compare {' '.join(arguments)}"))
     write_atomically(paths[1], html(plan, found))
-    print(f"wrote {paths[0]} and {paths[1]}")
+    say(f"wrote {paths[0]} and {paths[1]}")

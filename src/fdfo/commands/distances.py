@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from fdfo.commands.tell import say
 from fdfo.evaluation.distance import INCEPTION, distances
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
@@ -28,7 +29,7 @@ def tell_distances(
     measured = distances(images / BASE, [images / label for label in adapters], features, device)
     found = dict(zip(adapters, measured, strict=True))
     for label, one in found.items():
-        print(f"{label} to base, {one.images} images each, in features of {choice}: ", end="")
+        say(f"{label} to base, {one.images} images each, in features of {choice}: ", end="")
         spread = "" if one.kid_std is None else f" (std {one.kid_std:.2g} over subsets)"
-        print(f"KID {one.kid:.4g}{spread}, FID {one.fid:.4g}")
+        say(f"KID {one.kid:.4g}{spread}, FID {one.fid:.4g}")
     write_json(folder / "distances.json", {label: {"features": choice, **asdict(one)} for label, one in found.items()})

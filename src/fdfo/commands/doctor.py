@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from fdfo.commands.tell import say
 from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import FdfoError, ModelError
@@ -37,12 +38,12 @@ def run_doctor(model: str) -> None:
         "writable": "yes" if os.access(".", os.W_OK) else "NO: this folder cannot be written to",
         "hub": _hub(model if is_on_hub else GATED_EXAMPLE),
     }.items():
-        print(f"{name:<10} {finding}")
-    print(f"\n{_memory_plan(model)}\n")
+        say(f"{name:<10} {finding}")
+    say(f"\n{_memory_plan(model)}\n")
     try:
-        print(f"{'one pair':<10} {_one_pair(model)}")
+        say(f"{'one pair':<10} {_one_pair(model)}")
     except FdfoError as error:
-        print(f"{'one pair':<10} FAILED")
+        say(f"{'one pair':<10} FAILED")
         raise error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from fdfo.commands.memory import memory_explained
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps, labelled
 from fdfo.commands.task import Task, manifest
+from fdfo.commands.tell import say
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import Features
@@ -33,6 +35,7 @@ from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.folder import environment
+from fdfo.visible import visible
 
 ENCODED_AHEAD = 512
 """Prompts that are encoded at a time: text encoders and transformer change places on the device once for them."""
@@ -82,7 +85,7 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         print_found(rows, results)
         if output is not None:
             write_found(ledger, results, rows, _facts(task, subjects[0], config))
-            print(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
+            say(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
         if task.distance is not None:
             worker.load_scores()
             tell_distances(folder, list(adapters), task.distance, apart, team.device)
@@ -142,7 +145,7 @@ class _Worker:
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
             own = left[self.team.rank :: self.team.size]
             ahead = max(1, ENCODED_AHEAD // size)
-            for index, batch in enumerate(progress.track(own, description=label)):
+            for index, batch in enumerate(progress.track(own, description=escape(visible(label)))):
                 if index % ahead == 0:
                     policy.prepare([prompt.text for later in own[index : index + ahead] for prompt in later])
                 self._judge_part(policy, label, batch)

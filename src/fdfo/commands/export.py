@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fdfo.commands.tell import say
 from fdfo.errors import CheckpointError, ConfigError
 
 FORMATS = ("diffusers", "merged")
@@ -35,4 +36,4 @@ def run_export(run: Path, to: str, checkpoint: str, output: Path | None) -> None
             (policy.save_merged if to == "merged" else policy.save_lora)(folder)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror}; give another --output") from error
-    print(f"wrote {folder} from checkpoint {source.name}")
+    say(f"wrote {folder} from checkpoint {source.name}")

@@ -6,13 +6,16 @@ from dataclasses import asdict
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from fdfo.commands.tell import say
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.ledger import Ledger
 from fdfo.evaluation.report import evaluation_page
 from fdfo.evaluation.statistics import Interval
 from fdfo.evaluation.summary import BASE, Row, as_csv, markdown
 from fdfo.files import write_atomically, write_json
+from fdfo.visible import visible
 
 
 def write_found(
@@ -32,12 +35,12 @@ def print_found(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> None:
     """A table for each adapter beside the base, or one for the base alone; then what could not be judged."""
     base, *adapters = results
     prompts, images = len(results[base].prompts), results[base].images_per_prompt
-    print(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
+    say(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
     for adapter in adapters or [None]:
         table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)  # fits 80 columns
         table.add_column("score", no_wrap=True)
         for column in ("base", adapter, "difference", "wins") if adapter else ("base",):
-            table.add_column(column, justify="right", no_wrap=True)
+            table.add_column(_cell(column), justify="right", no_wrap=True)
         by_weights = {(row.score, row.category, row.weights): row for row in rows}
         for row in rows:
             if row.weights != BASE:
@@ -47,13 +50,18 @@ def print_found(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> None:
                 other = by_weights[row.score, row.category, adapter]
                 assert other.gain is not None
                 cells += [_short(other.mean), other.gain.told("+.3g", "+.2g"), f"{other.wins:.0%}"]
-            table.add_row(*cells)
+            table.add_row(*map(_cell, cells))
         Console(highlight=False).print(table)
     for weights, result in results.items():
         for score, failed in result.failed.items():
             if failed:
                 judged = result.interval(score).n
-                print(f"{score} failed on {failed} images of {weights}: its mean is over {judged} of {prompts} prompts")
+                say(f"{score} failed on {failed} images of {weights}: its mean is over {judged} of {prompts} prompts")
+
+
+def _cell(text: str) -> Text:
+    """As it is: a name may look like markup."""
+    return Text(visible(text))
 
 
 def _short(interval: Interval) -> str:

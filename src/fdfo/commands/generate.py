@@ -13,10 +13,11 @@ from torch import Tensor
 from fdfo import __version__
 from fdfo.commands.output import prepare_output
 from fdfo.commands.subject import Subject, default_steps, labelled
+from fdfo.commands.tell import say
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
 from fdfo.evaluation.generate import generate
-from fdfo.evaluation.sheet import FORMATS, encoded, sheet
+from fdfo.evaluation.sheet import FORMATS, encoded, sheet, unwritten
 from fdfo.evaluation.summary import BASE
 from fdfo.files import write_atomically
 from fdfo.interfaces import Policy, Weights
@@ -61,12 +62,17 @@ def run_generate(
     images = torch.stack(list(rows.values()), 1)  # prompt, weights, seed
     columns = [f"seed {seed}" for seed in range(seeds)]
     pictures = (images * 255).round().to(torch.uint8)
-    drawn = sheet(pictures, [prompt.text for prompt in prompts], list(rows), columns)
+    captions = [prompt.text for prompt in prompts]
+    drawn = sheet(pictures, captions, list(rows), columns)
     settings = json.dumps(drawing.settings(), ensure_ascii=False)
     write_atomically(output, encoded(drawn, output.suffix, {SETTINGS: settings}))
+    if numbers := unwritten(captions):
+        beside = output.with_suffix(".prompts.txt")
+        write_atomically(beside, "".join(f"{number}\t{captions[number - 1]}\n" for number in numbers))
+        say(f"wrote {beside}: the prompts that no font here can write; the sheet has their numbers")
     height, width = images.shape[-2:]
     order = f"{' above '.join(rows)}, " if len(rows) > 1 else ""
-    print(f"wrote {output}: {len(prompts)} prompts, {order}{seeds} seeds, {height} x {width} pixels each")
+    say(f"wrote {output}: {len(prompts)} prompts, {order}{seeds} seeds, {height} x {width} pixels each")
 
 
 def _numbers(strengths: str) -> list[float]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from fdfo.commands.output import prepare_folder
+from fdfo.commands.tell import say
 from fdfo.comparison.cells import Configurations
 from fdfo.comparison.plan import Plan
 from fdfo.comparison.probe import Probed, Prober
@@ -40,7 +41,7 @@ def run_probe(
             probed.append(Probed.from_dict(one.to_dict()))  # as it is read from the file: the same page
             lines = [json.dumps(finite(one.to_dict()), allow_nan=False) + "\n" for one in probed]
             write_atomically(data, "".join(lines))
-            print(f"{one.cell} on {one.score}: {len(one.products.own)} estimates", flush=True)
+            say(f"{one.cell} on {one.score}: {len(one.products.own)} estimates", flush=True)
 
         try:
             with (
@@ -52,4 +53,4 @@ def run_probe(
             sys.exit(128 + interrupted.signal_number)
     page = output / f"{plan.name}-probe.md"
     write_atomically(page, probe_markdown(plan, probed, f"fdfo probe {' '.join(arguments)}"))
-    print(f"wrote {page}")
+    say(f"wrote {page}")

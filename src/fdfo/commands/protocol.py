@@ -7,6 +7,7 @@ from pathlib import Path
 from fdfo.commands.evaluate import run_evaluate
 from fdfo.commands.subject import Subject
 from fdfo.commands.task import Task
+from fdfo.commands.tell import say
 from fdfo.config.load import reward_entries
 from fdfo.errors import ConfigError, nearest
 from fdfo.evaluation.features import diversity_features
@@ -78,9 +79,9 @@ def _check(parts: Sequence[Protocol]) -> None:
 def _print(part: Protocol, rows: Sequence[Row]) -> None:
     """A line for each published value with what was measured here; nothing in other processes than the first."""
     if rows:
-        print(f"published: {SUBJECT}")
+        say(f"published: {SUBJECT}")
     for score, value in part.published.items():
         measured = {row.weights: row.mean for row in rows if row.score == score and row.category is None}
         here = "".join(f"  {weights} {mean.mean:.4g}" for weights, mean in measured.items())
         if here:
-            print(f"  {score:<15} {value:<8.6g}{here}")
+            say(f"  {score:<15} {value:<8.6g}{here}")

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
+from fdfo.commands.tell import say
 from fdfo.config.presets import PRESETS
 from fdfo.config.tree import RewardConfig
 from fdfo.plugins import find, names
@@ -56,9 +57,9 @@ def run_list() -> None:
     """Print a line for every score and preset."""
     for name in names("rewards"):
         documented = find("rewards", name).__doc__ or ""
-        print(f"{name:<20} {documented.strip().splitlines()[0] if documented.strip() else ''}")
+        say(f"{name:<20} {documented.strip().splitlines()[0] if documented.strip() else ''}")
     for name, parts in PRESETS.items():
-        print(f"{name:<20} = " + " + ".join(_in_words(part) for part in parts))
+        say(f"{name:<20} = " + " + ".join(_in_words(part) for part in parts))
 
 
 def run_check(name: str, options: list[str], device_name: str | None) -> None:
@@ -80,30 +81,30 @@ def _impatient(entry: RewardConfig) -> RewardConfig:
 
 def _check(entry: RewardConfig, device: torch.device) -> None:
     reward = WeightedSum([entry])
-    print(f"{entry.title}\n  {_sources(entry)}")
+    say(f"{entry.title}\n  {_sources(entry)}")
     begun = time.perf_counter()
     reward.load(device, torch.float32)
-    print(f"  loaded in {time.perf_counter() - begun:.1f} s on {device}")
+    say(f"  loaded in {time.perf_counter() - begun:.1f} s on {device}")
     if entry.name == "ocr":
         captions, images = list(WORDS), written_pictures().to(device)
     else:
         side = IMAGE_SIZE if entry.name.startswith("shapes-") else SIDE
         captions, images = list(SCENES), drawn_pictures(side).to(device)
     if entry.name in UNDRAWN:
-        print(f"  {UNDRAWN[entry.name]}")
+        say(f"  {UNDRAWN[entry.name]}")
     else:
         _print_table(captions, torch.stack([_scores(reward, images, [text] * len(images)) for text in captions]))
-    print(f"  {_speed(reward, images, captions)}; {_memory(device)}\n")
+    say(f"  {_speed(reward, images, captions)}; {_memory(device)}\n")
 
 
 def _print_table(captions: list[str], table: Tensor) -> None:
     """Row i are the scores [B] of all pictures for caption i."""
     width = max(map(len, captions))
-    print(f"  {'caption':<{width}}   scores of the pictures of each caption, in this order")
+    say(f"  {'caption':<{width}}   scores of the pictures of each caption, in this order")
     for i, caption in enumerate(captions):
         row = "  ".join(f"{value:>8.4g}{'*' if i == j else ' '}" for j, value in enumerate(table[i].tolist()))
-        print(f"  {caption:<{width}} {row}")
-    print(f"  {verdict(table)}")
+        say(f"  {caption:<{width}} {row}")
+    say(f"  {verdict(table)}")
 
 
 def drawn_pictures(side: int) -> Tensor:

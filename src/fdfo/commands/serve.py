@@ -6,6 +6,7 @@ import torch
 
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
+from fdfo.commands.tell import say
 from fdfo.config.scores import PLACEMENT
 from fdfo.errors import ConfigError
 from fdfo.rewards.endpoint import NO_VARIABLE, is_variable
@@ -33,14 +34,14 @@ def run_serve(
         raise ConfigError("the command line", [problem]) from error
     shown = _in_full(name, options)
     server = Server(reward_app(reward, shown, device, key), listener, most_bytes=LARGEST_REQUEST_BYTES)
-    print(f"serving {shown} on {device}; name it in a run as {{name: remote, url: {server.url}}}", flush=True)
+    say(f"serving {shown} on {device}; name it in a run as {{name: remote, url: {server.url}}}", flush=True)
     if key is None and host not in THIS_MACHINE:
-        print("whoever reaches this address can use it; --key-variable NAME asks for a key", flush=True)
+        say("whoever reaches this address can use it; --key-variable NAME asks for a key", flush=True)
     with listener:
         try:
             server.serve()
         except KeyboardInterrupt:
-            print("stopped")
+            say("stopped")
 
 
 def _in_full(name: str, options: list[str]) -> str:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fdfo.commands.tell import say
 from fdfo.config.tree import Config, PolicyConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
@@ -74,7 +75,7 @@ class Subject:
     def announce(self) -> None:
         """Say which checkpoint was chosen from a run. Raises CheckpointError."""
         if self.adapter is None and self.run is not None:
-            print(f"checkpoint {self._checkpoint.name} of {self.run}")
+            say(f"checkpoint {self._checkpoint.name} of {self.run}")
 
     @cached_property
     def _checkpoint(self) -> Path:

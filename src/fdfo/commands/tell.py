@@ -1,7 +1,14 @@
-"""The one message with which a command ends."""
+"""What commands say in the terminal: every line goes through here."""
 
 import os
 import sys
+
+from fdfo.visible import visible
+
+
+def say(text: str = "", *, end: str = "\n", flush: bool = False) -> None:
+    """Print a line on standard output."""
+    print(visible(text), end=end, flush=flush)
 
 
 def tell(message: str) -> None:
@@ -11,4 +18,4 @@ def tell(message: str) -> None:
 
         if not is_first_to_tell():
             return
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)

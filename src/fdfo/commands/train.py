@@ -7,6 +7,7 @@ from textwrap import indent
 import yaml
 
 from fdfo.commands.memory import memory_explained
+from fdfo.commands.tell import say
 from fdfo.config.load import load_config, to_yaml
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError
@@ -25,11 +26,11 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
         from fdfo.training.setup import check
 
         check(config)
-        print(to_yaml(config))
-        print(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
+        say(to_yaml(config))
+        say(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
         from fdfo.planning.describe import describe
 
-        print("memory: |\n" + indent(describe(config), "  "))
+        say("memory: |\n" + indent(describe(config), "  "))
         return
     from fdfo.training.interrupt import Interrupted
     from fdfo.training.run import train

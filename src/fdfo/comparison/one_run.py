@@ -14,6 +14,7 @@ from fdfo.config.load import load_config
 from fdfo.errors import FdfoError
 from fdfo.training.interrupt import Interrupted
 from fdfo.training.run import train
+from fdfo.visible import visible
 
 
 def main() -> int:
@@ -25,7 +26,7 @@ def main() -> int:
     except Interrupted as interrupted:
         return 128 + interrupted.signal_number
     except FdfoError as error:
-        print(f"error: {' '.join(str(error).split())}", flush=True)
+        print(f"error: {visible(' '.join(str(error).split()))}", flush=True)
         return 1
     return 0
 

@@ -25,6 +25,7 @@ from fdfo.evaluation.report.chart import Chart, Point, Series, draw
 from fdfo.evaluation.report.curves import color_of_run
 from fdfo.evaluation.report.page import fill
 from fdfo.evaluation.report.text import duration, enumerate_words, number, plural, with_bounds
+from fdfo.visible import visible
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def markdown(plan: Plan, results: Sequence[Result], command: str) -> str:
     blocks += ["\n".join(f"- {term}: {value}" for term, value in facts(plan, results))]
     costs = [cost_table(plan, results, score, axis) for score in plan.scores for axis in AXES]
     blocks += [table.markdown() for table in (*_tables(plan, results), *costs, *_details(plan, results))]
-    return "\n\n".join(blocks) + "\n"
+    return visible("\n\n".join(blocks) + "\n")
 
 
 HEADLINE_CELLS = 10

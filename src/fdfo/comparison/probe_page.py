@@ -12,6 +12,7 @@ from fdfo.comparison.signal import alignment, cosine, cosine_with_exact, draws, 
 from fdfo.comparison.tables import Table
 from fdfo.evaluation.report.text import NONE, number
 from fdfo.evaluation.statistics import Interval
+from fdfo.visible import visible
 
 IMAGES, EVALUATIONS = 1000, 100_000
 """Signal-to-noise ratios are given for this many images and network evaluations."""
@@ -31,7 +32,7 @@ def probe_markdown(plan: Plan, probed: Sequence[Probed], command: str) -> str:
     places = places_facts([one.environment for one in probed])
     blocks += ["\n".join(f"- {term}: {value}" for term, value in places)]
     blocks += [table(plan, score, [one for one in probed if one.score == score]).markdown() for score in plan.scores]
-    return "\n\n".join([*blocks, NOTE.format(reference=plan.reference_cell)]) + "\n"
+    return visible("\n\n".join([*blocks, NOTE.format(reference=plan.reference_cell)]) + "\n")
 
 
 def table(plan: Plan, score: str, probed: Sequence[Probed]) -> Table:

@@ -3,9 +3,11 @@
 import io
 from collections.abc import Mapping, Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
+
+from fdfo.evaluation.captions import Font, font_for, on_one_line, own_font, shortened
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Suffix of a file and its format."""
@@ -13,7 +15,8 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 LEAST_SIDE = 128
 """Smaller pictures are enlarged by a whole factor."""
 
-GAP, MARGIN, TEXT_SIZE, LINE = 4, 12, 14, 22
+GAP, MARGIN, LINE = 4, 12, 22
+WIDEST_LABEL = 240
 BACKGROUND, INK, FAINT = "#ffffff", "#333333", "#666666"
 JPEG_QUALITY = 95
 
@@ -21,11 +24,12 @@ JPEG_QUALITY = 95
 def sheet(pictures: Tensor, prompts: Sequence[str], labels: Sequence[str], columns: Sequence[str]) -> Image.Image:
     """Draw uint8 pictures [P, W, S, 3, H, W']: P prompts, W sets of weights with their labels, S columns with theirs.
 
-    A single set of weights needs no label.
+    A single set of weights needs no label. A prompt that no font here can write has its number above it, from 1.
     """
-    font = ImageFont.load_default(size=TEXT_SIZE)
+    font = own_font()
     seeds, (height, width) = pictures.shape[2], _enlarged(pictures.shape[-2], pictures.shape[-1])
-    indent = max(int(font.getlength(label)) for label in labels) + MARGIN if len(labels) > 1 else 0
+    names = [_written(label, f"weights {row + 1}", WIDEST_LABEL) for row, label in enumerate(labels)]
+    indent = max(int(own.getlength(line)) for line, own in names) + MARGIN if len(labels) > 1 else 0
     block = LINE + len(labels) * (height + GAP) + MARGIN
     size = (2 * MARGIN + indent + seeds * (width + GAP) - GAP, MARGIN + LINE + len(prompts) * block)
     canvas = Image.new("RGB", size, BACKGROUND)
@@ -34,16 +38,22 @@ def sheet(pictures: Tensor, prompts: Sequence[str], labels: Sequence[str], colum
         pen.text((MARGIN + indent + seed * (width + GAP), MARGIN), column, fill=FAINT, font=font)
     for number, prompt in enumerate(prompts):
         top = MARGIN + LINE + number * block
-        pen.text((MARGIN, top), _shortened(prompt, font, size[0] - 2 * MARGIN), fill=INK, font=font)
-        for row, label in enumerate(labels):
+        line, own = _written(prompt, f"prompt {number + 1}", size[0] - 2 * MARGIN)
+        pen.text((MARGIN, top), line, fill=INK, font=own)
+        for row, (label, own) in enumerate(names):
             upper = top + LINE + row * (height + GAP)
             if indent:
-                pen.text((MARGIN, upper + height // 2), label, fill=INK, font=font, anchor="lm")
+                pen.text((MARGIN, upper + height // 2), label, fill=INK, font=own, anchor="lm")
             for seed in range(seeds):
                 picture = Image.fromarray(pictures[number, row, seed].permute(1, 2, 0).contiguous().numpy())
                 enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
                 canvas.paste(enlarged, (MARGIN + indent + seed * (width + GAP), upper))
     return canvas
+
+
+def unwritten(prompts: Sequence[str]) -> list[int]:
+    """Numbers, from 1, of the prompts that no font here can write."""
+    return [number for number, prompt in enumerate(prompts, start=1) if font_for(on_one_line(prompt)) is None]
 
 
 def encoded(picture: Image.Image, suffix: str, texts: Mapping[str, str]) -> bytes:
@@ -55,16 +65,13 @@ def encoded(picture: Image.Image, suffix: str, texts: Mapping[str, str]) -> byte
     return buffer.getvalue()
 
 
+def _written(text: str, instead: str, room: int) -> tuple[str, Font]:
+    """A text on one line of so many pixels and a font that has it; where there is none, `instead` of the text."""
+    line = on_one_line(text)
+    font = font_for(line)
+    return (instead, own_font()) if font is None else (shortened(line, font, room), font)
+
+
 def _enlarged(height: int, width: int) -> tuple[int, int]:
     factor = max(1, -(-LEAST_SIDE // max(height, width)))
     return factor * height, factor * width
-
-
-def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, room: int) -> str:
-    """Text on one line, cut with an ellipsis where it is wider than `room` pixels."""
-    line = " ".join(text.split())
-    if font.getlength(line) <= room:
-        return line
-    while line and font.getlength(line + "…") > room:
-        line = line[:-1].rstrip()
-    return line + "…"

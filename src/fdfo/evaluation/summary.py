@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.statistics import Interval, win_rate
+from fdfo.visible import visible
 
 BASE = "base"
 
@@ -56,7 +57,7 @@ def markdown(rows: Sequence[Row]) -> str:
         gain = "" if row.gain is None else row.gain.told("+.4g")
         wins = "" if row.wins is None else f"{row.wins:.0%}"
         lines.append(f"| {name} | {row.weights} | {row.mean.n} | {row.mean} | {gain} | {wins} |")
-    return "\n".join(lines) + "\n"
+    return visible("\n".join(lines) + "\n")
 
 
 def as_csv(rows: Sequence[Row]) -> str:

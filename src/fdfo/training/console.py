@@ -10,6 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fdfo.visible import visible
+
 SILENCE_S = 30.0
 """Outside a terminal, longest time without a line while work goes on."""
 
@@ -44,7 +46,7 @@ class Console:
     def say(self, text: str, style: str = "") -> None:
         """One line for the person; never interpreted as markup."""
         self.spoke = time.monotonic()
-        self.rich.print(text, style=style, markup=False)
+        self.rich.print(visible(text), style=style, markup=False)
 
     def say_items(self, head: str, items: Sequence[str]) -> None:
         """A line `head: item, item`; where a terminal is too narrow for it, broken between the items."""
@@ -104,7 +106,7 @@ class Console:
         now = time.monotonic()
         left = self.left_s(now)
         times = f"{_clock(now - self.started)} elapsed" + ("" if left is None else f", {_clock(left)} left")
-        text = Text(f"{self.doing}  {times}  {self.info}", no_wrap=True, overflow="ellipsis")
+        text = Text(visible(f"{self.doing}  {times}  {self.info}"), no_wrap=True, overflow="ellipsis")
         grid = Table.grid(padding=(0, 1))
         grid.add_row(ProgressBar(total=self.epochs, completed=self.done, width=BAR_WIDTH), text)
         return grid

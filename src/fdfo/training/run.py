@@ -1,6 +1,5 @@
 """A whole run: epochs, evaluations, checkpoints, and the way back into an interrupted one."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +40,7 @@ from fdfo.training.judging import build_jury
 from fdfo.training.setup import build_trainer, check, held_out_prompts, prompt_notes, run_folder, training_prompts
 from fdfo.training.state import put_back, state_of
 from fdfo.training.trackers import flat
+from fdfo.visible import from_here
 
 SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
@@ -162,7 +162,7 @@ class Run:
     def _finish(self) -> None:
         if self.team.is_main:
             write_report([self.folder.path])
-            report = os.path.relpath(self.folder.path / "report.html")
+            report = from_here(self.folder.path / "report.html")
             self.console.stop()
             self.console.say_items(f"finished epoch {self.progress.epoch}", gain(self.history))
             self.console.say(f"report: {report}")

@@ -17,6 +17,7 @@ from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CE
 from fdfo.evaluation.report import costs, curves, gallery, results, setup, text
 from fdfo.evaluation.report.record import RunRecord, read_runs
 from fdfo.files import write_atomically
+from fdfo.visible import visible
 
 FILTERS = {
     "number": text.number,
@@ -154,6 +155,7 @@ def fill(template: str, values: dict[str, Any]) -> str:
     own, _, _ = environment.loader.get_source(environment, "report.css")
     style, script = f"{look.style()}\n{own}", look.script()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
+    page = environment.get_template(template).render(
         **values, version=version("fdfo"), style=Markup(style), script=Markup(script), script_digest=digest
     )
+    return visible(page)

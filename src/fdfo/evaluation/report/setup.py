@@ -20,10 +20,10 @@ def facts(record: RunRecord) -> list[Fact]:
     adapter = policy["adapter"]
     trained = f"LoRA of rank {adapter['rank']}" if adapter["kind"] == "lora" else "all weights"
     planned, done = record.epochs_planned, record.epochs_done
-    height, width = policy["resolution"]
+    size = "{} × {} px".format(*policy["resolution"]) if policy["resolution"] else "at its own size"
     return [
         ("Method", str(config["method"]["name"])),
-        ("Model", f"{policy['name']}, {trained}, {height} × {width} px"),
+        ("Model", f"{policy['name']}, {trained}, {size}"),
         ("Trained score", record.formula),
         ("Training prompts", f"{prompts['path'] or prompts['name']}, {count(prompts['pairs_per_epoch'])} an epoch"),
         ("Held-out prompts", f"{prompts['eval_path'] or prompts['eval_name']}, {count(evaluation['prompts'])}"),
