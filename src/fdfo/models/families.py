@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from fdfo.errors import ModelError, nearest
-from fdfo.flow.guidance import guided
-from fdfo.models.layouts import SPATIAL, Layout
+from fdfo.flow.guidance import guided, renormed
+from fdfo.models.layouts import PATCHES, SPATIAL, TOKENS, Layout, from_rows_of_frames, rows_of_frames
 from fdfo.plugins import find, names
 
 JOINT_ATTENTION = tuple(
@@ -16,6 +16,11 @@ JOINT_ATTENTION = tuple(
     for name in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 )
 """Attention projections of both streams; the second attention of SD3.5-Medium (attn2) is not a target (reference)."""
+
+FLUX2_ATTENTION = (*JOINT_ATTENTION, "attn.to_qkv_mlp_proj")
+"""Single blocks project to queries, keys, values and their feed-forward layer at once."""
+
+ATTENTION = tuple(f"attention.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0"))
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,15 @@ class Wishes:
 
 FAMILIES: Mapping[str, Family] = {
     "StableDiffusion3Pipeline": Family(JOINT_ATTENTION, dispensable=("text_encoder_3", "tokenizer_3")),
+    "Flux2KleinPipeline": Family(FLUX2_ATTENTION, TOKENS),
+    "Flux2Pipeline": Family(FLUX2_ATTENTION, TOKENS, scale=None, embedded="guidance_scale"),
+    "FluxPipeline": Family(JOINT_ATTENTION, PATCHES, scale="true_cfg_scale", embedded="guidance_scale"),
+    "QwenImagePipeline": Family(
+        JOINT_ATTENTION, PATCHES, renormed, "true_cfg_scale", embedded="guidance_scale", ragged=True
+    ),
+    "ZImagePipeline": Family(
+        ATTENTION, off=0.0, sign=-1, positive_first=True, enter=rows_of_frames, leave=from_rows_of_frames, ragged=True
+    ),
 }
 """By class of the pipeline; the entry-point group `fdfo.families` has more."""
 

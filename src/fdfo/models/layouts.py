@@ -6,6 +6,7 @@ S = patch of 2 x 2 elements, or token; shape is (C, h, w).
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Shape = tuple[int, int, int]
@@ -43,3 +44,13 @@ TOKENS = Layout(
     lambda x: x.flatten(2).transpose(1, 2), lambda x, shape: x.transpose(1, 2).reshape(len(x), *shape), 1, 1
 )
 """[B, h w, C]."""
+
+
+def rows_of_frames(x: Tensor) -> list[Tensor]:
+    """[B, C, h, w] -> B videos [C, 1, h, w] of one frame (Z-Image)."""
+    return list(x.unsqueeze(2).unbind())
+
+
+def from_rows_of_frames(videos: list[Tensor], states: Tensor) -> Tensor:
+    """And back, whatever the states were."""
+    return torch.stack(videos).squeeze(2)

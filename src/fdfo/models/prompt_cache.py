@@ -94,7 +94,7 @@ class PromptCache:
         path = self._path(text)
         if path is None:
             return
-        content = save({name: tensor.contiguous() for name, tensor in self._held[text].items()})
+        content = save({name: tensor.clone() for name, tensor in self._held[text].items()})  # some are one object
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         temporary = Path(name)
         try:
