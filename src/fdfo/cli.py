@@ -40,6 +40,7 @@ from fdfo.commands.options import (
 from fdfo.commands.rewards_app import rewards_app
 from fdfo.commands.tell import say, tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
+from fdfo.limits import MOST, MOST_IMAGES
 
 app = typer.Typer(
     name="fdfo",
@@ -119,8 +120,8 @@ def evaluate(
     prompts: PromptsOption = None,
     key: KeyOption = None,
     rewards: RewardsOption = None,
-    count: Annotated[int, typer.Option("--count", help="Number of prompts.", min=1)] = 192,
-    images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1)] = 1,
+    count: Annotated[int, typer.Option("--count", help="Number of prompts.", min=1, max=MOST)] = 192,
+    images: Annotated[int, typer.Option("--images", help="Images of each prompt.", min=1, max=MOST_IMAGES)] = 1,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
     resolution: ResolutionOption = None,
@@ -208,7 +209,9 @@ def compare(
 @app.command()
 def probe(
     arguments: PlanArgument = None,
-    batches: Annotated[int, typer.Option("--batches", help="Estimates of each cell, one epoch each.", min=4)] = 8,
+    batches: Annotated[
+        int, typer.Option("--batches", help="Estimates of each cell, one epoch each.", min=4, max=MOST)
+    ] = 8,
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="Checkpoint folder with the weights; default: the base's.")
     ] = None,

@@ -6,6 +6,23 @@ from typing import Annotated
 
 import typer
 
+from fdfo.limits import (
+    LARGEST_SEED,
+    MOST_GUIDANCE,
+    MOST_IMAGES,
+    MOST_PIXELS,
+    MOST_PROCESSES,
+    MOST_STEPS,
+)
+
+
+def _number(value: float | None) -> float | None:
+    """Not NaN, which every range lets through."""
+    if value is None or value == value:
+        return value
+    raise typer.BadParameter(f"expected a number above 0, up to {MOST_GUIDANCE:g}, got {value}")
+
+
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Folder of a training run: its model, prompts and scores.")
 ]
@@ -30,11 +47,23 @@ AdaptersOption = Annotated[
 StrengthOption = Annotated[
     str, typer.Option("--strength", help="Of the adapter's change, as 0.5,1,1.5: a row of the sheet for each.")
 ]
-StepsOption = Annotated[int | None, typer.Option("--steps", help="Sampling steps; default: the run's, or 40.", min=1)]
-GuidanceOption = Annotated[float | None, typer.Option("--guidance", help="Guidance; default: the run's, or 1.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", help="Sampling steps; default: the run's, or 40.", min=1, max=MOST_STEPS)
+]
+GuidanceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance",
+        help="Guidance; default: the run's, or 1.",
+        min=0.0,
+        max=MOST_GUIDANCE,
+        callback=_number,
+        metavar="FLOAT",
+    ),
+]
 ResolutionOption = Annotated[
     int | None,
-    typer.Option("--resolution", help="Pixels a side; default: the run's, or the model's own.", min=1),
+    typer.Option("--resolution", help="Pixels a side; default: the run's, or the model's own.", min=1, max=MOST_PIXELS),
 ]
 
 PlanArgument = Annotated[
@@ -46,7 +75,9 @@ OptionsArgument = Annotated[
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if any.")]
 
 FileOption = Annotated[Path | None, typer.Option("--file", help="File of prompts: text, CSV, TSV, JSON or Parquet.")]
-SeedsOption = Annotated[int, typer.Option("--seeds", help="Images of each prompt, from seeds 0, 1, ...", min=1)]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", help="Images of each prompt, from seeds 0, 1, ...", min=1, max=MOST_IMAGES)
+]
 PictureOption = Annotated[Path, typer.Option("--output", "-o", help="PNG or JPEG file to write.")]
 
 ResultsOption = Annotated[
@@ -54,7 +85,8 @@ ResultsOption = Annotated[
 ]
 RunsOption = Annotated[Path | None, typer.Option("--runs", help="Folder of the training runs; default: runs/NAME.")]
 JobsOption = Annotated[
-    int | None, typer.Option("--jobs", help="Runs at a time; default: one for each GPU, or core.", min=1)
+    int | None,
+    typer.Option("--jobs", help="Runs at a time; default: one for each GPU, or core.", min=1, max=MOST_PROCESSES),
 ]
 
 PromptsOption = Annotated[
@@ -69,7 +101,10 @@ RewardsOption = Annotated[
 NoiseSeedOption = Annotated[
     int,
     typer.Option(
-        "--seed", help="Of the start noises; evaluation during training uses eval.noise_seed, by default 0.", min=0
+        "--seed",
+        help="Of the start noises; evaluation during training uses eval.noise_seed, by default 0.",
+        min=0,
+        max=LARGEST_SEED,
     ),
 ]
 DiversityOption = Annotated[

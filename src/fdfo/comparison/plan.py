@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from fdfo.config.bounds import Budget, Count, Images, Positive, Processes, Seed, Threshold
 from fdfo.config.explain import explain
 from fdfo.config.load import load_config, recipe_names
 from fdfo.config.presets import expanded
 from fdfo.config.section import Section
-from fdfo.config.tree import Count, Positive, RewardConfig
+from fdfo.config.tree import RewardConfig
 from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 
@@ -63,9 +64,9 @@ class Judging(Section):
     """A prompt file; overrides `name`."""
     prompts: Count = 144
     """Number of prompts, spread evenly over the list."""
-    images: Count = 2
+    images: Images = 2
     """Images of every prompt."""
-    noise_seed: Annotated[int, Field(ge=0)] = 0
+    noise_seed: Seed = 0
     """Of the start noises."""
 
 
@@ -85,7 +86,7 @@ class Claim(Section):
     """Which score, or diversity; `speed` is always about the training score."""
     axis: Axis = "images"
     """Which cost, for `speed`."""
-    at_least: float | None = None
+    at_least: Threshold | None = None
     """The claimed size; null: any above 0, for `speed` above 1. Below 0: `cell` loses no more than this."""
     scores: tuple[str, ...] | None = None
     """On which training scores; null: all that both cells have."""
@@ -110,15 +111,15 @@ class Plan(Section):
     """What is compared, by name."""
     reference: str = ""
     """The cell that the others are compared with; empty: the first."""
-    budget: Positive
+    budget: Budget
     """Network evaluations of a run: 1 for a row forward, `trained_cost` for a row forward and backward."""
     trained_cost: Positive | None = None
     """null: 3 with all weights (measured on `shapes`: 2.97), 2.12 with LoRA (of SD3.5-Medium; the base is frozen)."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     """Of the final runs; a number n means 0 to n - 1."""
     sweep: Mapping[str, tuple[Any, ...]] = Field(default_factory=dict)
     """Values to try of each field, all combinations, in every cell that has no sweep of its own."""
-    tuning_seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1000,), min_length=1)
+    tuning_seeds: tuple[Seed, ...] = Field(default=(1000,), min_length=1)
     """Of the runs that choose from the sweep."""
     evaluations: Count = 5
     """Points of a curve after its start."""
@@ -126,11 +127,11 @@ class Plan(Section):
     """What the sweep is judged on."""
     test: Judging = Judging(name="shapes-test", noise_seed=2026)
     """What the final runs are judged on, and nothing else."""
-    levels: tuple[float, ...] = ()
+    levels: tuple[Threshold, ...] = ()
     """Training scores whose cost is shown; empty: quarters of the best rise."""
     claims: tuple[Claim, ...] = ()
     """What is to be confirmed or refuted."""
-    jobs: Count | None = None
+    jobs: Processes | None = None
     """Runs at a time; null: one for each GPU, or for each core."""
     keep_checkpoints: bool = False
     """Whether the weights of a finished run stay in its folder."""

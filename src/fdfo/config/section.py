@@ -1,9 +1,21 @@
 """The base of every configuration section: frozen, and nothing unknown is accepted."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
     """One typed section; an unknown key or a wrong type is an error, reported with all others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_nul(cls, raw: Any) -> Any:
+        """NUL ends a path where the system reads it, and no name holds one."""
+        for key, value in raw.items() if isinstance(raw, Mapping) else ():
+            if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list) else [value])):
+                raise ValueError(f"{key} holds the character NUL; remove it")
+        return raw

@@ -4,13 +4,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
 
+from fdfo.config.bounds import (
+    Count,
+    CountFromZero,
+    Decay,
+    Guidance,
+    Images,
+    NonNegative,
+    Pixels,
+    Positive,
+    Rank,
+    Seconds,
+    Seed,
+    Share,
+    Steps,
+    Tokens,
+    Weight,
+)
 from fdfo.config.presets import expanded
 from fdfo.config.section import Section
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
 AttentionKernel = Literal["auto", "flash", "efficient", "cudnn", "math"]
 
 
@@ -19,9 +32,9 @@ class AdapterConfig(Section):
 
     kind: Literal["lora", "full"] = "lora"
     """lora: low-rank adapters on the attention projections; full: every weight of the transformer."""
-    rank: Count = 32
+    rank: Rank = 32
     """Rank of the adapters (reference)."""
-    alpha: Count = 64
+    alpha: Rank = 64
     """Adapters are scaled by alpha / rank (reference)."""
     targets: tuple[str, ...] | None = None
     """Suffixes of the modules that get adapters; null: the family's attention projections of both streams."""
@@ -35,15 +48,15 @@ class PolicyConfig(Section):
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     adapter: AdapterConfig = AdapterConfig()
-    resolution: tuple[Count, Count] | None = None
+    resolution: tuple[Pixels, Pixels] | None = None
     """Height and width of the images in pixels; null: the model's own."""
-    guidance: Positive = 1.0
+    guidance: Guidance = 1.0
     """Classifier-free guidance of sampling, training and evaluation; 1 is off (reference)."""
     negative_prompt: str = ""
     """What guidance leads away from."""
     embedded_guidance: NonNegative | None = None
     """The number that a guidance-distilled network reads, as FLUX.1-dev does; null: the pipeline's own."""
-    text_tokens: Annotated[int, Field(ge=0)] | None = None
+    text_tokens: Tokens | None = None
     """Longest text in tokens; null: the pipeline's own. Of Stable Diffusion 3 this is T5's (its own is 256; the
     reference trains with 128); shapes has its own."""
     t5: bool = True
@@ -59,7 +72,7 @@ class PolicyConfig(Section):
     attention: AttentionKernel = "auto"
     """Kernel of torch's scaled dot product attention; auto: torch chooses, on an H200 the fastest (cudnn). cudnn and
     efficient need CUDA."""
-    vae_tile: Count | None = None
+    vae_tile: Pixels | None = None
     """Decode larger images in overlapping, blended tiles of so many pixels a side: less memory, slightly other images;
     null: whole images."""
     compile: bool = False
@@ -73,7 +86,7 @@ class RewardConfig(Section):
 
     name: str
     """A registered name, or `path/to/file.py:function`."""
-    weight: float = Field(default=1.0, allow_inf_nan=False)
+    weight: Weight = 1.0
     """Its factor in the weighted sum."""
     label: str | None = None
     """Its name in logs and reports; null: `name`."""
@@ -81,7 +94,7 @@ class RewardConfig(Section):
     """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
     device: str | None = None
     """Where its network is: cpu, cuda:1, ...; null: where the run is."""
-    timeout_s: Positive | None = None
+    timeout_s: Seconds | None = None
     """Longest seconds of one call, after which the run saves its state and stops; null: none. remote and vlm-server,
     which wait for servers, take it for one request."""
     offload: bool = False
@@ -149,9 +162,9 @@ class OptimConfig(Section):
 class TrainConfig(Section):
     """The loop."""
 
-    epochs: Annotated[int, Field(ge=0)] = 100
+    epochs: CountFromZero = 100
     """Length of the run; raising it later continues the run; 0 judges the start and trains nothing (reference: 100)."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Of everything random."""
     micro_batch: Count | Literal["auto"] = "auto"
     """Rows of one forward and backward pass; does not change the result."""
@@ -166,9 +179,9 @@ class TrainConfig(Section):
     """Latest checkpoints that are kept, beside the best one."""
     keep_every: Count | None = None
     """Also keep every checkpoint whose epoch is a multiple of this."""
-    max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    max_failed_share: Share = 0.1
     """The run stops when a larger share of an epoch's samples has no valid score."""
-    collective_timeout_s: Positive = 3600.0
+    collective_timeout_s: Seconds = 3600.0
     """Longest wait of a process for its peers; one that is lost without a trace ends the run by then. An hour, because
     a slow score, or the first download of a model, on one process may keep the others waiting for many minutes."""
 
@@ -193,16 +206,16 @@ class EvalConfig(Section):
     """Where averaged weights are judged, judge the trained weights themselves as well."""
     prompts: Count = 192
     """Number of prompts, spread evenly over the list."""
-    images_per_prompt: Count = 1
+    images_per_prompt: Images = 1
     """Images of every prompt; diversity needs at least 2."""
-    noise_seed: Annotated[int, Field(ge=0)] = 0
+    noise_seed: Seed = 0
     """Of the start noises: not `train.seed`, so that runs with different seeds are compared on the same noise."""
     rewards: RewardList = ()
     """Scores that are not trained on; the training score is always evaluated."""
     diversity: str | None = None
     """Features in which the images of a prompt are compared: pixels, dreamsim, or a score that embeds images (as clip
     does); null: the first score that does, else pixels. Needs two images of a prompt."""
-    steps: Count = 40
+    steps: Steps = 40
     """Sampling steps (reference: 40)."""
     stop_when: StopConfig | None = None
     """Stop early; null: run to the end."""

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fdfo.config.bounds import Decay, NonNegative
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.matching import (
@@ -46,11 +47,11 @@ class AwmConfig(MatchingConfig):
     """weight(t) of the matching error: velocity 1, clean t^2, noise (1 - t)^2, bound (1 - t) / t."""
     clip_range: Annotated[float, Field(gt=0, lt=1)] = 1.0e-4
     """Trusted change c of the ratio (Flow-GRPO's)."""
-    kl_weight: Annotated[float, Field(ge=0)] = 0.0
+    kl_weight: NonNegative = 0.0
     """Weight of the squared velocity distance to `kl_reference`."""
     kl_reference: Literal["base", "average"] = "base"
     """base: the weights before training; average: those of the epochs so far, with `average_decay`."""
-    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    average_decay: Decay = 0.9
     """Decay per epoch of the averaged weights."""
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 
+from fdfo.config.bounds import Count, Images
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.metrics import RATIO_METRICS
@@ -44,11 +45,11 @@ class DdpoConfig(TransitionConfig):
     form: Literal["importance", "score_function"] = "importance"
     """importance: clipped ratio, for several updates an epoch (DDPO-IS, the paper's better one); score_function:
     REINFORCE, right for one update an epoch only (DDPO-SF)."""
-    images_per_prompt: Annotated[int, Field(ge=1)] = 1
+    images_per_prompt: Images = 1
     """Images of a prompt in an epoch. The paper trains on few prompts, each of which comes several times in a batch."""
-    buffer_size: Annotated[int, Field(ge=2)] = 32
+    buffer_size: Annotated[Count, Field(ge=2)] = 32
     """Last scores of each prompt that make its mean and deviation (DDPO: 32)."""
-    needed_scores: Annotated[int, Field(ge=2)] = 32
+    needed_scores: Annotated[Count, Field(ge=2)] = 32
     """Scores that a prompt needs before its own statistics replace those of the batch."""
 
     @model_validator(mode="after")

@@ -10,13 +10,14 @@ ablation of FDFO in which the score's gradient is propagated and not copied; `co
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from fdfo.config.bounds import Images, Steps
 from fdfo.config.section import Section
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import Scalar, interpolate
@@ -33,13 +34,13 @@ class DraftConfig(Section):
     """Defaults are the published setting, DRaFT-1."""
 
     name: Literal["draft"] = "draft"
-    steps: Annotated[int, Field(ge=1)] = 50
+    steps: Steps = 50
     """Sampling steps T (DRaFT: 50)."""
     solver: Literal["euler", "heun"] = "euler"
     """Solver of the steps; a multistep solver would forget its past where the gradient starts."""
-    last_steps: Annotated[int, Field(ge=1)] | Literal["all"] = 1
+    last_steps: Steps | Literal["all"] = 1
     """Last steps K that the gradient passes through; all: the full chain."""
-    copies: Annotated[int, Field(ge=1)] | None = None
+    copies: Images | None = None
     """DRaFT-LV: re-noise each image this many times to the start of the last step (DRaFT: 2); null: DRaFT-K."""
     checkpointing: bool = True
     """Keep only the states between the differentiated steps and recompute the rest, for K > 1: the memory of one step,

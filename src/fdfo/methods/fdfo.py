@@ -20,6 +20,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from fdfo.config.bounds import Images, NonNegative, Positive, Steps, StepsFromZero
 from fdfo.config.section import Section
 from fdfo.flow import strength
 from fdfo.flow.noise import NoiseStreams
@@ -49,17 +50,17 @@ class FdfoConfig(Section):
     """Strength g of the perturbation at every time; for other schedules its mean weight."""
     schedule: Literal["uniform", "random_interval", "prior_only"] = "uniform"
     """Where along the trajectory the perturbation acts."""
-    interval_width: Annotated[float, Field(gt=0)] = 0.1
+    interval_width: Positive = 0.1
     """Standard deviation in t of the random interval (ours)."""
-    steps: Annotated[int, Field(ge=1)] = 40
+    steps: Steps = 40
     """Sampling steps T."""
     solver: Solver = "euler"
     """Solver of the steps."""
-    branches: Annotated[int, Field(ge=1)] = 2
+    branches: Images = 2
     """Samples per start: 2 is the pair, more use all pairs, 1 is a single trajectory against the batch's mean score."""
-    shared_steps: Annotated[int, Field(ge=0)] = 0
+    shared_steps: StepsFromZero = 0
     """First steps that the branches share; they are sampled once, and the branches part at their end."""
-    trained_times: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    trained_times: Steps | Literal["all"] = "all"
     """Times of each trajectory that are trained on, evenly spread from a random offset; unbiased."""
     direction: Literal["finite_difference", "score_gradient"] = "finite_difference"
     """Where the direction comes from; score_gradient needs a differentiable reward."""
@@ -67,10 +68,10 @@ class FdfoConfig(Section):
     """whole: the difference of the images at every step; step: the difference of the noise added by that step."""
     clip_range: Annotated[float, Field(gt=0, lt=1)] = 0.03
     """Trusted change of the ratio, c of SPO."""
-    trusted: Annotated[float, Field(gt=1)] | None = 4.0
+    trusted: Annotated[Positive, Field(gt=1)] | None = 4.0
     """SPO holds as far as so many times the edges of its trust region; beyond, its force stays what it is there (ours;
     the same until a row is that far out). null: nowhere bounded, as published."""
-    kl_weight: Annotated[float, Field(ge=0)] = 0.0
+    kl_weight: NonNegative = 0.0
     """Weight of the squared velocity distance to the base."""
 
     @model_validator(mode="after")

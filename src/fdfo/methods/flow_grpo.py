@@ -19,6 +19,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from fdfo.config.bounds import Count, Images, NonNegative, Steps
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.metrics import RATIO_METRICS
@@ -43,17 +44,17 @@ class FlowGrpoConfig(TransitionConfig):
     """Defaults are the published setting for SD3.5-Medium."""
 
     name: Literal["flow_grpo"] = "flow_grpo"
-    group_size: Annotated[int, Field(ge=2)] = 24
+    group_size: Annotated[Images, Field(ge=2)] = 24
     """Images G of a prompt, compared with each other (Flow-GRPO: 24)."""
     spread: Literal["group", "batch"] = "batch"
     """Whose standard deviation divides the advantages (the authors' default: batch)."""
-    kl_weight: Annotated[float, Field(ge=0)] = 0.04
+    kl_weight: NonNegative = 0.04
     """Weight beta of the transitions' KL divergence to the base (Flow-GRPO: 0.04; 0.01 for PickScore)."""
-    window: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    window: Steps | Literal["all"] = "all"
     """Number of stochastic steps; the others are ODE steps (Flow-GRPO-Fast: 2, MixGRPO: 4)."""
     window_place: Literal["random", "sliding"] = "random"
     """random: anywhere, for each group anew; sliding: one step toward the image every `window_epochs`."""
-    window_epochs: Annotated[int, Field(ge=1)] = 25
+    window_epochs: Count = 25
     """Epochs that a sliding window stays (MixGRPO: 25)."""
 
     @property

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fdfo.config.bounds import Images, Positive, Steps
 from fdfo.config.section import Section
 from fdfo.flow.grid import times_at
 from fdfo.flow.noise import NoiseStreams
@@ -25,19 +26,19 @@ from fdfo.records import Items, Prompt, Rollout, Scores
 class MatchingConfig(Section):
     """How images are sampled, re-noised and compared; defaults are DiffusionNFT's and Flow-GRPO's."""
 
-    steps: Annotated[int, Field(ge=2)] = 10
+    steps: Annotated[Steps, Field(ge=2)] = 10
     """Sampling steps T of training, at least 2; evaluation has its own number."""
     solver: Solver = "euler"
     """Solver of the steps; of the trajectory, only its end is used."""
-    group_size: Annotated[int, Field(ge=2)] = 24
+    group_size: Annotated[Images, Field(ge=2)] = 24
     """Images G of a prompt, compared with each other (DiffusionNFT: 24)."""
-    trained_times: Annotated[int, Field(ge=1)] = 10
+    trained_times: Steps = 10
     """Fresh times of each image, one in each of as many equal parts of the density (as many as steps)."""
     time_density: Literal["sampler", "uniform"] = "sampler"
     """sampler: as dense as the grid's times, down to its last one before 0; uniform: in t (ours)."""
     spread: Literal["group", "batch"] = "batch"
     """Whose standard deviation divides the advantages (Flow-GRPO: batch)."""
-    advantage_clip: Annotated[float, Field(gt=0)] = 5.0
+    advantage_clip: Positive = 5.0
     """Largest absolute advantage (DiffusionNFT, Flow-GRPO: 5)."""
 
     def sampling_evaluations(self, num_prompts: int) -> int:

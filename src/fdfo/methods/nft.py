@@ -10,10 +10,9 @@ the old policy to the bad ones. No likelihood, any solver. Departures from the p
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
-
+from fdfo.config.bounds import Decay, NonNegative, Positive, Share
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import velocity_to_clean
 from fdfo.interfaces import Policy, Reward
@@ -37,13 +36,13 @@ class NftConfig(MatchingConfig):
     """Defaults are the published setting for SD3.5-Medium with PickScore."""
 
     name: Literal["nft"] = "nft"
-    beta: Annotated[float, Field(gt=0)] = 1.0
+    beta: Positive = 1.0
     """Strength of the implicit better and worse policies (NFT: 1, and 0.1 for text rendering)."""
-    kl_weight: Annotated[float, Field(ge=0)] = 1.0e-4
+    kl_weight: NonNegative = 1.0e-4
     """Weight of the squared velocity distance to the base (NFT: 1e-4)."""
-    old_decay_rate: Annotated[float, Field(ge=0)] = 0.001
+    old_decay_rate: Share = 0.001
     """Growth per epoch of the decay d in old <- d old + (1 - d) current (NFT: 0.001); 0: always the current policy."""
-    old_decay_limit: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    old_decay_limit: Decay = 0.5
     """Largest decay d (NFT: 0.5)."""
 
 

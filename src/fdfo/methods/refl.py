@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fdfo.config.bounds import NonNegative, Positive, Steps, Threshold
 from fdfo.config.section import Section
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import velocity_to_clean
@@ -35,17 +36,17 @@ class ReflConfig(Section):
     """Defaults are the published setting."""
 
     name: Literal["refl"] = "refl"
-    steps: Annotated[int, Field(ge=1)] = 40
+    steps: Steps = 40
     """Sampling steps T (ReFL: 40)."""
     solver: Solver = "euler"
     """Solver of the steps."""
     late_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Share of the steps, the last ones, of which one is drawn (ReFL: the last quarter)."""
-    margin: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    margin: Threshold | None = None
     """Scores above it are good enough: loss max(margin - R, 0) (ReFL: 2 for ImageReward); null: loss -R."""
-    weight: Annotated[float, Field(gt=0)] = 1.0e-3
+    weight: Positive = 1.0e-3
     """Factor of the score's part of the loss (ReFL: 1e-3)."""
-    kl_weight: Annotated[float, Field(ge=0)] = 0.0
+    kl_weight: NonNegative = 0.0
     """Weight of the squared velocity distance to the base."""
 
 

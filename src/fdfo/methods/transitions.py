@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from fdfo.config.bounds import Positive, Steps
 from fdfo.config.section import Section
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.transition import Sampler, transition
@@ -28,18 +29,18 @@ Metrics = dict[str, Tensor]
 class TransitionConfig(Section):
     """How a trajectory is sampled and clipped; defaults are Flow-GRPO's."""
 
-    steps: Annotated[int, Field(ge=1)] = 10
+    steps: Steps = 10
     """Sampling steps T of training; evaluation has its own number (Flow-GRPO: 10)."""
     sampler: Sampler = "sde"
     """sde: the flow SDE (arXiv:2505.05470); cps: coefficient-preserving (arXiv:2509.05952), whose last step is an ODE
     step and not trained, and whose log ratios are weighted by 2 std^2."""
     noise_level: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Noise a of the stochastic steps (Flow-GRPO: 0.7)."""
-    trained_times: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    trained_times: Steps | Literal["all"] = "all"
     """Stochastic steps of each trajectory that are trained on, evenly spread from a random offset; unbiased."""
     clip_range: Annotated[float, Field(gt=0, lt=1)] = 1.0e-4
     """Trusted change c of the ratio, which is a mean over elements (Flow-GRPO, DDPO: 1e-4)."""
-    advantage_clip: Annotated[float, Field(gt=0)] = 5.0
+    advantage_clip: Positive = 5.0
     """Largest absolute advantage (Flow-GRPO: 5)."""
 
     @property

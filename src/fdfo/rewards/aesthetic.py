@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import linear, normalize
 
+from fdfo.config.bounds import Images
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.rewards.pickled import published_file, read_pickled
 from fdfo.rewards.pretrained import explained
@@ -34,7 +35,7 @@ class Aesthetic:
         head_revision: str | None = None,
         model: str = "openai/clip-vit-large-patch14",
         revision: str | None = None,
-        batch_size: int = 32,
+        batch_size: Images = 32,
         dtype: str = "float32",
     ):
         """head is a folder or hub id and head_file the file there: safetensors, or what torch.save wrote.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from inspect import isclass, signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from fdfo.errors import RewardError
@@ -102,4 +103,21 @@ def _construct(cls: type, options: Mapping[str, Any], what: str) -> Any:
     except TypeError as error:
         accepted = ", ".join(signature(cls).parameters) or "none"
         raise RewardError(f"{what}: {error}; its options: {accepted}") from error
-    return cls(**options)
+    thing = cls(**options)
+    if problems := _out_of_bounds(cls, options) if is_ours(cls) else []:
+        raise RewardError(f"{what}: " + "; ".join(problems))
+    return thing
+
+
+def _out_of_bounds(cls: type, options: Mapping[str, Any]) -> list[str]:
+    """What is wrong with numbers, by the bounds of the constructor's types."""
+    types = get_type_hints(cls.__init__, include_extras=True)
+    problems = []
+    for key in options:
+        if get_origin(types[key]) is Annotated:
+            try:
+                TypeAdapter(types[key]).validate_python(options[key])
+            except ValidationError as error:
+                message = error.errors()[0]["msg"]
+                problems.append(f"{key}: {message[0].lower()}{message[1:]}, got {options[key]!r}")
+    return problems

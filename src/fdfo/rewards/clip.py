@@ -8,6 +8,7 @@ processor_revision pin them; batch_size images are embedded at a time; dtype is 
 
 from importlib.resources import files
 
+from fdfo.config.bounds import Images
 from fdfo.rewards.contrastive import ContrastiveScore
 
 
@@ -21,7 +22,7 @@ class ClipScore(ContrastiveScore):
         revision: str | None = None,
         processor: str | None = None,
         processor_revision: str | None = None,
-        batch_size: int = 32,
+        batch_size: Images = 32,
         dtype: str = "float32",
     ):
         """Raises RewardError for unusable options."""
@@ -46,7 +47,7 @@ class PickScore(ContrastiveScore):
         revision: str | None = None,
         processor: str | None = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
         processor_revision: str | None = None,
-        batch_size: int = 32,
+        batch_size: Images = 32,
         dtype: str = "float32",
     ):
         """The defaults are the published model and processor; give folders for copies of them."""
@@ -64,7 +65,7 @@ class PickScore(ContrastiveScore):
 class ShapesContrastive(ContrastiveScore):
     """Agreement of image and caption by the embedded model of the shapes world; it plays PickScore's part there."""
 
-    def __init__(self, *, batch_size: int = 64):
+    def __init__(self, *, batch_size: Images = 64):
         """The model is in the package."""
         folder = str(files("fdfo") / "shapes" / "assets" / "contrastive")
         super().__init__("shapes-contrastive", model=folder, batch_size=batch_size)

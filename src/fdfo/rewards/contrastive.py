@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import cosine_similarity
 
+from fdfo.config.bounds import Images
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards.preprocess import ClipPreprocess
@@ -44,7 +45,7 @@ class ContrastiveScore:
         revision: str | None = None,
         processor: str | None = None,
         processor_revision: str | None = None,
-        batch_size: int,
+        batch_size: Images,
         dtype: str = "float32",
         scale: float | None = None,
         read_weights: Callable[[], Mapping[str, Tensor]] | None = None,

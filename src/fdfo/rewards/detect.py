@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import normalize
 
+from fdfo.config.bounds import Images, Share
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards.contrastive import ContrastiveScore
@@ -74,10 +75,10 @@ class Detect:
         revision: str | None = None,
         color_model: str = "openai/clip-vit-large-patch14",
         color_revision: str | None = None,
-        threshold: float = 0.3,
-        counting_threshold: float = 0.9,
+        threshold: Share = 0.3,
+        counting_threshold: Share = 0.9,
         strict: bool = False,
-        batch_size: int = 16,
+        batch_size: Images = 16,
         dtype: str = "float32",
     ):
         """model is a folder or hub id of a transformers object detector of COCO's classes; color_model a CLIP.

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fdfo.config.bounds import Images
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.rewards.open_clip import as_transformers
 from fdfo.rewards.pickled import published_file, read_pickled
@@ -32,7 +33,7 @@ class HpsV2(ContrastiveScore):
         revision: str | None = None,
         processor: str = _ARCHITECTURE,
         processor_revision: str | None = None,
-        batch_size: int = 32,
+        batch_size: Images = 32,
         dtype: str = "float32",
     ):
         """model is adams-story/HPSv2-hf (version 2.0), xswu/HPSv2 (the authors', for version 2.1), or a folder or hub

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import linear
 
+from fdfo.config.bounds import Images
 from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards.pickled import published_file, read_pickled
@@ -70,7 +71,7 @@ class ImageReward:
         revision: str | None = None,
         tokenizer: str = "google-bert/bert-base-uncased",
         tokenizer_revision: str | None = None,
-        batch_size: int = 32,
+        batch_size: Images = 32,
         dtype: str = "float32",
     ):
         """model is a folder or hub id and file the checkpoint there; tokenizer is BERT's; both have a revision.

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fdfo.config.bounds import Quality
 from fdfo.errors import RewardError
 from fdfo.rewards.png import levels
 
@@ -23,7 +24,7 @@ class JpegSize:
 
     differentiable = False
 
-    def __init__(self, *, quality: int = 95, sign: Sign = "compressible"):
+    def __init__(self, *, quality: Quality = 95, sign: Sign = "compressible"):
         """quality is JPEG's, 1 to 100 (DDPO: 95). compressible rewards small files: the DDPO task whose optimum are
         smooth images, while incompressible ends in noise. Raises RewardError for unusable options.
         """

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fdfo.config.bounds import Images, Seconds
 from fdfo.errors import RewardError
 from fdfo.rewards.endpoint import Endpoint
 from fdfo.rewards.protocol import NAME_PATH, SCORE_PATH, read_reply, request, served_name
@@ -21,9 +22,9 @@ class Remote:
         self,
         *,
         url: str = "http://127.0.0.1:8765",
-        batch_size: int = 32,
-        timeout_s: float = 120.0,
-        patience_s: float = 600.0,
+        batch_size: Images = 32,
+        timeout_s: Seconds = 120.0,
+        patience_s: Seconds = 600.0,
         key_variable: str | None = None,
     ):
         """batch_size images go into a request, which is answered within timeout_s.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from fdfo.config.bounds import Images
 from fdfo.errors import RewardError
 from fdfo.rewards.pretrained import dtype_problems, explained
 from fdfo.rewards.questions import PAIR_QUESTIONS, QUESTIONS, answer_problems, defused, fill, question_texts
@@ -30,7 +31,7 @@ class VlmAnswers:
         revision: str | None,
         questions: Sequence[str],
         words: tuple[str, str],
-        batch_size: int,
+        batch_size: Images,
         dtype: str,
         quantize: str | None,
     ):
@@ -101,7 +102,7 @@ class VlmScore:
         questions: str | Sequence[str] = ("alignment",),
         target: str = "Yes",
         contrast: str = "No",
-        batch_size: int = 8,
+        batch_size: Images = 8,
         dtype: str = "bfloat16",
         quantize: str | None = None,
         differentiable: bool = False,
@@ -161,7 +162,7 @@ class VlmPair:
         questions: str | Sequence[str] = ("better",),
         first: str = "First",
         second: str = "Second",
-        batch_size: int = 4,
+        batch_size: Images = 4,
         dtype: str = "bfloat16",
         quantize: str | None = None,
     ):

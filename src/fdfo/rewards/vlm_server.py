@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fdfo.config.bounds import Logprobs, Processes, Seconds
 from fdfo.errors import RewardError
 from fdfo.rewards.endpoint import Endpoint
 from fdfo.rewards.png import to_png
@@ -44,10 +45,10 @@ class VlmServer:
         questions: str | Sequence[str] = ("alignment",),
         target: str = "Yes",
         contrast: str = "No",
-        concurrency: int = 16,
-        top_logprobs: int = 20,
-        timeout_s: float = 120.0,
-        patience_s: float = 600.0,
+        concurrency: Processes = 16,
+        top_logprobs: Logprobs = 20,
+        timeout_s: Seconds = 120.0,
+        patience_s: Seconds = 600.0,
         key_variable: str | None = None,
     ):
         """url is the part before /chat/completions, model the name that the server knows; questions as in `vlm`.
