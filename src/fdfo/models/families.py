@@ -82,6 +82,8 @@ FAMILIES: Mapping[str, Family] = {
     "QwenImagePipeline": Family(
         JOINT_ATTENTION, PATCHES, renormed, "true_cfg_scale", embedded="guidance_scale", ragged=True
     ),
+    "Lumina2Pipeline": Family(JOINT_ATTENTION, guide=renormed, sign=-1),
+    "OvisImagePipeline": Family(JOINT_ATTENTION, PATCHES),
     "ZImagePipeline": Family(
         ATTENTION, off=0.0, sign=-1, positive_first=True, enter=rows_of_frames, leave=from_rows_of_frames, ragged=True
     ),

@@ -16,7 +16,9 @@ from fdfo.models.families import FAMILIES
 from fdfo.models.policy import LORA_FILE
 from fdfo.records import Conditioning
 from tests.models.families.builders import CASES
+from tests.models.families.more import MORE
 
+ALL = CASES | MORE
 PROMPTS = ["a red circle", "three blue squares above a green one"]
 SIZE = (64, 32)
 """Height and width."""
@@ -27,7 +29,7 @@ class World:
     """A family's pipeline, its folder, and policies of it."""
 
     def __init__(self, name, folder):
-        self.name, self.case, self.folder = name, CASES[name], folder
+        self.name, self.case, self.folder = name, ALL[name], folder
         torch.manual_seed(0)
         with quiet_loading():
             self.pipeline = self.case.build()
@@ -90,11 +92,11 @@ def world(request, tmp_path_factory):
 def pytest_generate_tests(metafunc):
     """With guidance and without, where a family has any."""
     if "guidance" in metafunc.fixturenames:
-        both = [(name, guidance) for name, case in CASES.items() for guidance in (1.0, GUIDANCE)[: 1 + case.guided]]
+        both = [(name, guidance) for name, case in ALL.items() for guidance in (1.0, GUIDANCE)[: 1 + case.guided]]
         ids = [f"{name}-{'plain' if guidance == 1 else 'guided'}" for name, guidance in both]
         metafunc.parametrize(("world", "guidance"), both, ids=ids, indirect=["world"], scope="module")
     else:
-        metafunc.parametrize("world", CASES, indirect=True, scope="module")
+        metafunc.parametrize("world", ALL, indirect=True, scope="module")
 
 
 def states(policy, count):
