@@ -11,6 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 import yaml
+from diffusers import StableDiffusion3Pipeline
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from PIL import Image
 
@@ -21,6 +22,7 @@ from fdfo.errors import PeerError
 from fdfo.evaluation.captions import _path_for
 from fdfo.evaluation.generate import BATCH
 from fdfo.evaluation.protocol import PAPER
+from fdfo.hub import quiet_loading
 from tests.training.runs import TINY, run
 
 
@@ -424,10 +426,45 @@ def test_export_writes_what_it_says(command, trained, form, file, tmp_path):
 
 
 def test_export_refuses_unknown_formats(command, trained):
-    code, _, err = command("export", trained, "--to", "onnx", "--checkpoint", "first")
+    code, _, err = command("export", trained, "--to", "onnx")
     assert code == 2
     assert "diffusers, merged" in err
-    assert "best or latest" in err
+
+
+def test_export_takes_the_named_checkpoint_or_says_which_there_are(command, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "best").write_text("epoch-0000001\n")
+    code, out, err = command("export", "run", "--checkpoint", "epoch-0000001", "-o", "named")
+    assert code == 0, err
+    assert "from checkpoint epoch-0000001" in out
+    for wanted in ("epoch-0000080", "first", "../checkpoints/epoch-0000001", ""):
+        code, _, err = command("export", "run", "--checkpoint", wanted, "-o", "none")
+        assert code == 1
+        assert f"--checkpoint {wanted}: no such checkpoint" in err
+        assert "there are: best, latest, epoch-0000001" in err
+    (tmp_path / "run" / "checkpoints" / "best").unlink()
+    code, _, err = command("export", "run", "--checkpoint", "best", "-o", "none")
+    assert code == 1
+    assert "--checkpoint best: no such checkpoint" in err
+    assert not (tmp_path / "none").exists()
+    code, out, err = command("export", "run", "-o", "latest")
+    assert code == 0, err
+    assert "no checkpoint is marked as the best one: taking the latest" in out
+
+
+def test_a_merged_folder_of_a_run_without_t5_is_loaded_by_plain_diffusers(command, trained, tmp_path):
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    config["policy"]["t5"] = False
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    code, out, err = command("export", "run", "--to", "merged", "-o", "out")
+    assert code == 0, err
+    assert "the run left T5 out: give diffusers text_encoder_3=None and tokenizer_3=None to draw as it did" in out
+    with quiet_loading():
+        pipeline = StableDiffusion3Pipeline.from_pretrained(tmp_path / "out")
+        assert pipeline.text_encoder_3 is not None
+        without = StableDiffusion3Pipeline.from_pretrained(tmp_path / "out", text_encoder_3=None, tokenizer_3=None)
+    assert without.text_encoder_3 is None
 
 
 def test_export_refuses_a_lora_file_of_all_weights_before_anything_loads(command, trained, tmp_path):

@@ -141,10 +141,18 @@ def test_every_configuration_field_is_read_somewhere():
     assert unread == []
 
 
-def test_every_extra_that_a_message_names_exists():
+def test_every_package_that_a_message_says_to_install_is_one_of_ours_and_no_message_names_an_extra():
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = {name for path in FILES for name in re.findall(r"fdfo\[(\w+)\]", path.read_text(encoding="utf-8"))}
-    assert named and named <= set(project["optional-dependencies"])
+    ours = {re.split(r"[\[><=]", one)[0] for group in project["optional-dependencies"].values() for one in group}
+    sources = [path.read_text(encoding="utf-8") for path in FILES]
+    told = {
+        name
+        for text in sources
+        for call in re.findall(r"install_advice\(([^)*]*)\)", text)
+        for name in re.findall(r"['\"]([\w-]+)['\"]", call)
+    }
+    assert told and told <= ours
+    assert not [name for text in sources for name in re.findall(r"pip install [^ ]*fdfo\[\w+\]", text)]
 
 
 def test_files_and_functions_stay_small():

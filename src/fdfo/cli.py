@@ -242,7 +242,10 @@ def export(
         str,
         typer.Option("--to", help="diffusers: LoRA file for diffusers and ComfyUI; merged: a whole pipeline folder."),
     ] = "diffusers",
-    checkpoint: Annotated[str, typer.Option("--checkpoint", help="best or latest.")] = "best",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option("--checkpoint", help="best, latest or a name, as epoch-0000080; default: best."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: <run>/export.")
     ] = None,

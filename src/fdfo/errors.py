@@ -1,6 +1,8 @@
 """Errors that a user can cause. Each message says what was received, what is accepted and the smallest fix."""
 
+import re
 import signal
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -90,12 +92,40 @@ def install_advice(*packages: str) -> str:
     return f"install it: {shlex.quote(sys.executable)} -m pip install {' '.join(packages)}"
 
 
-def nearest(name: str, valid: list[str]) -> str:
-    """A suggestion to append to a message: the valid names closest to `name`, or all of them."""
-    from difflib import get_close_matches
+OTHER_NAMES = frozenset(
+    ("raft", "dpo", "d3po", "ppo", "grpo", "dancegrpo", "mixgrpo", "spo", "rwr", "reinforce", "rloo", "sdxl", "hpsv3")
+)
+"""Names of the field that stand for nothing here: no misspellings, however near they look."""
 
-    close = get_close_matches(name, valid, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A suggestion to append to a message: the valid name of which `name` is a part or a misspelling, or all of them.
+
+    A misspelling keeps the first letter and all digits, which tell models, cards and versions apart.
+    """
+    from difflib import SequenceMatcher
+
+    valid, words = sorted(valid), _words(name)
+    whole = [one for one in valid if set(words) <= set(_words(one))]
+    if name.lower() in OTHER_NAMES and not whole:
+        return f"valid: {', '.join(valid)}"
+    alike = {
+        one: SequenceMatcher(None, "".join(words), "".join(_words(one))).ratio()
+        for one in valid
+        if one[:1].lower() == name[:1].lower() and re.findall(r"\d", one) == re.findall(r"\d", name)
+    }
+    best = max(alike, key=lambda one: alike[one], default=None)
+    if best is not None and alike[best] >= LEAST_LIKENESS:
+        return f"did you mean {best!r}?"
+    return f"did you mean {whole[0]!r}?" if words and len(whole) == 1 else f"valid: {', '.join(valid)}"
+
+
+LEAST_LIKENESS = 0.74
+"""Of a misspelling: two letters of four may have changed places."""
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.lower())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

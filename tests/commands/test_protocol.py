@@ -69,7 +69,7 @@ def test_options_that_the_preset_decides_are_refused(command, arguments, message
     ("later", "message"),
     [
         ({"prompts": "shapes-tset"}, "did you mean 'shapes-test'?"),
-        ({"diversity": "dreamsim"}, "pip install 'fdfo[metrics]'"),
+        ({"diversity": "dreamsim"}, "-m pip install dreamsim"),
         ({"rewards": "jpge"}, "did you mean 'jpeg'?"),
     ],
 )

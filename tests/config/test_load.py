@@ -1,6 +1,8 @@
 """Recipes, overrides, and one message for everything that is wrong."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -156,7 +158,8 @@ def test_trackers_must_be_installed(monkeypatch):
     monkeypatch.setattr("fdfo.config.checks.find_spec", lambda name: None if name == "wandb" else object())
     assert load_config("shapes", ["log.trackers=[tensorboard]"]).log.trackers == ("tensorboard",)
     text = problems(overrides=["log.trackers=[tensorboard, wandb]"])
-    assert text == "log.trackers: the package 'wandb' is not installed; run pip install 'fdfo[tracking]'"
+    assert text.startswith("log.trackers: the package 'wandb' is not installed; install it: ")
+    assert text.endswith(f"{Path(sys.executable).name} -m pip install wandb")
 
 
 def test_a_run_can_be_read_where_its_scores_and_trackers_are_not(monkeypatch, tmp_path):

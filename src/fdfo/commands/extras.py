@@ -2,12 +2,12 @@
 
 from importlib.util import find_spec
 
-from fdfo.errors import ConfigError
+from fdfo.errors import ConfigError, install_advice
 
 
 def need(command: str, *packages: str) -> None:
     """Raise ConfigError where a package that `command` needs, one of [studio], is not installed."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        problem = f"fdfo {command} needs {', '.join(missing)}, not installed here; run pip install 'fdfo[studio]'"
+        problem = f"fdfo {command} needs {', '.join(missing)}, not installed here; {install_advice(*missing)}"
         raise ConfigError("this environment", [problem])

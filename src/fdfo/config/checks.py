@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from fdfo.config.presets import PRESETS, expanded
 from fdfo.config.scores import RESERVED
 from fdfo.config.tree import Config, RewardConfig
-from fdfo.errors import PluginError, nearest
+from fdfo.errors import PluginError, install_advice, nearest
 from fdfo.plugins import find, names
 
 
@@ -131,10 +131,10 @@ def _bitsandbytes(config: Config) -> Iterator[str]:
         if entry.options.get("quantize") is not None
     ]
     if wanted and find_spec("bitsandbytes") is None:
-        yield f"{', '.join(wanted)}: the package 'bitsandbytes' is not installed; run pip install 'fdfo[gpu]'"
+        yield f"{', '.join(wanted)}: the package 'bitsandbytes' is not installed; {install_advice('bitsandbytes')}"
 
 
 def _trackers(config: Config) -> Iterator[str]:
     for name in dict.fromkeys(config.log.trackers):
         if find_spec(name) is None:
-            yield f"log.trackers: the package {name!r} is not installed; run pip install 'fdfo[tracking]'"
+            yield f"log.trackers: the package {name!r} is not installed; {install_advice(name)}"

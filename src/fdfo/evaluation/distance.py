@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import Module
 
-from fdfo.errors import ConfigError
+from fdfo.errors import ConfigError, install_advice
 from fdfo.evaluation.diversity import Features
 
 INCEPTION = "inception"
@@ -88,7 +88,7 @@ def _metrics(features: Features | None, subset: int, sample: Path, device: torch
             kid = KernelInceptionDistance(network, subset_size=subset, normalize=normalize, reset_real_features=False)
         fid = FrechetInceptionDistance(network, normalize=normalize, reset_real_features=False)
     except ModuleNotFoundError as error:
-        fix = "install the extra: pip install 'fdfo[metrics]'"
+        fix = install_advice("torchmetrics", "torch-fidelity")
         raise ConfigError(
             "--distance", [f"needs torchmetrics, and inception torch-fidelity ({error}); {fix}"]
         ) from error

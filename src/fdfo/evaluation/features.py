@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
-from fdfo.errors import ConfigError, first_line, nearest
+from fdfo.errors import ConfigError, first_line, install_advice, nearest
 from fdfo.evaluation.diversity import Features
 from fdfo.files import cache_folder
 
@@ -85,6 +85,6 @@ def _dreamsim_maker() -> Any:
     try:
         from dreamsim import dreamsim  # type: ignore[import-not-found]
     except ImportError as error:
-        fix = "install the extra: pip install 'fdfo[metrics]'"
+        fix = install_advice("dreamsim")
         raise ConfigError("the diversity", [f"eval.diversity='dreamsim' needs dreamsim ({error}); {fix}"]) from error
     return dreamsim

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fdfo.errors import ModelError, nearest
+from fdfo.errors import ModelError
 from fdfo.flow.guidance import guided, renormed
 from fdfo.models.layouts import PATCHES, SPATIAL, TOKENS, Layout, from_rows_of_frames, rows_of_frames
 from fdfo.plugins import find, names
@@ -97,5 +97,8 @@ def family_of(name: str, pipeline_class: str) -> Family:
         return FAMILIES[pipeline_class]
     known = [*FAMILIES, *names("families")]
     if pipeline_class not in known:
-        raise ModelError(f"{name}: no policy for a {pipeline_class}; {nearest(pipeline_class, known)}")
+        raise ModelError(
+            f"{name}: it is a {pipeline_class}, which is not among the flow models known here: {', '.join(known)}; "
+            "take one of these, or add a line for its family (docs/design.md)"
+        )
     return find("families", pipeline_class)

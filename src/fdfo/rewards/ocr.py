@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fdfo.errors import RewardError
+from fdfo.errors import RewardError, install_advice
 from fdfo.guard.contact import Guard
 from fdfo.guard.files import find_in_file, is_file_name
 
@@ -101,7 +101,7 @@ def _rapidocr() -> Reader:
         from rapidocr import RapidOCR  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise RewardError(
-            f"reward 'ocr': {error}; run pip install 'fdfo[ocr]', or name a reader of your own"
+            f"reward 'ocr': {error}; {install_advice('rapidocr', 'onnxruntime')}, or name a reader of your own"
         ) from error
     engine = RapidOCR()
     return lambda picture: engine(picture).txts or ()

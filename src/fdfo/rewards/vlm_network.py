@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import linear
 
-from fdfo.errors import RewardError, first_line
+from fdfo.errors import RewardError, first_line, install_advice
 from fdfo.hub import quiet_loading
 from fdfo.rewards.preprocess_qwen import QwenPreprocess
 from fdfo.rewards.pretrained import explained, read_config
@@ -187,7 +187,7 @@ def _any_other(model: str, revision: str | None) -> tuple[Inputs, Any]:
     try:
         processor = AutoProcessor.from_pretrained(model, revision=revision)
     except ImportError as error:
-        fix = "run pip install 'fdfo[vlm]'"
+        fix = install_advice("num2words", "torchvision")
         raise ValueError(f"its processor needs a package that is not here: {fix} ({first_line(error)})") from error
     return ProcessorInputs(processor), processor
 
