@@ -2,14 +2,14 @@
 # make test   set up and run the test suite
 # make docs   set up and build the documentation site in build/site
 # make package   set up, build the wheel and the sdist in dist/ and check them
-# make results-quick   set up and compare four methods at equal cost in 20 minutes; leaves results/quick.html
-# make results         all plans, the evidence in docs/results: about 7 hours on 2 CPU cores; repeat it to go on
+# make results-quick   set up and compare two methods in 20 minutes; leaves results/quick.html
+# make results         all plans, the evidence in docs/results: days of one CPU core; repeat it to go on
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 
-PLANS := main ablations ablations-gradient ablations-score efficiency
+PLANS := main differentiable ablations scores efficiency
 
 .PHONY: demo test lint docs package clean setup results results-quick
 

@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fdfo.comparison.curves import final
-from fdfo.comparison.plan import TRAINING_SCORE, Plan, load_plan
+from fdfo.comparison.curves import MARKS, until
+from fdfo.comparison.effects import difference
+from fdfo.comparison.outcomes import claims_table
+from fdfo.comparison.plan import TRAINING_SCORE, Plan
+from fdfo.comparison.reading import load_plan
 from fdfo.comparison.results import Result, Results, sound
-from fdfo.comparison.statistics import mean_over_seeds
-from fdfo.comparison.tables import Table, claims_table, signed
-from fdfo.comparison.verdicts import paired
+from fdfo.comparison.tables import Table, mark_text, signed
 from fdfo.evaluation.report.text import number
-
-PLANS = ("main", "ablations", "ablations-gradient", "ablations-score", "efficiency")
 
 
 @dataclass(frozen=True)
@@ -34,20 +33,21 @@ class Kept:
 
 def kept_results(plans: Path, data: Path) -> list[Kept]:
     """Those of the shipped plans that have results."""
-    found = [Kept(load_plan([str(plans / f"{name}.yaml")]), Results(data / f"{name}.jsonl").ordered) for name in PLANS]
+    shipped = [load_plan([str(path)]) for path in sorted(plans.glob("*.yaml"))]
+    found = [Kept(plan, Results(data / f"{plan.name}.jsonl").ordered) for plan in shipped]
     return [one for one in found if one.results]
 
 
 def unconfirmed(found: Sequence[Kept]) -> Table:
-    """Claims that are not confirmed."""
+    """Claims that are not confirmed, at equal evaluations or at equal steps."""
+    head: list[str] = []
     rows, note = [], ""
     for one in found:
         table = claims_table(one.plan, one.results)
         if table is not None:
-            rows += [[one.link, *row] for row in table.rows if row[-1] != "confirmed"]
-            note = table.note
-    head = ["plan", "claim", "trained on", "claimed", "found", "verdict"]
-    return Table("Claims that were not confirmed", head, rows, note)
+            head, note = table.head, table.note
+            rows += [[one.link, *row] for row in table.rows if row[head.index("verdict")] != "confirmed"]
+    return Table("Claims that were not confirmed", ["plan", *head], rows, note)
 
 
 def worse(found: Sequence[Kept]) -> Table:
@@ -56,15 +56,17 @@ def worse(found: Sequence[Kept]) -> Table:
     for one in found:
         reference = one.plan.reference_cell
         for score, cell in _scored_cells(one.plan):
-            pairs = paired(sound(one.results, "final", score, cell), sound(one.results, "final", score, reference))
-            gap = mean_over_seeds([final(ours) - final(theirs) for ours, theirs in pairs])
-            if cell != reference and gap.n > 1 and gap.high < 0:
-                rows.append([one.link, cell, reference, score, signed(gap)])
+            for mark in MARKS:
+                ours, theirs = (until(sound(one.results, "final", score, name), mark) for name in (cell, reference))
+                gap = difference(ours, theirs, TRAINING_SCORE)
+                if cell != reference and gap.has_interval and gap.high < 0:
+                    where = mark_text(one.plan, one.results, mark)
+                    rows.append([one.link, cell, reference, score, where, signed(gap)])
     return Table(
         "Ends below its reference",
-        ["plan", "cell", "reference", "trained on", "difference of the training score"],
+        ["plan", "cell", "reference", "trained on", "at", "difference of the training score"],
         rows,
-        "At the end of an equal budget, each at its own best setting; Student's 95 % interval over seeds, paired.",
+        "Each at its own best setting; intervals over seeds and prompts, paired by seed, not corrected for number.",
     )
 
 
@@ -73,15 +75,18 @@ def harmful(found: Sequence[Kept]) -> Table:
     rows = []
     for one in found:
         for result in one.results:
-            if result.stage == "tuning" and result.is_sound and final(result) < result.curve[0].values[TRAINING_SCORE]:
-                ends = [number(value, 3) for value in (result.curve[0].values[TRAINING_SCORE], final(result))]
+            if result.stage == "tuning" and result.is_sound:
+                first, last = (point.values[TRAINING_SCORE] for point in (result.curve[0], result.curve[-1]))
+                if last >= first:
+                    continue
+                ends = [number(value, 3) for value in (first, last)]
                 swept = ", ".join(f"{key}={value}" for key, value in result.swept.items()) or "as it is"
-                rows.append([one.link, result.cell, result.score, swept, *ends])
+                rows.append([one.link, result.cell, result.score, swept, str(result.seed), *ends])
     return Table(
         "Settings that end below the start",
-        ["plan", "cell", "trained on", "setting", "before", "after"],
+        ["plan", "cell", "trained on", "setting", "seed", "before", "after"],
         rows,
-        "Tuning runs on validation prompts, one seed each.",
+        "Tuning runs on validation prompts.",
     )
 
 

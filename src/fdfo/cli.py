@@ -16,6 +16,7 @@ from fdfo.commands.options import (
     DiversityOption,
     FileOption,
     GuidanceOption,
+    HoursOption,
     JobsOption,
     KeyOption,
     ModelOption,
@@ -23,6 +24,7 @@ from fdfo.commands.options import (
     OffloadOption,
     OptionsArgument,
     PictureOption,
+    PinOption,
     PlanArgument,
     PresetOption,
     PromptsOption,
@@ -185,25 +187,33 @@ def compare(
     output: ResultsOption = Path("results"),
     runs: RunsOption = None,
     jobs: JobsOption = None,
+    hours: HoursOption = None,
+    pin: PinOption = False,
     page_only: Annotated[
         bool, typer.Option("--page-only", help="Write the page from the results that are there.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what is left and how long it takes, and stop.")
+    ] = False,
 ) -> None:
-    """Compare methods at equal cost.
+    """Compare methods at equal cost and at equal steps.
 
     Repeating the command does what is not done yet.
 
     \b
     fdfo compare plans/quick.yaml
+    fdfo compare plans/main.yaml --hours 2 --jobs 1 --pin
     fdfo compare methods=fdfo,flow_grpo seeds=3 budget=20000
     """
-    from fdfo.comparison.plan import load_plan
+    from fdfo.comparison.reading import load_plan
 
     plan = load_plan(arguments or [])  # a mistake is told before anything heavy is imported
 
-    from fdfo.commands.compare import run_compare
+    from fdfo.commands.compare import Session, run_compare
 
-    run_compare(plan, arguments or [], output, runs, jobs, page_only)
+    folder = runs or Path("runs") / plan.name
+    session = Session(output, folder, jobs, pin, hours, page_only, dry_run)
+    run_compare(plan, arguments or [], session)
 
 
 @app.command()
@@ -226,7 +236,7 @@ def probe(
 
     Nothing is trained: every cell estimates its gradient at the same weights, again and again.
     """
-    from fdfo.comparison.plan import load_plan
+    from fdfo.comparison.reading import load_plan
 
     plan = load_plan(arguments or [])
 

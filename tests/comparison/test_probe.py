@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fdfo.comparison.counting import EpochCost
+from fdfo.comparison.prices import Rates
 from fdfo.comparison.probe import EXACT, Probed, products
 from fdfo.comparison.probe_page import noise_ratio
 from fdfo.comparison.signal import Products, alignment, cosine, cosine_with_exact, estimate, noise
@@ -71,7 +72,7 @@ def test_inner_products_are_those_of_all_elements(monkeypatch):
 def test_the_ratio_of_noises_is_for_equally_many_images():
     def probed(images, spread, seed):
         cost = EpochCost(images, 10, 5)
-        return Probed("s", "c", cost, 3.0, products(gradients(30, 1.0, spread, seed), []), {})
+        return Probed("s", "c", cost, Rates(3.0, 0.0), 1.0, products(gradients(30, 1.0, spread, seed), []), {})
 
     found = noise_ratio(probed(100, 2.0, 0), probed(50, 1.0, 1))
     assert found.mean == pytest.approx(2 * 4, rel=0.2)
@@ -88,7 +89,10 @@ def test_a_probe_of_tiny_cells(tmp_path, monkeypatch, capsys):
     found = {one.cell: one for one in (Probed.from_dict(json.loads(line)) for line in stored)}
     assert list(found) == [EXACT, "pair", "single"]
     assert (found["pair"].cost, found["single"].cost) == (EpochCost(12, 24, 24), EpochCost(6, 12, 12))
-    assert found[EXACT].cost == EpochCost(6, 0, 12)
+    assert found[EXACT].cost == EpochCost(6, 0, 12, differentiated=6)
+    for line, one in zip(map(json.loads, stored), found.values(), strict=True):
+        assert line["seconds"] > 0
+        assert [line[name] for name in ("steps", "images", "evaluations")] == [1, one.cost.images, one.evaluations]
     assert [one.products.cross.shape for one in found.values()] == [(2, 2), (4, 4), (4, 4)]
     assert all((np.diag(one.products.own) > 0).all() for one in found.values())
     page = (tmp_path / "results/tiny-probe.md").read_text()

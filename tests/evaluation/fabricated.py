@@ -55,10 +55,10 @@ def make_run(
     world = World(rng, prompts, images_per_prompt, texts, categories, side, shown)
     history = []
     for epoch in range(done + 1):
-        progress = 1 - np.exp(-3 * epoch / epochs)
+        progress = 1 - np.exp(-3 * epoch / max(1, epochs))
         if epoch:
             log_epoch(folder, epoch, progress * gain, rng, group_size)
-        if not evaluate or (epoch % every and epoch != done):
+        if not evaluate or not (config.eval.is_due(epoch) or epoch == done):
             continue
         if epoch and pairs:
             save_groups(folder.samples, epoch, *world.groups(group_size, progress))
@@ -89,6 +89,7 @@ def log_epoch(folder, epoch, risen, rng, group_size):
         "dropped_groups": float(epoch == 3),
         "seconds": {name: value * (1 + 4 * noise[3]) for name, value in seconds.items()},
         "total": cost,
+        "processor_s": 2.5 * (1 + 4 * noise[3]),
         "peak_memory_gib": 1.2 + epoch / 1000,
     }
     folder.log("rollout", epoch, values)

@@ -12,6 +12,7 @@ from fdfo.limits import (
     MOST_IMAGES,
     MOST_PIXELS,
     MOST_PROCESSES,
+    MOST_SECONDS,
     MOST_STEPS,
 )
 
@@ -20,7 +21,7 @@ def _number(value: float | None) -> float | None:
     """Not NaN, which every range lets through."""
     if value is None or value == value:
         return value
-    raise typer.BadParameter(f"expected a number above 0, up to {MOST_GUIDANCE:g}, got {value}")
+    raise typer.BadParameter(f"expected a number, got {value}")
 
 
 RunOption = Annotated[
@@ -88,6 +89,19 @@ JobsOption = Annotated[
     int | None,
     typer.Option("--jobs", help="Runs at a time; default: one for each GPU, or core.", min=1, max=MOST_PROCESSES),
 ]
+
+HoursOption = Annotated[
+    float | None,
+    typer.Option(
+        "--hours",
+        help="Stop after so many hours; what is under way is saved.",
+        min=0.0,
+        max=MOST_SECONDS / 3600,
+        callback=_number,
+        metavar="FLOAT",
+    ),
+]
+PinOption = Annotated[bool, typer.Option("--pin", help="Keep every run on its own share of the cores.")]
 
 PromptsOption = Annotated[
     str | None, typer.Option("--prompts", help="Prompt file or list name; default: the run's held-out list.")

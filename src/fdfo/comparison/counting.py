@@ -24,15 +24,16 @@ from fdfo.records import Conditioning, Prompt, Scores
 
 @dataclass(frozen=True)
 class EpochCost:
-    """Images scored for training, and network evaluations in rows without and with gradient, of one epoch."""
+    """What one epoch takes."""
 
     images: int
+    """Scored for training."""
     forwards: int
+    """Rows through the network without gradient."""
     trained: int
-
-    def evaluations(self, trained_cost: float) -> float:
-        """Network evaluations, where a row forward and backward counts `trained_cost`."""
-        return self.forwards + trained_cost * self.trained
+    """Rows through the network with gradient."""
+    differentiated: int = 0
+    """Images through which the score's gradient is taken: decoded and scored, forward and backward."""
 
 
 def method_of(config: Config) -> Method:
@@ -56,7 +57,8 @@ def epoch_cost(config: Config) -> EpochCost:
     rows = torch.cartesian_prod(torch.arange(items.num_samples), torch.arange(items.num_times)).unbind(1)
     method.loss(policy, items.rows(*rows), Brightness()).losses.sum().backward()
     guided = 1 if config.policy.guidance == 1 else 2
-    return EpochCost(images=len(rollout.x0), forwards=counting.forwards * guided, trained=counting.trained * guided)
+    differentiated = counting.decoded + (len(rollout.x0) if method.needs_score_gradient else 0)
+    return EpochCost(len(rollout.x0), counting.forwards * guided, counting.trained * guided, differentiated)
 
 
 class CountingPolicy:
@@ -72,6 +74,8 @@ class CountingPolicy:
         self.weights.attach(AdapterConfig(kind="full"), seed=0)
         self.forwards = 0
         self.trained = 0
+        self.decoded = 0
+        """Images decoded with gradient."""
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         return Conditioning(tuple({} for _ in prompts))
@@ -88,6 +92,7 @@ class CountingPolicy:
             return network(x)
 
     def decode(self, x0: Tensor) -> Tensor:
+        self.decoded += len(x0) if torch.is_grad_enabled() else 0
         return x0.expand(-1, 3, -1, -1)
 
     def grid(self, steps: int) -> Tensor:

@@ -1,85 +1,134 @@
-"""What a curve says between its points: straight lines, on which cost and every metric move together."""
+"""Curves of the runs of a cell as arrays: S seeds, K points, P prompts, and R resampled sets of prompts."""
 
-from dataclasses import dataclass
-from itertools import pairwise
-from math import inf, isfinite, nan
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
 
 from fdfo.comparison.plan import TRAINING_SCORE, Axis
 from fdfo.comparison.results import Point, Result
 
 AXES: dict[Axis, str] = {
     "evaluations": "network evaluations",
+    "steps": "optimizer steps",
     "images": "images scored in training",
     "seconds": "seconds of training",
 }
 
+Mark = Literal["evaluations", "steps"]
+"""Where runs are compared: at equal network evaluations, or at equal optimizer steps."""
 
-def cost(point: Point, axis: Axis, trained_cost: float) -> float:
+MARKS: tuple[Mark, ...] = ("evaluations", "steps")
+
+NEVER = -1
+"""Index of a level that a curve does not reach."""
+
+
+def cost(point: Point, axis: Axis) -> float:
     """What training had cost until a point."""
-    if axis == "evaluations":
-        return point.forwards + trained_cost * point.trained
     return float(getattr(point, axis))
 
 
+def at_epoch(result: Result, epoch: int) -> Point:
+    """The evaluation of an epoch, which the run was told to make."""
+    return next(point for point in result.curve if point.epoch == epoch)
+
+
+def at_budget(result: Result) -> Point:
+    """The evaluation where the budget of evaluations is spent."""
+    return at_epoch(result, result.budget_epoch)
+
+
+def at_steps(result: Result) -> Point:
+    """The evaluation where the plan's steps are taken."""
+    return at_epoch(result, result.steps_epoch)
+
+
 @dataclass(frozen=True)
-class Place:
-    """A place on a curve, between two points."""
+class Curves:
+    """Results of one cell on one score, seed by seed; all with the same points."""
 
-    before: Point
-    after: Point
-    share: float
-    """Of the way from the first to the second."""
+    results: Sequence[Result]
 
-    def of(self, first: float, second: float) -> float:
-        """What has the values `first` and `second` at the two points."""
-        return first + self.share * (second - first)
+    @property
+    def num_prompts(self) -> int:
+        return len(self.results[0].curve[0].prompts[TRAINING_SCORE])
 
+    @property
+    def seeds(self) -> list[int]:
+        return [one.seed for one in self.results]
 
-def first_place(result: Result, level: float) -> Place | None:
-    """Where the training score first reaches a level; None where it never does."""
-    first = result.curve[0]
-    if first.values[TRAINING_SCORE] >= level:
-        return Place(first, first, 0.0)
-    for before, after in pairwise(result.curve):
-        low, high = before.values[TRAINING_SCORE], after.values[TRAINING_SCORE]
-        if high >= level:
-            return Place(before, after, (level - low) / (high - low))
-    return None
+    def costs(self, axis: Axis) -> np.ndarray:
+        """[S, K]"""
+        return np.array([[cost(point, axis) for point in one.curve] for one in self.results])
 
+    def prompts(self, metric: str) -> np.ndarray:
+        """A metric of every prompt: [S, K, P]."""
+        return np.array([[_of_prompts(point.prompts, metric) for point in one.curve] for one in self.results])
 
-def cost_to_reach(result: Result, level: float, axis: Axis) -> float:
-    """Cost at which the training score first reaches a level; infinite where it never does."""
-    place = first_place(result, level)
-    if place is None:
-        return inf
-    return place.of(*(cost(point, axis, result.trained_cost) for point in (place.before, place.after)))
+    def means(self, metric: str) -> np.ndarray:
+        """A metric, mean over the prompts: [S, K]."""
+        return np.array([[point.values.get(metric, np.nan) for point in one.curve] for one in self.results])
 
+    def averaged(self, metric: str, weights: np.ndarray) -> np.ndarray:
+        """A metric over weighted prompts, weights [R, P]: [R, S, K]; prompts whose score failed do not count."""
+        values = self.prompts(metric)
+        known = np.isfinite(values)
+        sums = np.einsum("rp,skp->rsk", weights, np.where(known, values, 0.0))
+        return sums / np.einsum("rp,skp->rsk", weights, known.astype(float))
 
-def value_at(result: Result, level: float, metric: str) -> float:
-    """A metric where the training score first reaches a level; NaN where it never does."""
-    place = first_place(result, level)
-    return nan if place is None else place.of(place.before.values[metric], place.after.values[metric])
-
-
-def best(result: Result) -> float:
-    """Highest training score of a curve."""
-    return max(point.values[TRAINING_SCORE] for point in result.curve)
+    def raw_at_end(self, metric: str) -> np.ndarray:
+        """A metric of the trained weights themselves at the last point, of every prompt: [S, P]."""
+        ends = [one.curve[-1] for one in self.results]
+        return np.array([_of_prompts(point.raw_prompts or point.prompts, metric) for point in ends])
 
 
-def final(result: Result, metric: str = TRAINING_SCORE) -> float:
-    """A metric at the end; NaN where it was not measured."""
-    return result.curve[-1].values.get(metric, nan)
+def until(results: Sequence[Result], mark: Mark) -> list[Result]:
+    """The same runs, cut off where the budget is spent or the steps are taken."""
+    ends = [one.budget_epoch if mark == "evaluations" else one.steps_epoch for one in results]
+    return [
+        replace(one, curve=[point for point in one.curve if point.epoch <= end])
+        for one, end in zip(results, ends, strict=True)
+    ]
 
 
-def speed(ours: Result, theirs: Result, axis: Axis) -> float:
-    """Cost at which `theirs` is at its best, over the cost at which `ours` gets there; 0 where it never does.
+def _of_prompts(prompts: Mapping[str, Sequence[float]], metric: str) -> Sequence[float]:
+    """One number a prompt; the training score where a metric is that score."""
+    return prompts.get(metric) or prompts[TRAINING_SCORE]
 
-    NaN where `theirs` never rises above its start, so that there is nothing to reach.
+
+def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> tuple[Curves, Curves]:
+    """Curves of the seeds that both have, in one order."""
+    by_seed = [{one.seed: one for one in side} for side in (ours, theirs)]
+    common = sorted({*by_seed[0]} & {*by_seed[1]})
+    first, second = ([side[seed] for seed in common] for side in by_seed)
+    return Curves(first), Curves(second)
+
+
+def first_reaching(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Index of the first point at or above a level: scores [..., K], levels [...] -> [...]; NEVER where none is."""
+    reached = scores >= levels[..., None]
+    return np.where(reached.any(-1), reached.argmax(-1), NEVER)
+
+
+def cost_to_reach(costs: np.ndarray, scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Cost at the evaluation that first saw a level, in whole epochs: costs [..., K] -> [...]; infinite if none did."""
+    index = first_reaching(scores, levels)
+    seen = np.take_along_axis(np.broadcast_to(costs, scores.shape), np.maximum(index, 0)[..., None], -1)[..., 0]
+    return np.where(index == NEVER, np.inf, seen)
+
+
+def value_at(metric: np.ndarray, scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """A metric where the training score first reaches a level, on straight lines between points: [..., K] -> [...].
+
+    NaN where it never does.
     """
-    level = best(theirs)
-    if level == theirs.curve[0].values[TRAINING_SCORE]:
-        return nan
-    needed = cost_to_reach(ours, level, axis)
-    if not isfinite(needed):
-        return 0.0
-    return cost_to_reach(theirs, level, axis) / needed if needed > 0 else inf
+    index = first_reaching(scores, levels)
+    after = np.maximum(index, 0)[..., None]
+    before = np.maximum(after - 1, 0)
+    low, high = (np.take_along_axis(scores, at, -1)[..., 0] for at in (before, after))
+    first, second = (np.take_along_axis(metric, at, -1)[..., 0] for at in (before, after))
+    gap = high - low
+    share = np.where(gap > 0, (levels - low) / np.where(gap > 0, gap, 1.0), 1.0)
+    return np.where(index == NEVER, np.nan, first + np.clip(share, 0.0, 1.0) * (second - first))

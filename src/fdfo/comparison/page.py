@@ -1,31 +1,36 @@
-"""The page of a comparison, as HTML that loads nothing and as Markdown, from its results alone."""
+"""The page of a comparison, as HTML that loads nothing and as Markdown with one picture, from its results alone.
+
+Curves come first, then the claims, then the tables, and how it was found last.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdfo.comparison.curves import AXES, cost
+from fdfo.comparison.cells import Configurations
+from fdfo.comparison.curves import AXES, MARKS, until
+from fdfo.comparison.effects import level_at_end
+from fdfo.comparison.figures import charts, picture, quality_charts
+from fdfo.comparison.outcomes import claims_table, cost_table, equal_score_table, final_table, guidance_table
 from fdfo.comparison.plan import TRAINING_SCORE, Axis, Plan
 from fdfo.comparison.results import Result, sound
-from fdfo.comparison.statistics import mean_over_seeds
-from fdfo.comparison.tables import (
-    Table,
-    budget_table,
-    cells_table,
-    claims_table,
-    cost_table,
-    equal_score_table,
-    failures_table,
-    final_table,
-    labels,
-    metric_name,
-    tuning_table,
-)
-from fdfo.evaluation.report.chart import Chart, Point, Series, draw
-from fdfo.evaluation.report.curves import color_of_run
+from fdfo.comparison.settings import budget_table, cells_table, failures_table, tuning_table
+from fdfo.comparison.tables import Table, labels, mark_text, told
+from fdfo.evaluation.report.chart import Chart
 from fdfo.evaluation.report.page import fill
-from fdfo.evaluation.report.text import duration, enumerate_words, number, plural, with_bounds
+from fdfo.evaluation.report.text import duration, enumerate_words, number, plural
 from fdfo.visible import visible
+
+LIMITS = {
+    "shapes": (
+        "What the embedded model cannot show: its pictures are 32 x 32, its world is four shapes in eight colours, and "
+        "its network has 2.3 million weights. Captions are short and scores of it are computed, not judged, so what a "
+        "preference model rewards wrongly, text, hands, faces and style do not occur. Its noise between prompts, its "
+        "best learning rates and the cost of a gradient beside that of a sample are its own. An order of methods found "
+        "here is a question to a large model, not an answer."
+    )
+}
+"""By policy, what a page says of every comparison made with it."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,16 @@ def html(plan: Plan, results: Sequence[Result]) -> str:
         {
             "plan": plan,
             "headlines": headlines(plan, results),
+            "limits": limits(plan),
             "facts": facts(plan, results),
-            "axes": [_axis(plan, results, axis) for axis in AXES],
+            "axes": [
+                AxisView(
+                    axis, name, charts(plan, results, axis), [cost_table(plan, results, s, axis) for s in plan.scores]
+                )
+                for axis, name in AXES.items()
+            ],
+            "quality": quality_charts(plan, results),
+            "claims": claims_table(plan, results),
             "tables": list(_tables(plan, results)),
             "details": list(_details(plan, results)),
             "runs": list(plan.cells),
@@ -56,55 +69,70 @@ def html(plan: Plan, results: Sequence[Result]) -> str:
 
 def markdown(plan: Plan, results: Sequence[Result], command: str) -> str:
     """The same tables; `command` is what writes them."""
-    blocks = [f"# {plan.title}", *([plan.about.strip()] if plan.about else []), f"Written by `{command}`."]
-    blocks += headlines(plan, results)
-    blocks += ["\n".join(f"- {term}: {value}" for term, value in facts(plan, results))]
+    blocks = [f"# {plan.title}", *([plan.about.strip()] if plan.about else []), *headlines(plan, results), limits(plan)]
+    blocks += [f"![Curves]({plan.name}.svg)", "*Bands: 95 % intervals over seeds and prompts.*"]
+    claims = claims_table(plan, results)
+    blocks += [claims.markdown()] if claims is not None else []
     costs = [cost_table(plan, results, score, axis) for score in plan.scores for axis in AXES]
-    blocks += [table.markdown() for table in (*_tables(plan, results), *costs, *_details(plan, results))]
-    return visible("\n\n".join(blocks) + "\n")
+    blocks += [table.markdown() for table in (*_tables(plan, results), *costs)]
+    blocks += ["## How it was found", f"Written by `{command}`."]
+    blocks += ["\n".join(f"- {term}: {value}" for term, value in facts(plan, results))]
+    blocks += [table.markdown() for table in _details(plan, results)]
+    return visible("\n\n".join(block for block in blocks if block) + "\n")
 
 
-HEADLINE_CELLS = 10
+def svg(plan: Plan, results: Sequence[Result]) -> str:
+    """The picture of the Markdown page: every metric at equal evaluations, and at equal steps, then quality."""
+    over = [chart for axis in MARKS for chart in charts(plan, results, axis)]
+    return visible(picture([*over, *quality_charts(plan, results)]))
+
+
+def limits(plan: Plan) -> str:
+    """What a comparison with this model cannot show; empty for a model of one's own."""
+    return LIMITS.get(Configurations(plan).policy, "")
+
+
+HEADLINE_CELLS = 12
 """Of more cells, the headline names the best and the reference."""
 
 
 def headlines(plan: Plan, results: Sequence[Result]) -> list[str]:
-    """For every training score, which cell ends highest, of those that start alike."""
+    """For every training score and mark, which cell is highest, of those that start alike."""
     lines = []
     for score in plan.scores:
-        ends = {
-            cell: mean_over_seeds([one.curve[-1].values[TRAINING_SCORE] for one in own])
-            for cell in plan.cells
-            if (own := sound(results, "final", score, cell))
-        }
-        if ends:
-            named = labels(plan, results, score)
-            best = max((cell for cell in ends if named[cell] == cell), key=lambda cell: ends[cell].mean)
-            few = len(ends) <= HEADLINE_CELLS
-            others = [cell for cell in ends if cell != best and (few or cell == plan.reference_cell)]
-            rest = ", ".join(f"{named[cell]} {number(ends[cell].mean, 3)}" for cell in others)
-            lines.append(
-                f"Trained on {score}, {best} ends highest, at {with_bounds(ends[best])}" + f"; {rest}." * bool(rest)
-            )
+        for mark in MARKS:
+            finals = {cell: until(sound(results, "final", score, cell), mark) for cell in plan.cells_on(score)}
+            ends = {cell: level_at_end(own, TRAINING_SCORE) for cell, own in finals.items() if own}
+            if ends:
+                named = labels(plan, results, score)
+                best = max((cell for cell in ends if named[cell] == cell), key=lambda cell: ends[cell].value)
+                few = len(ends) <= HEADLINE_CELLS
+                others = [cell for cell in ends if cell != best and (few or cell == plan.reference_cell)]
+                rest = ", ".join(f"{named[cell]} {number(ends[cell].value, 3)}" for cell in others)
+                lines.append(
+                    f"Trained on {score}, at {mark_text(plan, results, mark)}: {best} is highest, "
+                    f"{told(ends[best])}" + f"; {rest}." * bool(rest)
+                )
     return lines or ["No run has come to its end yet."]
 
 
 def facts(plan: Plan, results: Sequence[Result]) -> list[tuple[str, str]]:
     """What was run, when and where: (term, value)."""
     finals = [one for one in results if one.stage == "final"]
+    tuning = sum(one.stage == "tuning" for one in results)
     done = sum(one.is_sound for one in finals)
     planned = sum(len(plan.scores_of(cell)) for cell in plan.cells) * len(plan.seeds)
-    seconds = sum(sum(one.seconds.values()) for one in results)
+    seconds = sum(sum(one.phases.values()) for one in results)
     judged = plan.test
     rows = [
-        ("Runs", f"{done} of {planned} final, {plural(len(results) - len(finals), 'tuning run')}"),
+        ("Runs", f"{done} of {planned} final, {plural(tuning, 'tuning run')}"),
         ("Seeds", ", ".join(map(str, plan.seeds)) + ("; none was left out" if done == planned else "")),
-        ("Budget", f"{plan.budget:,.0f} network evaluations a run"),
+        ("A run", " and ".join(mark_text(plan, results, mark) for mark in MARKS)),
         (
             "Judged on",
             f"{judged.prompts} prompts of {judged.path or judged.name}, {plural(judged.images, 'image')} each",
         ),
-        ("Time", f"{duration(seconds)} of runs in all, one after another"),
+        ("Time", f"{duration(seconds)} of runs in all, one after another, with their evaluations"),
     ]
     return rows + places_facts([one.environment for one in results if one.environment])
 
@@ -134,49 +162,16 @@ def _devices(place: Mapping[str, Any]) -> str:
 
 
 def _tables(plan: Plan, results: Sequence[Result]) -> Iterator[Table]:
-    """What was found."""
-    found = [claims_table(plan, results)]
+    """What was found beside the claims."""
+    found: list[Table | None] = []
     for score in plan.scores:
-        found += [final_table(plan, results, score), equal_score_table(plan, results, score)]
+        found += [final_table(plan, results, score, mark) for mark in MARKS]
+        found += [equal_score_table(plan, results, score, mark) for mark in MARKS]
+        found += [guidance_table(plan, results, score)]
     return (table for table in [*found, failures_table(results)] if table is not None)
 
 
 def _details(plan: Plan, results: Sequence[Result]) -> Iterator[Table]:
     """How it was found."""
-    found = [tuning_table(plan, results), budget_table(plan, results), cells_table(plan)]
+    found = [tuning_table(plan, results, Configurations(plan)), budget_table(plan, results), cells_table(plan)]
     return (table for table in found if table is not None)
-
-
-def _axis(plan: Plan, results: Sequence[Result], axis: Axis) -> AxisView:
-    charts = [
-        chart
-        for score in plan.scores
-        for group in dict.fromkeys(cell.group for name, cell in plan.cells.items() if name != plan.reference_cell)
-        for metric in plan.metrics(score)
-        if (chart := _chart(plan, results, score, group, metric, axis)) is not None
-    ]
-    return AxisView(axis, AXES[axis], charts, [cost_table(plan, results, score, axis) for score in plan.scores])
-
-
-def _chart(plan: Plan, results: Sequence[Result], score: str, group: str, metric: str, axis: Axis) -> Chart | None:
-    """A metric against a cost: the mean over seeds of the cells of a group, and of the reference."""
-    shown = [name for name, cell in plan.cells.items() if cell.group == group or name == plan.reference_cell]
-    series = [
-        Series(cell, color_of_run(index), _points(sound(results, "final", score, cell), metric, axis))
-        for index, cell in enumerate(shown)
-    ]
-    title = f"{metric_name(metric).capitalize()}, trained on {score}" + (f": {group}" if group else "")
-    badge = "trained" if metric == TRAINING_SCORE else "" if metric == "diversity" else "unseen"
-    return draw(title, series, x_name=AXES[axis], badge=badge)
-
-
-def _points(own: Sequence[Result], metric: str, axis: Axis) -> list[Point]:
-    """The mean curve of runs with the same points, with intervals over seeds."""
-    found = []
-    for places in zip(*(one.curve for one in own), strict=True):
-        x = sum(cost(place, axis, one.trained_cost) for place, one in zip(places, own, strict=True)) / len(own)
-        y = mean_over_seeds([place.values.get(metric, float("nan")) for place in places])
-        low, high = (y.low, y.high) if y.n > 1 else (float("nan"), float("nan"))
-        label = f"{number(x, 3)} {axis if axis != 'seconds' else 's'}"
-        found.append(Point(x, y.mean, low, high, label, with_bounds(y)))
-    return found

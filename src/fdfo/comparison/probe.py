@@ -1,7 +1,8 @@
 """Gradient estimates at fixed weights, by the training loop's own sampling, credit and loss; and the exact gradient."""
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdfo.comparison.cells import Configurations, Run
+from fdfo.comparison.cells import Configurations, Run, first_setting
 from fdfo.comparison.counting import EpochCost
+from fdfo.comparison.prices import Rates, rates
 from fdfo.comparison.signal import Products
 from fdfo.config.tree import Config
 from fdfo.flow.noise import NoiseStreams
@@ -41,7 +43,9 @@ class Probed:
     cell: str
     cost: EpochCost
     """Of one estimate."""
-    trained_cost: float
+    prices: Rates
+    seconds: float
+    """Of one estimate, as a run's: of the processor where there is no other device."""
     products: Products
     environment: Mapping[str, Any]
     """Versions, devices and time."""
@@ -52,7 +56,14 @@ class Probed:
             name: [[float(f"{value:.7e}") for value in row] for row in values]
             for name, values in vars(self.products).items()
         }
-        return {**vars(self), "cost": asdict(self.cost), "products": products}
+        four = {"steps": 1, "evaluations": self.evaluations, "images": self.cost.images, "seconds": self.seconds}
+        rest = {"cost": asdict(self.cost), "prices": asdict(self.prices), "products": products}
+        return {**vars(self), **four, **rest}
+
+    @property
+    def evaluations(self) -> float:
+        """Network evaluations of one estimate, everything charged."""
+        return self.prices.evaluations(self.cost)
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> "Probed":
@@ -60,7 +71,9 @@ class Probed:
         arrays = {name: np.asarray(values, dtype=np.float64) for name, values in content["products"].items()}
         arrays["cross"] = arrays["cross"].reshape(len(arrays["own"]), len(arrays["exact"]))
         arrays["exact"] = arrays["exact"].reshape(len(arrays["exact"]), len(arrays["exact"]))
-        return Probed(**{**content, "cost": EpochCost(**content["cost"]), "products": Products(**arrays)})
+        known = {field.name: content[field.name] for field in fields(Probed)}
+        cost, prices = EpochCost(**content["cost"]), Rates(**content["prices"])
+        return Probed(**{**known, "cost": cost, "prices": prices, "products": Products(**arrays)})
 
 
 class Prober:
@@ -82,8 +95,8 @@ class Prober:
         for score in plan.scores:
             for cell in plan.cells:
                 if score in plan.scores_of(cell):
-                    config = self.configurations.load(Run("final", score, cell, 0, plan.seeds[0]))
-                    self._probe(score, cell, config, keep)
+                    run = Run("final", score, cell, first_setting(plan, cell), plan.seeds[0])
+                    self._probe(score, cell, self.configurations.load(run), keep)
 
     def _probe(self, score: str, cell: str, config: Config, keep: Callable[[Probed], None]) -> None:
         trainer = build_trainer(config, self.team, self.stop, Console(False, 1))
@@ -91,23 +104,25 @@ class Prober:
         if self.checkpoint is not None:
             weights.set(weights.read(self.checkpoint))
         source = training_prompts(config, self.team)
-        price = self.configurations.trained_cost(config)
+        prices, counted = self.configurations.rates(config), self.configurations.cost(config)
         exact: list[Tensor] = []
         if trainer.reward.differentiable:
             key = repr((score, config.policy, config.prompts, config.eval.steps))
             if key not in self._exact:
-                self._exact[key], cost = self._exact_gradients(trainer, source)
+                self._exact[key], cost, seconds = self._exact_gradients(trainer, source)
                 halves = products(self._exact[key][::2], self._exact[key][1::2])
-                keep(Probed(score, EXACT, cost, price, halves, environment()))
+                charged = rates(self.configurations.plan.prices, config, cost)
+                keep(Probed(score, EXACT, cost, charged, seconds, halves, environment()))
             exact = self._exact[key]
-        own, cost = self._estimates(trainer, source)
-        keep(Probed(score, cell, cost, price, products(own, exact), environment()))
+        own, cost, seconds = self._estimates(trainer, source)
+        cost = replace(cost, differentiated=counted.differentiated)
+        keep(Probed(score, cell, cost, prices, seconds, products(own, exact), environment()))
 
-    def _estimates(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost]:
-        """Gradients of independent batches, and the mean cost of one."""
+    def _estimates(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost, float]:
+        """Gradients of independent batches, and the mean cost and seconds of one."""
         count, seed = trainer.config.prompts.pairs_per_epoch, trainer.config.train.seed
         trainer.policy.take_use()
-        gradients, images = [], 0
+        gradients, images, started = [], 0, _clock_s(trainer)
         for batch in range(self.batches):
             noise = NoiseStreams(seed, batch)
             sampled = sample(trainer, source.take(batch, count), noise)
@@ -116,18 +131,21 @@ class Prober:
             (rows,) = deal(items.sample_number[:, 0], items.num_times, 1, noise)
             accumulate(trainer, items, rows)
             gradients.append(_flat_gradient(trainer))
-        return gradients, _mean_cost(trainer, images, self.batches)
+        seconds = (_clock_s(trainer) - started) / self.batches
+        return gradients, _mean_cost(trainer, images, self.batches), round(seconds, 3)
 
-    def _exact_gradients(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost]:
+    def _exact_gradients(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost, float]:
         """As `_estimates`, of minus the mean score, through every step of the evaluation's sampler."""
         count, seed = trainer.config.prompts.pairs_per_epoch, trainer.config.train.seed
         trainer.policy.take_use()
-        gradients = []
+        gradients, started = [], _clock_s(trainer)
         for batch in range(self.batches):
             prompts = source.take(self.batches + batch, count)  # not those of the estimates
             exact_gradient(trainer, prompts, NoiseStreams(seed, batch))
             gradients.append(_flat_gradient(trainer))
-        return gradients, _mean_cost(trainer, count * self.batches, self.batches)
+        seconds = (_clock_s(trainer) - started) / self.batches
+        cost = replace(_mean_cost(trainer, count * self.batches, self.batches), differentiated=count)
+        return gradients, cost, round(seconds, 3)
 
 
 def exact_gradient(trainer: Trainer, prompts: list[Prompt], noise: NoiseStreams) -> None:
@@ -154,6 +172,11 @@ def products(own: list[Tensor], exact: list[Tensor]) -> Products:
         piece = torch.stack([gradient[start : start + PIECE] for gradient in both]).double()
         gram += (piece @ piece.T).numpy()
     return Products(own=gram[:count, :count], cross=gram[:count, count:], exact=gram[count:, count:])
+
+
+def _clock_s(trainer: Trainer) -> float:
+    """A clock in seconds: the processor's where there is no other device, which other work does not change."""
+    return time.process_time() if trainer.policy.device.type == "cpu" else time.monotonic()
 
 
 def _flat_gradient(trainer: Trainer) -> Tensor:

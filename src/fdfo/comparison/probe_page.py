@@ -5,7 +5,7 @@ from math import isfinite
 
 import numpy as np
 
-from fdfo.comparison.page import places_facts
+from fdfo.comparison.page import limits, places_facts
 from fdfo.comparison.plan import Plan
 from fdfo.comparison.probe import EXACT, Probed
 from fdfo.comparison.signal import alignment, cosine, cosine_with_exact, draws, estimate, interval, noise
@@ -28,7 +28,12 @@ NOTE = (
 
 def probe_markdown(plan: Plan, probed: Sequence[Probed], command: str) -> str:
     """A table for each score; `command` is what writes it."""
-    blocks = [f"# {plan.title}: signal and noise of the gradient", f"Written by `{command}`."]
+    limit = limits(plan)
+    blocks = [
+        f"# {plan.title}: signal and noise of the gradient",
+        *([limit] if limit else []),
+        f"Written by `{command}`.",
+    ]
     places = places_facts([one.environment for one in probed])
     blocks += ["\n".join(f"- {term}: {value}" for term, value in places)]
     blocks += [table(plan, score, [one for one in probed if one.score == score]).markdown() for score in plan.scores]
@@ -39,17 +44,18 @@ def table(plan: Plan, score: str, probed: Sequence[Probed]) -> Table:
     """Every cell, the exact gradient first."""
     by_cell = {one.cell: one for one in probed}
     reference = by_cell.get(plan.reference_cell)
-    head = ["cell", "images", "evaluations", "cosine", "noise", f"signal-to-noise of {IMAGES:,} images"]
+    head = ["cell", "images", "evaluations", "seconds", "cosine", "noise", f"signal-to-noise of {IMAGES:,} images"]
     head += [f"of {EVALUATIONS:,} evaluations", "times the noise", "with the exact gradient", "on average"]
     return Table(f"Trained on {score}", head, [list(_row(one, reference)) for one in by_cell.values()])
 
 
 def _row(one: Probed, reference: Probed | None) -> Iterator[str]:
-    evaluations = one.cost.evaluations(one.trained_cost)
+    evaluations = one.evaluations
     found = estimate(one.products, noise)
     yield "the exact gradient" if one.cell == EXACT else one.cell
     yield f"{one.cost.images:,}"
     yield f"{evaluations:,.0f}"
+    yield number(one.seconds, 3)
     yield _text(estimate(one.products, cosine))
     yield _text(found)
     yield _text(_inverse(found, IMAGES / one.cost.images))

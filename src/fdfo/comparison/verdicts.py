@@ -1,82 +1,105 @@
-"""What the results say about a claim."""
+"""What the results say about the claims of a plan, corrected for how many they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fdfo.comparison.curves import final, speed, value_at
-from fdfo.comparison.plan import Claim, Plan
+from fdfo.comparison.curves import MARKS, Mark, until
+from fdfo.comparison.effects import Effect, at_equal_score, difference, raw_difference, speed
+from fdfo.comparison.plan import Axis, Claim, Plan
 from fdfo.comparison.results import Result, sound
-from fdfo.comparison.statistics import mean_over_seeds, median_over_seeds
-from fdfo.evaluation.statistics import Interval
+from fdfo.comparison.statistics import Estimate, holm
+from fdfo.evaluation.statistics import CONFIDENCE
 
 Verdict = Literal["confirmed", "weakened", "refuted", "open"]
 
 NEUTRAL = {"final": 0.0, "equal_score": 0.0, "speed": 1.0}
 """What no effect looks like."""
 
+SIGNIFICANT = 1 - CONFIDENCE
+
 
 @dataclass(frozen=True)
-class Finding:
-    """A claim on one training score."""
+class Tested:
+    """A claim on one training score, at equal evaluations or at equal steps, before it is judged."""
 
     claim: Claim
     score: str
-    claimed: float
-    found: Interval
+    mark: Mark
+    axis: Axis
+    """Which cost a speed is about."""
+    effect: Effect
+    raw: Estimate | None
+    """The same of the trained weights themselves, where it is about the end."""
+
+    @property
+    def claimed(self) -> float:
+        return self.neutral if self.claim.at_least is None else self.claim.at_least
+
+    @property
+    def neutral(self) -> float:
+        return NEUTRAL[self.claim.kind]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The same with its verdict."""
+
+    tested: Tested
+    p_value: float
+    """That the truth is what is claimed, corrected for all claims of the plan (Holm)."""
     verdict: Verdict
 
 
 def findings(plan: Plan, results: Sequence[Result]) -> list[Finding]:
-    """A finding for every claim and training score on which both of its cells were trained."""
-    found = []
+    """A finding for every claim, training score on which both of its cells were trained, and mark."""
+    tested = list(_tested(plan, results))
+    claimed = holm([one.effect.estimate.p_value(one.claimed) for one in tested])
+    neutral = holm([one.effect.estimate.p_value(one.neutral) for one in tested])
+    return [
+        Finding(one, p, verdict(one.effect.estimate.value, one.claimed, one.neutral, p, p_neutral))
+        for one, p, p_neutral in zip(tested, claimed, neutral, strict=True)
+    ]
+
+
+def verdict(found: float, claimed: float, neutral: float, p_claimed: float, p_neutral: float) -> Verdict:
+    """confirmed: more than claimed; weakened: an effect in this direction, but not surely of this size; refuted: less
+    than claimed, and no effect is shown; open: none of these is significant. p-values are corrected ones."""
+    if found > claimed and p_claimed < SIGNIFICANT:
+        return "confirmed"
+    if claimed > neutral and found > neutral and p_neutral < SIGNIFICANT:
+        return "weakened"
+    return "refuted" if found < claimed and p_claimed < SIGNIFICANT else "open"
+
+
+def in_all(found: Sequence[Finding]) -> str:
+    """What the findings of one claim on one score say together: a claim about the end has to hold at equal steps too.
+
+    At equal evaluations alone it is arithmetic of cost: more steps, or more images, for the same price.
+    """
+    verdicts = {one.tested.mark: one.verdict for one in found}
+    if len(set(verdicts.values())) == 1:
+        return found[0].verdict
+    for mark, text in (("evaluations", "at equal evaluations alone"), ("steps", "at equal steps alone")):
+        if verdicts.get(mark) == "confirmed":
+            return text
+    return "open"
+
+
+def _tested(plan: Plan, results: Sequence[Result]) -> Iterator[Tested]:
     for claim in plan.claims:
-        neutral = NEUTRAL[claim.kind]
-        claimed = neutral if claim.at_least is None else claim.at_least
         for score in claim.scores or plan.scores:
             if score in plan.scores_of(claim.cell) and score in plan.scores_of(claim.against):
-                interval = _effect(claim, results, score)
-                found.append(Finding(claim, score, claimed, interval, verdict(interval, claimed, neutral)))
-    return found
+                ours, theirs = (sound(results, "final", score, cell) for cell in (claim.cell, claim.against))
+                for mark in MARKS:
+                    yield _at(claim, score, mark, until(ours, mark), until(theirs, mark))
 
 
-def verdict(found: Interval, claimed: float, neutral: float) -> Verdict:
-    """confirmed: the interval holds only what is claimed or more; weakened: an effect of this direction, but not surely
-    of this size; refuted: the claimed size is excluded, and no effect is shown; open: neither, or fewer than two seeds.
-    """
-    if found.n < 2:
-        return "open"
-    if found.low > claimed:
-        return "confirmed"
-    if claimed > neutral and found.low > neutral:
-        return "weakened"
-    return "refuted" if found.high < claimed else "open"
-
-
-def _effect(claim: Claim, results: Sequence[Result], score: str) -> Interval:
-    """The claimed effect, paired by seed."""
-    pairs = paired(sound(results, "final", score, claim.cell), sound(results, "final", score, claim.against))
+def _at(claim: Claim, score: str, mark: Mark, ours: Sequence[Result], theirs: Sequence[Result]) -> Tested:
     if claim.kind == "speed":
-        return median_over_seeds([speed(ours, theirs, claim.axis) for ours, theirs in pairs])
+        axis: Axis = "steps" if mark == "steps" else claim.axis
+        return Tested(claim, score, mark, axis, speed(ours, theirs, axis), None)
     if claim.kind == "equal_score":
-        return equal_score_difference(pairs, claim.metric)[1]
-    return mean_over_seeds([final(ours, claim.metric) - final(theirs, claim.metric) for ours, theirs in pairs])
-
-
-def paired(ours: Sequence[Result], theirs: Sequence[Result]) -> list[tuple[Result, Result]]:
-    """Results of the same seed."""
-    by_seed = {one.seed: one for one in theirs}
-    return [(one, by_seed[one.seed]) for one in ours if one.seed in by_seed]
-
-
-def equal_score_difference(pairs: Sequence[tuple[Result, Result]], metric: str) -> tuple[float, Interval]:
-    """A level of the training score, and the difference of a metric there, paired by seed.
-
-    The level is the lower of the two mean final training scores; seeds of which one never reaches it do not count.
-    """
-    if not pairs:
-        return float("nan"), mean_over_seeds([])
-    level = min(mean_over_seeds([final(pair[side]) for pair in pairs]).mean for side in (0, 1))
-    return level, mean_over_seeds(
-        [value_at(ours, level, metric) - value_at(theirs, level, metric) for ours, theirs in pairs]
-    )
+        return Tested(claim, score, mark, mark, at_equal_score(ours, theirs, claim.metric), None)
+    raw = raw_difference(ours, theirs, claim.metric)
+    return Tested(claim, score, mark, mark, Effect(difference(ours, theirs, claim.metric)), raw)

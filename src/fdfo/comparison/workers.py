@@ -21,6 +21,31 @@ COMMAND = (sys.executable, "-m", "fdfo.comparison.one_run")
 """What trains one run, given its configuration and its folder."""
 
 
+class TimeOver(Exception):
+    """The time that a comparison was given is over; what was under way has saved its state."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many runs are made at a time, where, and until when."""
+
+    at_a_time: int
+    is_pinned: bool = False
+    """Whether every run is kept on its own share of the cores."""
+    until: float | None = None
+    """By the monotonic clock; None: to the end."""
+
+    @property
+    def is_over(self) -> bool:
+        return self.until is not None and time.monotonic() >= self.until
+
+    def cores(self, slot: int) -> set[int]:
+        """A slot's share of the cores that this process may use; one at least."""
+        every = sorted(os.sched_getaffinity(0))
+        size = max(1, len(every) // self.at_a_time)
+        return {every[(slot * size + index) % len(every)] for index in range(size)}
+
+
 @dataclass(frozen=True)
 class Job:
     """A run that is to be trained: the file with its configuration, beside its folder."""
@@ -56,18 +81,20 @@ def default_jobs() -> int:
     return torch.cuda.device_count() or len(os.sched_getaffinity(0))
 
 
-def run_all(jobs: Sequence[Job], at_a_time: int, stop: StopRequest, ended: Callable[[Job, str | None], None]) -> None:
+def run_all(jobs: Sequence[Job], places: Places, stop: StopRequest, ended: Callable[[Job, str | None], None]) -> None:
     """Train all jobs, and call `ended` with what went wrong, or None, after each.
 
-    A job that fails does not stop the others. Raises Interrupted after a signal, once those under way have saved.
+    A job that fails does not stop the others. Raises Interrupted after a signal, and TimeOver, once those under way
+    have saved.
     """
-    waiting, slots, running = list(jobs), list(range(at_a_time)), list[_Started]()
+    waiting, slots, running = list(jobs), list(range(places.at_a_time)), list[_Started]()
     while waiting or running:
-        if stop.signal_number is not None:
+        if stop.signal_number is not None or places.is_over:
             _interrupt(running)
             stop.check()
+            raise TimeOver
         while waiting and slots:
-            running.append(_start(waiting.pop(0), slots.pop(0), at_a_time))
+            running.append(_start(waiting.pop(0), slots.pop(0), places))
         time.sleep(POLL_S)
         for one in [one for one in running if one.process.poll() is not None]:
             running.remove(one)
@@ -77,10 +104,10 @@ def run_all(jobs: Sequence[Job], at_a_time: int, stop: StopRequest, ended: Calla
             ended(one.job, _failure(one))
 
 
-def _start(job: Job, slot: int, at_a_time: int) -> _Started:
+def _start(job: Job, slot: int, places: Places) -> _Started:
     """Start a job, with its share of the cores and one of the GPUs."""
-    threads = max(1, len(os.sched_getaffinity(0)) // at_a_time)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    cores = places.cores(slot)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores)), "TOKENIZERS_PARALLELISM": "false"}
     if gpus := torch.cuda.device_count():
         own = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         environment["CUDA_VISIBLE_DEVICES"] = own[slot % gpus]
@@ -93,6 +120,8 @@ def _start(job: Job, slot: int, at_a_time: int) -> _Started:
         env=environment,
         start_new_session=True,  # Ctrl-C in a terminal is for the process that started them; it tells them
     )
+    if places.is_pinned:
+        os.sched_setaffinity(process.pid, cores)
     return _Started(job, slot, process, log)
 
 

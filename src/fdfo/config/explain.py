@@ -14,6 +14,7 @@ def explain(error: ValidationError, schema: type[BaseModel]) -> list[str]:
 
 
 def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
+    places = [item["loc"] for item in error.errors()]
     for item in error.errors():
         parts, section = _keys(item["loc"], schema)
         key = ".".join(map(str, parts))
@@ -26,11 +27,15 @@ def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
             yield f"{prefix}expected a section such as {{key: value}}, got {shown(item['input'])}"
         elif item["type"] == "tuple_type":
             yield f"{prefix}expected a list such as [a, b], got {shown(item['input'])}"
-        elif item["type"] == "too_short" and item["input"]:
+        elif item["type"] == "too_short" and any(_is_inside(one, item["loc"]) for one in places):
             continue  # its entries are not valid and are reported themselves
         else:
             message = item["msg"][0].lower() + item["msg"][1:]
             yield prefix + message + ("" if item["type"] == "missing" else f", got {shown(item['input'])}")
+
+
+def _is_inside(location: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(location) > len(other) and location[: len(other)] == other
 
 
 def _keys(location: tuple[int | str, ...], schema: Any) -> tuple[list[int | str], type[BaseModel] | None]:
