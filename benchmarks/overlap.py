@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from fdfo.models.load import policy_from_config
 from fdfo.models.policy import FlowPolicy
 from fdfo.plugins import find
 from fdfo.records import Prompt
-from fdfo.rewards.server import RewardServer
+from fdfo.rewards.server import LARGEST_REQUEST_BYTES, reward_app
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
@@ -34,6 +33,8 @@ from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.setup import build_optimizer
 from fdfo.training.trainer import Trainer
+from fdfo.web.listening import listen
+from fdfo.web.server import Server
 
 LEAST_PAIRS, MOST_PAIRS = 3, 12
 
@@ -188,10 +189,6 @@ def _trainer(config: Config, policy: FlowPolicy, reward: WeightedSum, prompts_a_
 def waiting_server(seconds: float) -> Iterator[str]:
     """The address of a server of `waits`, on this machine."""
     reward = WeightedSum([RewardConfig(name=f"{Path(__file__)}:waits", seconds=seconds)])  # type: ignore[call-arg]
-    server = RewardServer(reward, "waits", torch.device("cpu"), host="127.0.0.1", port=0, key=None)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    app = reward_app(reward, "waits", torch.device("cpu"), key=None)
+    with listen("127.0.0.1", 0) as listener, Server(app, listener, most_bytes=LARGEST_REQUEST_BYTES) as server:
         yield server.url
-    finally:
-        server.shutdown()
-        server.server_close()
