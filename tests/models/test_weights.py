@@ -150,7 +150,9 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
 
 
 def test_unknown_adapter_targets_are_explained():
-    with pytest.raises(ModelError, match=r"policy.adapter.targets"):
+    with pytest.raises(
+        ModelError, match=r"policy.adapter.targets=\['nothing'\]: .*; its linear layers: .*attn.to_q, .*to_out.0"
+    ):
         load_policy("shapes", adapter=AdapterConfig(targets=("nothing",)))
 
 

@@ -56,6 +56,9 @@ class PolicyConfig(Section):
     """What guidance leads away from."""
     embedded_guidance: NonNegative | None = None
     """The number that a guidance-distilled network reads, as FLUX.1-dev does; null: the pipeline's own."""
+    shift: Positive | None = None
+    """Shift of the sampling times, t -> shift t / (1 + (shift - 1) t), of images of any size; null: as the model's own
+    scheduler places them for this size and number of steps."""
     text_tokens: Tokens | None = None
     """Longest text in tokens; null: the pipeline's own. Of Stable Diffusion 3 this is T5's (its own is 256; the
     reference trains with 128); shapes has its own."""

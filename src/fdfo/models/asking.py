@@ -57,13 +57,14 @@ class _Listener:
 
 
 class Asking:
-    """Asks a pipeline, with fixed arguments of its call.
+    """Asks a pipeline, with fixed arguments of its call, and perhaps another shift of its times, alike for all sizes.
 
     What it encoded for the question before is remembered, so that questions about times need no text encoder.
     """
 
-    def __init__(self, pipeline: Any, arguments: Mapping[str, Any]):
+    def __init__(self, pipeline: Any, arguments: Mapping[str, Any], shift: float | None = None):
         self.pipeline, self.arguments = pipeline, dict(arguments)
+        self._changes = {} if shift is None else {"shift": shift, "use_dynamic_shifting": False}
         accepted = inspect.signature(type(pipeline).__call__).parameters
         self._copies = next(name for name in ("num_images_per_prompt", "num_videos_per_prompt") if name in accepted)
         self._encoded: list[Any] = []
@@ -117,7 +118,7 @@ class Asking:
         again: bool,
         **changes: Any,
     ) -> Tensor:
-        scheduler = _scheduler(self.pipeline.scheduler, settle, step)
+        scheduler = _scheduler(self.pipeline.scheduler, self._changes, settle, step)
         encode = self._remembered() if again else self._remembering()
         given = {"num_inference_steps": ASKED_STEPS, "generator": torch.Generator(), **self.arguments, **changes}
         with _standing_in(self.pipeline, device, transformer=listener, scheduler=scheduler, encode_prompt=encode):
@@ -143,10 +144,12 @@ class Asking:
         return lambda *_, **__: next(left)
 
 
-def _scheduler(own: Any, settle: Callable[[Any], None], step: Callable[..., Any] | None) -> Any:
-    """A scheduler of the very class and configuration, for pipelines compare it; `settle` sees it once it is set."""
+def _scheduler(
+    own: Any, changes: Mapping[str, Any], settle: Callable[[Any], None], step: Callable[..., Any] | None
+) -> Any:
+    """A scheduler of the very class, for pipelines compare it, and configuration; `settle` sees it once it is set."""
     kind = type(own)
-    asked = kind.from_config(own.config)
+    asked = kind.from_config(own.config, **changes)
 
     def set_timesteps(*arguments: Any, **named: Any) -> None:
         kind.set_timesteps(asked, *arguments, **named)

@@ -53,6 +53,10 @@ class Family:
     """Whether the length of what the network reads depends on the prompt."""
     dispensable: tuple[str, ...] = ()
     """Components of the T5 encoder where the pipeline can do without it."""
+    note: str | None = None
+    """What its own pipeline does by the number of the step, and is not done here: told at the start of a run."""
+    pipeline: type | None = None
+    """Its class, where diffusers has none of this name."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """More arguments of the call."""
 
@@ -67,6 +71,7 @@ class Wishes:
     embedded_guidance: float | None = None
     text_tokens: int | None = None
     t5: bool = True
+    shift: float | None = None
 
     @property
     def branches(self) -> int:
@@ -91,14 +96,32 @@ FAMILIES: Mapping[str, Family] = {
 """By class of the pipeline; the entry-point group `fdfo.families` has more."""
 
 
+REFUSED: Mapping[str, str] = {
+    "Cosmos2TextToImagePipeline": "its licence asks for a guardrail at every image, and its path ends at noise of 80",
+    "DreamLitePipeline": "its network is a U-Net, whose latents the pipeline does not take",
+    "HiDreamImagePipeline": "its experts pass no gradient in evaluation mode, so training would go astray unseen",
+    "Ideogram4Pipeline": "its two branches of guidance are two networks",
+    "SanaSprintPipeline": "its network is a consistency model (TrigFlow), not a velocity",
+}
+"""Pipelines that no line could support, and why."""
+
+FROM_IMAGES = ("ControlNet", "Edit", "Fill", "Img2Img", "Inpaint", "Kontext", "Layered")
+"""In names of pipelines that need an image beside the prompt."""
+
+
 def family_of(name: str, pipeline_class: str) -> Family:
     """The family of a pipeline class. Raises ModelError, about the model of this name, where there is none."""
     if pipeline_class in FAMILIES:
         return FAMILIES[pipeline_class]
     known = [*FAMILIES, *names("families")]
-    if pipeline_class not in known:
-        raise ModelError(
-            f"{name}: it is a {pipeline_class}, which is not among the flow models known here: {', '.join(known)}; "
-            "take one of these, or add a line for its family (docs/design.md)"
-        )
-    return find("families", pipeline_class)
+    if pipeline_class in known:
+        return find("families", pipeline_class)
+    reason = REFUSED.get(pipeline_class)
+    if any(part in pipeline_class for part in FROM_IMAGES):
+        reason = "an image is a part of its prompt"
+    if reason is not None:
+        raise ModelError(f"{name}: a {pipeline_class} cannot be trained here: {reason}; use another model")
+    raise ModelError(
+        f"{name}: it is a {pipeline_class}, which is not among the flow models known here: {', '.join(known)}; "
+        "take one of these, or add a line for its family (docs/design.md)"
+    )

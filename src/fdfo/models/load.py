@@ -28,6 +28,7 @@ def load_policy(
     guidance: float = 1.0,
     negative_prompt: str = "",
     embedded_guidance: float | None = None,
+    shift: float | None = None,
     revision: str | None = None,
     t5: bool = True,
     prompt_cache: str | Path | None = None,
@@ -46,8 +47,8 @@ def load_policy(
     CUDA where there is one. dtype (float32) is that of the frozen network; velocities are float32 always. text_tokens
     is the longest text in tokens, None the pipeline's own; the embedded model has its own. resolution is (height,
     width) in pixels and defaults to the model's own. guidance is classifier-free, 1 is off; embedded_guidance is the
-    number that a guidance-distilled network reads, None the pipeline's own. Without `reads_text` no text encoder is
-    loaded, and no prompt can be encoded.
+    number that a guidance-distilled network reads, None the pipeline's own; shift is that of its times. Without
+    `reads_text` no text encoder is loaded, and no prompt can be encoded.
 
     Raises ModelError when the model or adapter cannot be found, read or used, with the fix.
     """
@@ -60,6 +61,7 @@ def load_policy(
         embedded_guidance=embedded_guidance,
         text_tokens=EMBEDDED_TEXT_TOKENS if source.is_embedded else text_tokens,
         t5=t5,
+        shift=shift,
     )
     if problems := outline.problems(wishes):
         raise ModelError(f"{source.name}: " + "; ".join(problems))
@@ -74,7 +76,7 @@ def load_policy(
             device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
             prompt_cache=PromptCache(
                 None if prompt_cache is None else Path(prompt_cache).expanduser(),
-                encoder_identity(source, dtype, wishes.branches, replace(wishes, guidance=1.0)),
+                encoder_identity(source, dtype, wishes.branches, replace(wishes, guidance=1.0, shift=None)),
                 prompt_memory_gib,
             ),
         )
@@ -131,6 +133,7 @@ def configured_policy(
         guidance=config.guidance,
         negative_prompt=config.negative_prompt,
         embedded_guidance=config.embedded_guidance,
+        shift=config.shift,
         revision=config.revision,
         t5=config.t5,
         prompt_cache=config.prompt_cache,
@@ -159,8 +162,14 @@ def policy_problems(config: PolicyConfig) -> list[str]:
         embedded_guidance=config.embedded_guidance,
         text_tokens=config.text_tokens,
         t5=config.t5,
+        shift=config.shift,
     )
     return outline.problems(wishes, config.vae_tile)
+
+
+def policy_notes(config: PolicyConfig) -> list[str]:
+    """What is done otherwise than in the model's own pipeline, a line each. Raises ModelError."""
+    return _outline(config).notes()
 
 
 def side_problem(config: PolicyConfig, pixels: int) -> str | None:

@@ -15,6 +15,9 @@ from fdfo.models.families import Family, Wishes, family_of
 from fdfo.models.layouts import Shape
 from fdfo.models.source import ModelSource
 
+EULER = "FlowMatchEulerDiscreteScheduler"
+"""The scheduler whose steps are those of this project."""
+
 USUAL_SIDE = 1024
 """Pixels a side of images where the network's configuration does not say."""
 
@@ -66,7 +69,9 @@ class Outline:
 
     @property
     def pipeline_class(self) -> Any:
-        """Of diffusers, which then imports the code of this family alone."""
+        """Of diffusers, which then imports the code of this family alone, or of the package that adds it."""
+        if self.family.pipeline is not None:
+            return self.family.pipeline
         with quiet_loading():
             return getattr(diffusers, self.source.pipeline_class)
 
@@ -79,13 +84,15 @@ class Outline:
         if vae_tile is not None and vae_tile % whole:
             above = -(-vae_tile // whole) * whole
             found.append(f"policy.vae_tile: {vae_tile} is not a multiple of {whole}; use {above}")
-        return found + list(self._unheeded(wishes))
+        return [*found, *self._unheeded(wishes), *self._scheduler_problems(wishes)]
 
     def _unheeded(self, wishes: Wishes) -> Iterator[str]:
         """What the pipeline has no argument for."""
         accepted, family = signature(self.pipeline_class.__call__).parameters, self.family
         if wishes.guidance != 1 and family.scale is None:
             yield f"policy.guidance={wishes.guidance:g}: this model has no classifier-free guidance; use 1"
+        elif wishes.guidance != 1 and self.source.index.get("is_distilled"):
+            yield f"policy.guidance={wishes.guidance:g}: this model is distilled and takes no guidance; use 1"
         elif wishes.guidance != 1 and wishes.negative_prompt and "negative_prompt" not in accepted:
             yield "policy.negative_prompt: this model's pipeline takes none; leave it empty"
         reads_guidance = family.embedded is not None and self.network.get("guidance_embeds", True)
@@ -95,6 +102,32 @@ class Outline:
             yield "policy.text_tokens: this model's pipeline has a length of its own; use null"
         if not wishes.t5 and not family.dispensable:
             yield "policy.t5=false: this model cannot do without any of its text encoders; use true"
+        if self.network.get("use_meanflow"):
+            yield "its network is a flow map between two times (mean flow), not a velocity; use its undistilled sibling"
+
+    @property
+    def _scheduler(self) -> Mapping[str, Any]:
+        return self.source.component_config("scheduler", "scheduler_config.json")
+
+    def _scheduler_problems(self, wishes: Wishes) -> Iterator[str]:
+        """Why the times of its scheduler cannot be followed by Euler steps."""
+        kind, config = self.source.index["scheduler"][1], self._scheduler
+        if kind == EULER:
+            unlike = [name for name in ("invert_sigmas", "stochastic_sampling") if config.get(name)]
+            yield from (
+                f"its scheduler has {name}: true, which Euler steps do not follow; set false" for name in unlike
+            )
+            return
+        if not config.get("use_flow_sigmas"):
+            yield f"its scheduler, a {kind}, has no path of flow; put a {EULER} in its folder"
+        if wishes.shift is not None:
+            yield f"policy.shift: it shifts the times of a {EULER}, and not of a {kind}; use null"
+
+    def notes(self) -> list[str]:
+        """What is done otherwise than in the pipeline itself."""
+        kind = self.source.index["scheduler"][1]
+        swapped = f"its scheduler is a {kind}: Euler steps between the same times take its place"
+        return [f"{self.source.name}: {note}" for note in (self.family.note, kind != EULER and swapped) if note]
 
     def side_problem(self, pixels: int) -> str | None:
         """What keeps this model from drawing images that are so many pixels high or wide."""

@@ -20,6 +20,9 @@ from fdfo.records import Conditioning
 TIMES = ("timestep", "timesteps", "t")
 """Names of a network's argument for the time."""
 
+START_TOLERANCE = 5e-3
+"""Some solvers start so little below 1, to keep off their singularity; Euler steps start at 1."""
+
 PROBE = "a"
 """The text by which the structure of a pipeline's calls is learnt."""
 
@@ -79,7 +82,7 @@ class Recorder:
     def __init__(self, pipeline: Any, family: Family, wishes: Wishes, state_shape: Sequence[int]):
         self.family, self.wishes, self.state_shape = family, wishes, tuple(state_shape)
         self._name = type(pipeline).__name__
-        self._asking = Asking(pipeline, call_arguments(pipeline, family, wishes))
+        self._asking = Asking(pipeline, call_arguments(pipeline, family, wishes), wishes.shift)
         self._learnt: _Learnt | None = None
         self._shared: dict[tuple[str, torch.Size], Tensor] = {}
         self._grids: dict[int, Tensor] = {}
@@ -173,11 +176,12 @@ class Recorder:
         if steps not in self._grids:
             grid = self._asking.grid(network, steps, device=device, dtype=dtype)
             falls = bool((grid.diff() < 0).all()) and len(grid) == steps + 1
-            if not (falls and abs(float(grid[0]) - 1) < 1e-6 and grid[-1] == 0):
+            if not (falls and abs(float(grid[0]) - 1) < START_TOLERANCE and grid[-1] == 0):
                 raise ModelError(
                     f"{self._name}: its scheduler's {steps} steps go {grid.tolist()}, not down from 1 to 0; "
                     "set another number of steps, or another scheduler in its folder"
                 )
+            grid[0] = 1.0
             self._grids[steps] = grid
         return self._grids[steps]
 

@@ -10,10 +10,10 @@ from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dic
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import Module, ModuleList, Parameter
+from torch.nn import Linear, Module, ModuleList, Parameter
 
 from fdfo.config.tree import AdapterConfig
-from fdfo.errors import ModelError
+from fdfo.errors import ModelError, first_line
 from fdfo.files import save_tensors
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -52,7 +52,8 @@ class TrainableWeights:
             try:
                 self.network = get_peft_model(self.network, lora)  # type: ignore[arg-type]
             except ValueError as error:
-                raise ModelError(f"policy.adapter.targets={targets}: {error}") from error
+                said = f"{first_line(error)}; {_linear(self.network)}"
+                raise ModelError(f"policy.adapter.targets={targets}: {said}") from error
         self.network.eval()
 
     def load(self, folder: Path) -> None:
@@ -187,6 +188,12 @@ def blocks_of(network: Module) -> list[Module]:
     if kinds:
         return [module for module in network.modules() if type(module).__name__ in kinds]
     return [block for child in network.children() if isinstance(child, ModuleList) for block in child]
+
+
+def _linear(network: Module) -> str:
+    """The ends of names that adapters may be given to."""
+    layers = (name for name, module in network.named_modules() if isinstance(module, Linear))
+    return f"its linear layers: {', '.join(sorted({'.'.join(name.split('.')[-2:]) for name in layers}))}"
 
 
 def _peft_key(parameter_name: str) -> str:

@@ -17,6 +17,7 @@ from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
+from fdfo.models.load import policy_notes
 from fdfo.prompts import ListSource
 from fdfo.records import Prompt
 from fdfo.rewards.endpoint import giving_up_when
@@ -80,7 +81,7 @@ class Run:
     ):
         self.config, self.folder, self.source, self.team = config, folder, source, team
         self.console = Console(team.is_main, config.train.epochs)
-        for line in prompt_notes(config):
+        for line in [*policy_notes(config.policy), *prompt_notes(config)]:
             self.console.say(line, style="yellow")
         self.trainer = build_trainer(config, team, stop, self.console)
         self.jury = build_jury(self.trainer, held_out)

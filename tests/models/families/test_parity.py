@@ -3,6 +3,8 @@
 The oracle is `pipeline.__call__`, one prompt at a time, on a tiny pipeline with random weights (builders.py).
 """
 
+import inspect
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -51,9 +53,10 @@ class World:
         own = {"resolution": SIZE, "guidance": guidance, "text_tokens": self.case.tokens, "device": "cpu"}
         return load_policy(self.folder, **own, **negative, **options)
 
-    def drawn(self, prompt, guidance):
+    def drawn(self, prompt, guidance, pipeline=None, steps=STEPS):
         """Its start in the layout of the loop, its image [1, 3, H, W], and its times, by the pipeline alone."""
-        starts, scheduler = [], self.pipeline.scheduler
+        pipeline = pipeline or self.pipeline
+        starts, scheduler = [], pipeline.scheduler
         step = type(scheduler).step
 
         def noting(v, t, sample, *rest, **options):
@@ -68,12 +71,12 @@ class World:
         scheduler.step = noting
         try:
             with quiet_loading():
-                images = self.pipeline(
+                images = pipeline(
                     prompt=prompt,
                     height=SIZE[0],
                     width=SIZE[1],
-                    num_inference_steps=STEPS,
-                    output_type="pt",
+                    num_inference_steps=steps,
+                    output_type="latent" if pipeline is not self.pipeline else "pt",
                     generator=torch.Generator().manual_seed(len(prompt)),
                     return_dict=False,
                     **dict(self.family.options),
@@ -201,3 +204,22 @@ def test_a_later_run_reads_its_prompts_from_the_cache(world, tmp_path, monkeypat
     again = world.load(guidance, prompt_cache=tmp_path)
     monkeypatch.setattr(again, "_encode_one", lambda text: pytest.fail(f"{text!r} was to be encoded again"))
     assert_close(again.encode(PROMPTS).rows, first.rows, rtol=0, atol=0)
+
+
+def test_the_network_is_told_the_same_time_in_bfloat16(world, monkeypatch):
+    """Pipelines round the time where the latent is rounded: 0.996 and 0.99 may then be one."""
+    policy, told = world.load(1.0, dtype=torch.bfloat16), []
+    policy.encode(PROMPTS[:1])
+    name = policy._recorder.learnt.time
+    network, steps = policy.pipeline.transformer, 8
+    forward = type(network).forward
+
+    def noting(self, *arguments, **named):
+        told.append(inspect.signature(forward).bind(self, *arguments, **named).arguments[name])
+        return forward(self, *arguments, **named)
+
+    monkeypatch.setattr(type(network), "forward", noting)
+    world.drawn(PROMPTS[0], 1.0, policy.pipeline, steps)
+    expected = torch.cat([time[:1] for time in told])
+    ours = policy._recorder.learnt.told(policy.grid(steps)[:-1])
+    assert_close(ours, expected, rtol=0, atol=0 if ours.dtype == torch.bfloat16 else 1e-7)

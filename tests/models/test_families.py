@@ -1,0 +1,166 @@
+"""What a family's line decides, what asking finds out, and what is refused."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import diffusers
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fdfo import plugins
+from fdfo.config.tree import PolicyConfig
+from fdfo.errors import ModelError
+from fdfo.models import load_policy
+from fdfo.models.families import JOINT_ATTENTION, Family
+from fdfo.models.load import policy_notes, policy_problems
+
+
+class HousePipeline(diffusers.StableDiffusion3Pipeline):
+    """Of a package of somebody else."""
+
+
+@pytest.fixture
+def variant(folder, tmp_path):
+    """Makes a copy of the embedded pipeline with changed values in some of its small files, by path."""
+
+    def make(**changes):
+        for path in Path(folder).rglob("*"):
+            copy = tmp_path / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            name = str(path.relative_to(folder))
+            if name in changes:
+                copy.write_text(json.dumps(json.loads(path.read_text()) | changes[name]))
+            elif path.is_file():
+                copy.symlink_to(path)
+        return str(tmp_path)
+
+    return make
+
+
+def problems(name, **settings):
+    return "; ".join(policy_problems(PolicyConfig(name=name, **settings)))
+
+
+def test_a_package_adds_a_family_in_one_line(variant, monkeypatch, policy):
+    line = Family(JOINT_ATTENTION, pipeline=HousePipeline)
+    point = SimpleNamespace(name="HousePipeline", value="house:line", load=lambda: line)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == "fdfo.families" else [])
+    theirs = load_policy(variant(**{"model_index.json": {"_class_name": "HousePipeline"}}), text_tokens=1)
+    assert type(theirs.pipeline) is HousePipeline
+    x = torch.randn(1, *policy.latent_shape)
+    with torch.no_grad():
+        ours, other = (p.velocity(x, 0.5, p.encode(["a red circle"])) for p in (policy, theirs))
+    assert_close(other, ours)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (
+            "StableDiffusion4Pipeline",
+            "StableDiffusion4Pipeline; did you mean 'StableDiffusion3Pipeline'",
+        ),
+        ("UnheardPipeline", "a UnheardPipeline, which is not among .*FluxPipeline.*add a line for its family"),
+        ("SanaSprintPipeline", "a SanaSprintPipeline cannot be trained here: its network is a consistency model"),
+        ("FluxKontextPipeline", "an image is a part of its prompt"),
+    ],
+)
+def test_what_is_not_supported_is_told_with_the_reason(variant, kind, said):
+    with pytest.raises(ModelError, match=said):
+        policy_problems(PolicyConfig(name=variant(**{"model_index.json": {"_class_name": kind}})))
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "said"),
+    [
+        ({}, {"embedded_guidance": 3.5}, "policy.embedded_guidance: this model's network reads no guidance"),
+        ({"transformer/config.json": {"use_meanflow": True}}, {}, "a flow map between two times"),
+        ({"model_index.json": {"is_distilled": True}}, {"guidance": 3}, "policy.guidance=3: this model is distilled"),
+        ({"scheduler/scheduler_config.json": {"stochastic_sampling": True}}, {}, "has stochastic_sampling: true"),
+        ({"scheduler/scheduler_config.json": {"invert_sigmas": True}}, {}, "has invert_sigmas: true"),
+        (
+            {"model_index.json": {"scheduler": ["diffusers", "DDIMScheduler"]}},
+            {},
+            "DDIMScheduler, has no path of flow",
+        ),
+        ({"model_index.json": {"scheduler": ["diffusers", "UniPCMultistepScheduler"]}}, {"shift": 2}, "policy.shift"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_honoured_is_refused_before_loading(variant, changes, settings, said):
+    assert said in problems(variant(**changes), **settings)
+
+
+def test_another_scheduler_of_a_flow_is_swapped_and_told(variant):
+    flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+    index = {"scheduler": ["diffusers", "UniPCMultistepScheduler"]}
+    name = variant(**{"model_index.json": index, "scheduler/scheduler_config.json": flow})
+    assert problems(name) == ""
+    (note,) = policy_notes(PolicyConfig(name=name))
+    assert "a UniPCMultistepScheduler: Euler steps between the same times take its place" in note
+    assert policy_notes(PolicyConfig()) == []
+    own = diffusers.UniPCMultistepScheduler(**flow)
+    own.set_timesteps(5)
+    grid = load_policy(name, text_tokens=1).grid(5)
+    assert_close(grid[1:], own.sigmas[1:], rtol=0, atol=1e-6)
+    assert grid[0] == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shift": 3.0},
+        {"use_dynamic_shifting": True},
+        {"use_dynamic_shifting": True, "time_shift_type": "linear"},
+        {"shift": 2.0, "shift_terminal": 0.02},
+        {"use_karras_sigmas": True},
+        {"use_exponential_sigmas": True},
+        {"use_beta_sigmas": True},
+    ],
+    ids=str,
+)
+def test_every_setting_of_the_scheduler_is_in_the_grid(policy, settings):
+    pipeline = policy.pipeline
+    pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(**settings)
+    grid = policy.grid(6)
+    height, width = policy.resolution
+    pipeline("a", height=height, width=width, num_inference_steps=6, max_sequence_length=1, output_type="latent")
+    assert_close(grid, pipeline.scheduler.sigmas, rtol=0, atol=1e-6)
+
+
+def test_a_shift_of_ones_own_takes_the_place_of_the_schedulers():
+    expected = diffusers.FlowMatchEulerDiscreteScheduler(shift=2.5)
+    expected.set_timesteps(4)
+    policy = load_policy("shapes", shift=2.5)
+    policy.pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    assert_close(policy.grid(4), expected.sigmas, rtol=0, atol=1e-6)
+
+
+def test_a_grid_that_does_not_start_at_noise_is_refused(policy):
+    policy.pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=10)
+    policy.pipeline.scheduler.set_timesteps(3)
+    policy._recorder._asking.grid = lambda *_, **__: torch.tensor([0.5, 0.2, 0.0])
+    with pytest.raises(ModelError, match=r"2 steps go \[0.5, 0.2.*\], not down from 1 to 0"):
+        policy.grid(2)
+
+
+def test_a_model_that_draws_another_size_is_refused(policy):
+    policy._recorder.state_shape = (8, 4, 4)
+    with pytest.raises(ModelError, match=r"it draws another size"):
+        policy.encode(["a"])
+
+
+def test_a_prompt_with_another_structure_is_refused(policy):
+    policy.encode(["a"])
+    encode = policy._recorder._asking.record
+
+    def odd(*arguments, **options):
+        asked = encode(*arguments, **options)
+        asked.calls[0]["joint_attention_kwargs"] = {"scale": 2}
+        return asked
+
+    policy._recorder._asking.record = odd
+    with pytest.raises(ModelError, match=r"the prompt 'b' changes more than tensors.*leave it out"):
+        policy.encode(["b"])
