@@ -58,10 +58,6 @@ def test_a_package_adds_a_family_in_one_line(variant, monkeypatch, policy):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (
-            "StableDiffusion4Pipeline",
-            "StableDiffusion4Pipeline; did you mean 'StableDiffusion3Pipeline'",
-        ),
         ("UnheardPipeline", "a UnheardPipeline, which is not among .*FluxPipeline.*add a line for its family"),
         ("SanaSprintPipeline", "a SanaSprintPipeline cannot be trained here: its network is a consistency model"),
         ("FluxKontextPipeline", "an image is a part of its prompt"),

@@ -47,6 +47,34 @@ class Case:
     """Longest text, a byte a token: enough for the pipeline's template and the prompts; None: the pipeline's own."""
 
 
+def stable_diffusion_3() -> Any:
+    transformer = diffusers.SD3Transformer2DModel(
+        **HEADS,
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        joint_attention_dim=2 * WIDTH,
+        caption_projection_dim=2 * WIDTH,
+        pooled_projection_dim=2 * WIDTH,
+        pos_embed_max_size=8,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+    return diffusers.StableDiffusion3Pipeline(
+        scheduler=euler(shift=3.0),
+        vae=vae(),
+        text_encoder=clip(projects=True),
+        tokenizer=tokenizer(77),
+        text_encoder_2=clip(projects=True),
+        tokenizer_2=tokenizer(77),
+        text_encoder_3=t5(2 * WIDTH),
+        tokenizer_3=tokenizer(),
+        transformer=livened(transformer),
+    )
+
+
 def flux() -> Any:
     transformer = diffusers.FluxTransformer2DModel(
         **HEADS,
@@ -169,6 +197,7 @@ def _qwen_vl() -> Any:
 
 
 CASES: dict[str, Case] = {
+    "StableDiffusion3Pipeline": Case(stable_diffusion_3, tokens=64),
     "FluxPipeline": Case(flux, tokens=64),
     "Flux2Pipeline": Case(flux2, guided=False, tokens=256),
     "Flux2KleinPipeline": Case(flux2_klein, negative="", tokens=64),

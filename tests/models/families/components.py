@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     PreTrainedTokenizerFast,
     Qwen3Config,
     T5Config,
@@ -53,10 +54,11 @@ def tokenizer(longest: int = 512) -> PreTrainedTokenizerFast:
     return made
 
 
-def clip() -> CLIPTextModel:
+def clip(projects: bool = False) -> CLIPTextModel | CLIPTextModelWithProjection:
     config = CLIPTextConfig(
         vocab_size=len(VOCABULARY),
         hidden_size=WIDTH,
+        projection_dim=WIDTH,
         intermediate_size=WIDTH,
         num_hidden_layers=1,
         num_attention_heads=1,
@@ -65,12 +67,12 @@ def clip() -> CLIPTextModel:
         eos_token_id=VOCABULARY[EOS],
         bos_token_id=None,
     )
-    return CLIPTextModel(config)
+    return CLIPTextModelWithProjection(config) if projects else CLIPTextModel(config)
 
 
-def t5() -> T5EncoderModel:
+def t5(width: int = WIDTH) -> T5EncoderModel:
     config = T5Config(
-        vocab_size=len(VOCABULARY), d_model=WIDTH, d_ff=WIDTH, d_kv=8, num_layers=1, num_heads=1, pad_token_id=0
+        vocab_size=len(VOCABULARY), d_model=width, d_ff=WIDTH, d_kv=8, num_layers=1, num_heads=1, pad_token_id=0
     )
     return T5EncoderModel(config)
 
