@@ -28,6 +28,7 @@ from fdfo.commands.options import (
     PlanArgument,
     PresetOption,
     PromptsOption,
+    RecipeArgument,
     ResolutionOption,
     ResultsOption,
     RewardsOption,
@@ -58,12 +59,7 @@ app.add_typer(rewards_app, name="rewards")
 
 @app.command()
 def train(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RECIPE|section.key=value", help="A recipe first (default: shapes), then changes to it."
-        ),
-    ] = None,
+    arguments: RecipeArgument = None,
     run: RunFolderOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, and stop.")

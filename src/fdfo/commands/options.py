@@ -143,3 +143,9 @@ def given(context: typer.Context, options: Iterable[str]) -> list[str]:
     """Those of the options that stand on the command line, with their dashes."""
     sources = {option: context.get_parameter_source(option) for option in options}
     return [f"--{option}" for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+RecipeArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RECIPE|section.key=value", help="A recipe first (default: shapes), then changes to it."),
+]
