@@ -218,7 +218,7 @@ def test_names_seeds_and_prompts_are_refused_together(tmp_path):
         test={"name": "shapes-validation"},
         cells={
             "pair": {"scores": ["beauty"]},
-            "single": {"changes": {"train.seed": 3, "eval.rewards": []}, "one_change_from": "bair"},
+            "single": {"changes": {"train.seed": 3, "eval.rewards": []}, "one_change_from": "pear"},
         },
         claims=[{"statement": "?", "cell": "pair", "against": "tripel", "metric": "divresity"}],
     )
@@ -232,7 +232,7 @@ def test_names_seeds_and_prompts_are_refused_together(tmp_path):
         "cells.single.changes.train.seed: is the same for all cells; the budget and the seeds decide it",
         "cells.single.changes.eval.rewards: is the same for all cells; set it in `scores`",
         "claims.0.against: no cell 'tripel'",
-        "cells.single.one_change_from: no cell 'bair'; did you mean 'pair'?",
+        "cells.single.one_change_from: no cell 'pear'; did you mean 'pair'?",
         "claims.0.metric: 'divresity' is not measured",
     ):
         assert fragment in text
