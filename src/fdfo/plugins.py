@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from fdfo.errors import FdfoError, ModelError, PluginError, PromptError, RewardError, nearest
-from fdfo.guard.contact import Guard
+from fdfo.guard.contact import Guard, is_ours
 from fdfo.guard.files import find_in_file, is_file_name
 
 Kind = Literal["methods", "families", "rewards", "prompts"]
@@ -73,6 +73,33 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 }
 
 
+_given: dict[tuple[Kind, str], Any] = {}
+"""What a program handed over, by the name that it got."""
+
+
+def named(kind: Kind, thing: Any) -> Any:
+    """The name under which a function or class of this program is found from now on; a name stays what it is."""
+    if not callable(thing):
+        return thing
+    name = f"python:{getattr(thing, '__qualname__', type(thing).__name__)}"
+    while _given.get((kind, name), thing) is not thing:
+        name += "'"
+    _given[kind, name] = thing
+    return name
+
+
+def method_of(config: Any) -> Any:
+    """The method that its section of the configuration names, made. Raises PluginError for one that cannot be."""
+    found = find("methods", config.name)
+    guard = Guard(f"method {config.name!r}", PluginError, is_ours=is_ours(found))
+    method = guard("while it was made", lambda: found(config))
+    if guard.is_ours:
+        return method
+    from fdfo.guard.methods import GuardedMethod
+
+    return GuardedMethod(method, guard)
+
+
 def names(kind: Kind) -> list[str]:
     """All names of a kind: built-in ones and those of installed packages (entry-point group `fdfo.<kind>`)."""
     return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"fdfo.{kind}"))})
@@ -85,6 +112,10 @@ def find(kind: Kind, name: str) -> Any:
     where it cannot be, or its file or name is missing, the error is that of its kind.
     """
     what = f"{'family' if kind == 'families' else kind.removesuffix('s')} {name!r}"
+    if (kind, name) in _given:
+        return _given[kind, name]
+    if name.startswith("python:"):
+        raise ERRORS[kind](f"{what} is part of the program that named it; go on from there, or put it into a file")
     if is_file_name(name):
         return find_in_file(name, what, ERRORS[kind], EXAMPLES[kind])
     if name in BUILT_IN[kind]:

@@ -82,6 +82,42 @@ def test_every_pair_comes_with_its_prompt_and_metadata(make):
     assert seen[1][:2] == (second, first)
 
 
+@pytest.mark.parametrize(
+    ("antisymmetric", "option", "calls"), [(False, None, 2), (True, None, 1), (True, True, 2), (False, False, 1)]
+)
+def test_it_is_asked_twice_unless_the_order_cannot_matter(make, antisymmetric, option, calls):
+    asked = []
+
+    def judge(first, second, prompts, metadata):
+        asked.append(len(first))
+        return (first - second).mean((1, 2, 3))
+
+    judge.pairwise, judge.antisymmetric = True, antisymmetric
+    images = pictures([0.2, 0.6, 0.9, 0.4])
+    scores = make(judge, both_orders=option).components(images, ["p"] * 4, [{}] * 4, group_size=2)["better"]
+    torch.testing.assert_close(scores, torch.tensor([-0.2, 0.2, 0.25, -0.25]).double(), rtol=1e-4, atol=1e-6)
+    assert asked == [2] * calls
+
+
+def test_images_are_compared_with_others_of_their_prompts(make):
+    seen = []
+
+    def judge(first, second, prompts, metadata):
+        seen.extend(zip(prompts, metadata, strict=True))
+        return (first - second).mean((1, 2, 3))
+
+    judge.pairwise = True
+    first, second = pictures([0.2, 0.6, 0.9]), pictures([0.1, 0.7, 0.9])
+    found = make(judge).preferences(first, second, ["p", "q", "r"], [{"n": n} for n in range(3)], batch=2)
+    torch.testing.assert_close(found, {"better": torch.tensor([0.1, -0.1, 0.0]).double()}, rtol=1e-4, atol=1e-6)
+    assert seen[0] == seen[1] == ("p", {"n": 0}) and seen[-1] == ("r", {"n": 2})
+
+
+def test_both_orders_is_for_pairs():
+    with pytest.raises(RewardError, match="both_orders is for scores that compare two images"):
+        WeightedSum([RewardConfig(name="jpeg", both_orders=True)])
+
+
 def test_an_image_alone_has_nothing_to_be_compared_with(make):
     rewards = make(brighter)
     assert rewards.pairwise == ["better"]

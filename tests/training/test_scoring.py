@@ -15,7 +15,10 @@ from fdfo.background import Background
 from fdfo.config.load import load_config
 from fdfo.errors import RewardError
 from fdfo.evaluation.alarms import constant_score, outside_trust_region
-from fdfo.evaluation.runs import read_events
+from fdfo.evaluation.generate import generate
+from fdfo.evaluation.runs import read_evaluations, read_events
+from fdfo.models.load import load_policy
+from fdfo.prompts import evenly_spread, load_prompts
 from fdfo.rewards import weighted
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.interrupt import Interrupted, StopRequest
@@ -124,15 +127,32 @@ def test_standardised_scores_are_resumed_exactly(tmp_path):
     assert largest_difference(whole, plain) > 0
 
 
-def test_a_pairwise_score_trains(tmp_path):
+def test_a_pairwise_score_trains_and_is_judged_against_the_base(tmp_path, capsys):
     (tmp_path / "brighter.py").write_text(
         "def brighter(first, second, prompts, metadata):\n    return (first - second).mean((1, 2, 3))\n"
         "brighter.pairwise = True\n"
     )
-    folder = run(tmp_path / "run", f"reward=[{{name: {tmp_path}/brighter.py:brighter}}]", "eval.rewards=[jpeg]")
+    reward = f"reward=[{{name: {tmp_path}/brighter.py:brighter, label: brighter}}]"
+    folder = run(tmp_path / "run", reward, "eval.rewards=[jpeg]", "optim.ema=null", "optim.lr=1e-3")
     rollouts = [event for event in read_events(folder) if event["event"] == "rollout"]
     assert all(event["group_spread"] > 0 for event in rollouts)
     assert all(abs(event["reward"]) < 1e-6 for event in rollouts)  # scores of a pair sum to zero
+    before, after = read_evaluations(folder)
+    policy = load_policy("shapes", adapter=folder / "checkpoints/epoch-0000003", resolution=(32, 32))
+    held_out = evenly_spread(load_prompts(None, "shapes-validation"), 4)
+    how = {"steps": 2, "images_per_prompt": 2}
+    means = [
+        torch.cat([part.images for part in generate(policy, held_out, weights=weights, **how)]).mean((1, 2, 3))
+        for weights in ("current", "base")
+    ]
+    expected = (means[0] - means[1]).double()
+    torch.testing.assert_close(torch.tensor(after.scores["brighter"]).double(), expected, rtol=1e-3, atol=1e-6)
+    assert after.scores["reward"] == after.scores["brighter"]
+    told = " ".join(capsys.readouterr().out.split())
+    won, lost = int((expected > 0).sum()), int((expected < 0).sum())
+    assert f"held-out brighter against the base: won {won}, lost {lost}, {8 - won - lost} ties" in told
+    assert "brighter" not in told.partition("held-out, epoch 0")[2].partition("epoch 1/3")[0]
+    assert before.epoch == 0
 
 
 @pytest.fixture

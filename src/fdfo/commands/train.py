@@ -69,9 +69,9 @@ def _loaded(recipe: str | None, overrides: list[str]) -> Config:
 def plan(config: Config) -> dict[str, str]:
     """Batch arithmetic of an epoch, in words."""
     from fdfo.models.load import latent_shape
-    from fdfo.plugins import find
+    from fdfo.plugins import method_of
 
-    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    method = method_of(config.method)
     prompts, group = config.prompts.pairs_per_epoch, method.group_size
     images = prompts * group
     rows = images * method.trained_times

@@ -16,9 +16,9 @@ from fdfo.config.tree import AdapterConfig, Config
 from fdfo.flow.grid import shifted_grid
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import Scalar
-from fdfo.interfaces import Method, Policy
+from fdfo.interfaces import Policy
 from fdfo.models.weights import TrainableWeights
-from fdfo.plugins import find
+from fdfo.plugins import method_of
 from fdfo.records import Conditioning, Prompt, Scores
 
 
@@ -36,14 +36,9 @@ class EpochCost:
     """Images through which the score's gradient is taken: decoded and scored, forward and backward."""
 
 
-def method_of(config: Config) -> Method:
-    """The configured method."""
-    return find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
-
-
 def epoch_cost(config: Config) -> EpochCost:
     """Cost of an epoch of this configuration, evaluation not counted."""
-    method, counting, noise = method_of(config), CountingPolicy(), NoiseStreams(config.train.seed, 0)
+    method, counting, noise = method_of(config.method), CountingPolicy(), NoiseStreams(config.train.seed, 0)
     policy = cast(Policy, counting)  # as far as a method asks
     for name in method.averages:
         counting.weights.snapshots[name] = counting.weights.copy()

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from fdfo.config.presets import PRESETS, expanded
 from fdfo.config.scores import RESERVED
 from fdfo.config.tree import Config, RewardConfig
-from fdfo.errors import PluginError, install_advice, nearest
-from fdfo.plugins import find, names
+from fdfo.errors import FdfoError, PluginError, RewardError, install_advice, nearest
+from fdfo.plugins import find, method_of, names
 
 
 def cross_field_problems(config: Config) -> list[str]:
@@ -65,6 +65,8 @@ def _option_problems(reward: RewardConfig) -> list[str]:
         return [] if path.is_file() else [f".name: no file {str(path)!r}"]
     try:
         accepted = signature(find("rewards", reward.name)).parameters
+    except RewardError as error:
+        return [f".name: {error}"]
     except PluginError:
         hint = nearest(reward.name, [*names("rewards"), *PRESETS])
         return [f".name: unknown reward {reward.name!r}; {hint} (a score of your own: path/to/file.py:function)"]
@@ -75,7 +77,7 @@ def _option_problems(reward: RewardConfig) -> list[str]:
 
 
 def _batch_arithmetic(config: Config) -> Iterator[str]:
-    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    method = method_of(config.method)
     times, updates = method.trained_times, config.optim.updates_per_epoch
     if times % updates:
         divisors = [n for n in range(1, times + 1) if times % n == 0]
@@ -117,7 +119,7 @@ def _prompt_lists(config: Config) -> Iterator[str]:
         if path is None:
             try:
                 find("prompts", name)
-            except PluginError as error:
+            except FdfoError as error:
                 yield f"{key}: {error}"
 
 

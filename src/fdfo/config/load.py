@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 
 from fdfo.config.checks import cross_field_problems, machine_problems, score_problems
 from fdfo.config.explain import explain
@@ -18,7 +19,8 @@ from fdfo.config.section import Section
 from fdfo.config.tree import Config, RewardConfig, RewardsOnly
 from fdfo.documents import BadDocument, BadSyntax, parse_yaml
 from fdfo.errors import ConfigError, PluginError, first_line, nearest, shown
-from fdfo.plugins import find
+from fdfo.guard.files import is_file_name
+from fdfo.plugins import find, named
 
 S = TypeVar("S", bound=Section)
 
@@ -161,12 +163,25 @@ def _method(raw: Any, problems: list[str]) -> Section | None:
     if not isinstance(raw, Mapping) or "name" not in raw:
         problems.append("method: needs a name, for example method.name=fdfo")
         return None
+    raw = {**raw, "name": named("methods", raw["name"])}
+    name = str(raw["name"])
     try:
-        schema = find("methods", str(raw["name"])).Config
+        schema = find("methods", name).Config
     except PluginError as error:
         problems.append(f"method.name: {error}")
         return None
+    except AttributeError:
+        problems.append(f"method.name: {name!r} has no Config; accepted: a class of fdfo.interfaces.Method")
+        return None
+    if is_file_name(name) or name.startswith("python:"):  # whatever its own section calls it
+        schema = _renamed(schema, name)
     return _validated(schema, raw, problems, "method.")
+
+
+@cache
+def _renamed(schema: type[Section], name: str) -> type[Section]:
+    """The section of a method of others under the name by which it is found."""
+    return create_model(schema.__name__, __base__=schema, name=(Literal[name], name))  # type: ignore[valid-type]
 
 
 def _validated(schema: type[S], raw: Mapping[str, Any], problems: list[str], prefix: str = "") -> S | None:

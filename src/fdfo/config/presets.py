@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fdfo.plugins import named
+
 PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "clip-h14": ({"name": "clip", "model": "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"},),
     "clip-l14": ({"name": "clip", "model": "openai/clip-vit-large-patch14"},),
@@ -27,7 +29,14 @@ def expanded(entries: Any) -> Any:
     """
     if not isinstance(entries, list | tuple):
         return entries
-    return [part for entry in entries for part in _expand({"name": entry} if isinstance(entry, str) else entry)]
+    return [part for entry in entries for part in _expand(_section(entry))]
+
+
+def _section(entry: Any) -> Any:
+    """An entry as a section; a function or class of this program is found by the name that it gets."""
+    if isinstance(entry, str) or callable(entry):
+        entry = {"name": entry}
+    return {**entry, "name": named("rewards", entry["name"])} if isinstance(entry, dict) and "name" in entry else entry
 
 
 def _expand(entry: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """The configuration tree. "Reference" is the published setting for SD3.5-Medium (arXiv:2603.12893)."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny
@@ -23,6 +24,7 @@ from fdfo.config.bounds import (
 )
 from fdfo.config.presets import expanded
 from fdfo.config.section import Section
+from fdfo.plugins import named
 
 AttentionKernel = Literal["auto", "flash", "efficient", "cudnn", "math"]
 
@@ -97,6 +99,8 @@ class RewardConfig(Section):
     """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
     device: str | None = None
     """Where its network is: cpu, cuda:1, ...; null: where the run is."""
+    both_orders: bool | None = None
+    """Ask a score of pairs in both orders and take the mean; null: unless it says that the order does not matter."""
     timeout_s: Seconds | None = None
     """Longest seconds of one call, after which the run saves its state and stops; null: none. remote and vlm-server,
     which wait for servers, take it for one request."""
@@ -125,6 +129,10 @@ class RewardsOnly(Section):
     """As in a run."""
 
 
+PromptList = Annotated[str, BeforeValidator(partial(named, "prompts"))]
+"""A name, or a function of the program that makes the configuration, which gets one."""
+
+
 class PromptsConfig(Section):
     """Where prompts come from."""
 
@@ -132,13 +140,13 @@ class PromptsConfig(Section):
     """File of prompts: lines of text, CSV, TSV, JSON or Parquet; overrides `name`."""
     key: str | None = None
     """Column of the prompts in these files; null: `prompt`, or the one with another usual name."""
-    name: str = "shapes-train"
-    """A registered list."""
+    name: PromptList = "shapes-train"
+    """A registered list, or `path/to/file.py:function`, which gives prompts."""
     pairs_per_epoch: Count = 432
     """Prompts of an epoch, one group of samples each (reference)."""
     eval_path: str | None = None
     """As `path`, for evaluation."""
-    eval_name: str = "shapes-validation"
+    eval_name: PromptList = "shapes-validation"
     """As `name`, for evaluation."""
 
 

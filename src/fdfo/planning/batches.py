@@ -9,7 +9,7 @@ from fdfo.config.tree import Config
 from fdfo.models.sizes import policy_sizes
 from fdfo.planning.memory import Batches, MemoryPlan, largest_batches, memory_plan
 from fdfo.planning.scores import score_bytes
-from fdfo.plugins import find
+from fdfo.plugins import method_of
 
 ON_CPU = Batches(micro_batch=128, sample_batch=64)
 """Where nothing is configured: large enough to keep two cores busy."""
@@ -34,7 +34,7 @@ def planner(config: Config, device: torch.device, shards: int = 1) -> Callable[[
 
     The frozen weights may lie in `shards` on as many processes. Raises ModelError for a model that cannot be found.
     """
-    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    method = method_of(config.method)
     sizes = policy_sizes(config.policy)
     entries = [entry for entry in (*config.reward, *config.eval.rewards) if is_own_device(entry.device, device)]
     scores = {entry.title: score_bytes(entry) for entry in entries}

@@ -1,9 +1,14 @@
 """Where prompts come from: a user's file or a registered list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from fdfo.errors import PromptError
+from fdfo.guard.contact import Guard, is_ours
+from fdfo.guard.files import is_file_name
+from fdfo.limits import MOST
 from fdfo.plugins import find, names
 from fdfo.prompts.files import PromptFile, read_column, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread
@@ -23,20 +28,43 @@ __all__ = [
 def load_prompts(path: str | None, name: str, key: str | None = None) -> list[Prompt]:
     """The prompts of a file, from its column `key`, or of the registered list `name` where path is None.
 
-    A registered list is a function without arguments that returns prompts. Raises PromptError for a file or list that
-    cannot be used, PluginError for an unknown name.
+    A registered list, or `path/to/file.py:name`, is a function or class without arguments that gives texts,
+    {prompt: text, ...} or Prompts. Raises PromptError for one that cannot be used, PluginError for an unknown name.
     """
     if path is not None:
         return list(read_prompts(path, key).prompts)
-    prompts = find("prompts", name)()
-    if not isinstance(prompts, Sequence) or not prompts or not all(isinstance(prompt, Prompt) for prompt in prompts):
-        raise PromptError(f"prompt list {name!r} must return one or more fdfo.records.Prompt, got {prompts!r:.80}")
-    return list(prompts)
+    found = find("prompts", name)
+    guard = Guard(f"prompts {name!r}", PromptError, is_ours=is_ours(found))
+    return guard("while they were read", lambda: _given_prompts(found(), name))
+
+
+def _given_prompts(given: Any, name: str) -> list[Prompt]:
+    accepted = "one or more texts, {prompt: text, ...} or fdfo.records.Prompt"
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise PromptError(f"prompts {name!r} must give {accepted}, got {given!r:.80}")
+    prompts = [_prompt(one, name, accepted) for one in islice(given, MOST + 1)]
+    if not 0 < len(prompts) <= MOST:
+        raise PromptError(f"prompts {name!r} must give {accepted}, got {len(prompts) or 'none'}")
+    return prompts
+
+
+def _prompt(one: Any, name: str, accepted: str) -> Prompt:
+    if isinstance(one, Prompt):
+        return one
+    fields = {"prompt": one} if isinstance(one, str) else dict(one) if isinstance(one, Mapping) else {}
+    text = fields.pop("prompt", None)
+    if not isinstance(text, str) or not text.strip():
+        raise PromptError(f"prompts {name!r} must give {accepted}, got {one!r:.80}")
+    return Prompt(text=text, metadata=fields)
 
 
 def load_file_or_list(text: str, key: str | None = None) -> list[Prompt]:
     """The prompts of a registered list of this name, or else of this file. Raises as `load_prompts`."""
-    if text not in names("prompts") and ("/" in text or Path(text).suffix != "" or Path(text).exists()):
+    if (
+        text not in names("prompts")
+        and not is_file_name(text)
+        and ("/" in text or Path(text).suffix != "" or Path(text).exists())
+    ):
         return list(read_column(text, key).prompts)
     if key is not None:
         raise PromptError(f"--key {key}: {text} is a list of its own, not a file with columns; leave it out")

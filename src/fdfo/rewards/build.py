@@ -69,6 +69,7 @@ class Foreign:
         """
         self.thing, self.made_from, self._needs_load = thing, made_from, needs_load
         self.pairwise = bool(getattr(thing, "pairwise", False))
+        self.antisymmetric = bool(getattr(thing, "antisymmetric", False))
         self.differentiable = getattr(thing, "differentiable", None if needs_load else False)
         problems = []
         if not isinstance(self.differentiable, bool):

@@ -2,7 +2,8 @@
 
 B = P n images, n to a group, the images of a group adjacent and for one prompt. Preferences p(a, b) > 0 favour a.
 
-A scorer is asked in both orders, p = (f(a, b) - f(b, a)) / 2: a liking for the first place cancels. Scores are the
+A scorer is asked in both orders, p = (f(a, b) - f(b, a)) / 2: a liking for the first place cancels. One that has none,
+f(b, a) = -f(a, b), says so by `antisymmetric = True`, and is asked once. Scores are the
 least squares fit of score(a) - score(b) = p(a, b) over all pairs of a group with scores that sum to zero, which is the
 mean of p(a, b) over all b of the group, a itself with p = 0 (HodgeRank on complete graphs, arXiv:0811.1067). For pairs,
 these are p/2 and -p/2: a method that reads differences of scores reads the preference itself.
@@ -19,16 +20,22 @@ Judge = Callable[[Tensor, Tensor, Sequence[str], Sequence[Mapping[str, Any]]], T
 
 
 def group_scores(
-    judge: Judge, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]], group_size: int
+    judge: Judge,
+    images: Tensor,
+    prompts: Sequence[str],
+    metadata: Sequence[Mapping[str, Any]],
+    group_size: int,
+    *,
+    both_orders: bool = True,
 ) -> Tensor:
     """Scores [B] of images [B, 3, H, W]; zeros for groups of one, where there is nothing to prefer."""
     if group_size == 1:
         return torch.zeros(len(images), dtype=torch.float64, device=images.device)
     first, second = _pairs(len(images), group_size)
     described = [prompts[i] for i in first], [metadata[i] for i in first]
-    forth = judge(images[first], images[second], *described)
-    back = judge(images[second], images[first], *described)
-    preference = (forth - back) / 2  # [Q]
+    preference = judge(images[first], images[second], *described)  # [Q]
+    if both_orders:
+        preference = (preference - judge(images[second], images[first], *described)) / 2
     share = preference.new_zeros(len(images))
     share = share.index_add(0, torch.tensor(first, device=share.device), preference)
     return share.index_add(0, torch.tensor(second, device=share.device), -preference) / group_size

@@ -6,7 +6,7 @@ B images with one prompt each; the n images of a group, where there are groups, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from inspect import signature
@@ -70,6 +70,14 @@ class WeightedSum:
         if problems:
             raise RewardError("\n".join(problems))
         built = list(zip(self.names, entries, self.rewards, strict=True))
+        problems = [
+            f"reward {name!r}: both_orders is for scores that compare two images; remove it"
+            for name, entry, reward in built
+            if entry.both_orders is not None and not _is_pairwise(reward)
+        ]
+        if problems:
+            raise RewardError("\n".join(problems))
+        self._both_orders = {name: _asks_twice(entry, reward) for name, entry, reward in built}
         self._guards = {name: _guard(name, entry, reward) for name, entry, reward in built}
         self._batch_sizes = {name: _batch_size(entry, reward) for name, entry, reward in built}
         self.differentiable = all(reward.differentiable for reward in self.rewards)
@@ -153,8 +161,9 @@ class WeightedSum:
         group_size: int = 1,
         batch: int | None = None,
         watch: Callable[[], None] = lambda: None,
+        only: Collection[str] | None = None,
     ) -> dict[str, Tensor]:
-        """Scores [B] float64 of each reward, by name, on the device of images [B, 3, H, W] in [0, 1].
+        """Scores [B] float64 of each reward, or `only` some, by name, on the device of images [B, 3, H, W] in [0, 1].
 
         One reward after the other scores all images, in whole groups of up to `batch` images if given; images in host
         memory are moved for that, and `watch` is called before each. Pairwise rewards compare each group of
@@ -170,6 +179,8 @@ class WeightedSum:
         pieces = [slice(start, start + size) for start in range(0, len(images), size)]
         scores = {}
         for name, reward in zip(self.names, self.rewards, strict=True):
+            if only is not None and name not in only:
+                continue
             tracked = torch.is_grad_enabled() and reward.differentiable
             judge = self._checked(name, reward, tracked, images)
             parts = []
@@ -179,12 +190,27 @@ class WeightedSum:
                     given = images[piece].to(self._device or images.device)
                     given = given if reward.differentiable else given.detach()
                     if _is_pairwise(reward):
-                        part = group_scores(judge, given, prompts[piece], metadata[piece], group_size)
+                        both = self._both_orders[name]
+                        part = group_scores(judge, given, prompts[piece], metadata[piece], group_size, both_orders=both)
                     else:
                         part = judge(given, prompts[piece], metadata[piece])
                     parts.append(part.to(images.device))
             scores[name] = torch.cat(parts).where(valid, torch.nan)
         return scores
+
+    def preferences(
+        self,
+        images: Tensor,
+        others: Tensor,
+        prompts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]],
+        **options: Any,
+    ) -> dict[str, Tensor]:
+        """How much each of the images is preferred to another one of its prompt, [B] by pairwise reward."""
+        both = torch.stack([images, others], 1).flatten(0, 1)
+        texts, described = ([entry for entry in listed for _ in range(2)] for listed in (prompts, metadata))
+        scores = self.components(both, texts, described, group_size=2, only=self.pairwise, **options)
+        return {name: values[0::2] - values[1::2] for name, values in scores.items()}
 
     def total(self, components: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum [B] of what `components` returned; NaN where any of them is."""
@@ -266,6 +292,11 @@ def _guard(name: str, entry: RewardConfig, reward: Reward) -> Guard:
     """One that gives up after the entry's timeout_s, unless the score has such an option itself."""
     timeout_s = None if keeps_time(_kind(reward)) else entry.timeout_s
     return Guard(f"reward {name!r}", RewardError, is_ours=is_ours(_kind(reward)), timeout_s=timeout_s)
+
+
+def _asks_twice(entry: RewardConfig, reward: Reward) -> bool:
+    """Whether a pairwise reward is asked in both orders: as the entry says, else unless both give the same."""
+    return not getattr(reward, "antisymmetric", False) if entry.both_orders is None else entry.both_orders
 
 
 def _kind(reward: Reward) -> Any:

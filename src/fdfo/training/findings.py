@@ -7,20 +7,34 @@ import numpy as np
 from fdfo.evaluation.heldout import Evaluation
 
 
-def levels(evaluation: Evaluation) -> list[str]:
-    """`name mean [low, high]` of every metric; the trained one under its own name where it is a single score."""
+def levels(evaluation: Evaluation, pairwise: Sequence[str] = ()) -> list[str]:
+    """`name mean [low, high]` of every metric; the trained one under its own name where it is a single score.
+
+    Pairwise scores compare with the base's images: before training there is nothing to compare.
+    """
     own = _name(evaluation)
     names = [name for name in evaluation.metrics if name != "reward" or own == "reward"]
-    return [f"{name} {evaluation.interval(name)}" for name in names]
+    if evaluation.epoch == 0:
+        names = [name for name in names if name not in pairwise]
+    outcomes = {name: f", {_outcomes(evaluation, name)} against the base" for name in names if name in pairwise}
+    return [f"{name} {evaluation.interval(name)}{outcomes.get(name, '')}" for name in names]
 
 
-def gain(history: Sequence[Evaluation]) -> list[str]:
+def gain(history: Sequence[Evaluation], pairwise: Sequence[str] = ()) -> list[str]:
     """The trained score before training and now, and its paired difference; empty before the second evaluation."""
     if len(history) < 2:
         return []
     first, last = history[0], history[-1]
+    if (name := _name(last)) in pairwise:
+        return [f"held-out {name} against the base: {_outcomes(last, name)}", last.interval(name).told("+.3g")]
     before, now, change = first.interval("reward"), last.interval("reward"), last.gain(first, "reward")
     return [f"held-out {_name(last)} {before.mean:.4g} -> {now.mean:.4g}", change.told("+.3g")]
+
+
+def _outcomes(evaluation: Evaluation, name: str) -> str:
+    """Of the comparisons of a pairwise score."""
+    values = np.asarray(evaluation.scores[name], dtype=np.float64)
+    return f"won {(values > 0).sum()}, lost {(values < 0).sum()}, {(values == 0).sum()} ties"
 
 
 def _name(evaluation: Evaluation) -> str:

@@ -53,6 +53,18 @@ def components(
     return reward.components(images, texts, metadata, **batches, watch=trainer.stop.check)
 
 
+def preferences(
+    trainer: "Trainer",
+    images: Tensor,
+    others: Tensor,
+    texts: Sequence[str],
+    metadata: Sequence[Mapping[str, Any]],
+) -> dict[str, Tensor]:
+    """How much images [B, 3, H, W] are preferred to others of their prompts, by pairwise component, piece by piece."""
+    batch = trainer.score_batch
+    return trainer.reward.preferences(images, others, texts, metadata, batch=batch, watch=trainer.stop.check)
+
+
 def _divisible(trainer: Trainer, batch: str) -> bool:
     policy = trainer.policy
     return getattr(trainer, batch) > 1 or (batch != "score_batch" and policy.guidance != 1 and policy.branches_together)

@@ -17,9 +17,18 @@ Metrics = Mapping[str, float]
 
 
 class Journal:
-    """Of one run; `group_size` is its method's."""
+    """Of one run; `group_size` is its method's, `pairwise` names the trained scores that compare images."""
 
-    def __init__(self, folder: RunFolder, console: Console, team: Team, group_size: int, has_trackers: bool):
+    def __init__(
+        self,
+        folder: RunFolder,
+        console: Console,
+        team: Team,
+        group_size: int,
+        has_trackers: bool,
+        pairwise: Sequence[str],
+    ):
+        self.pairwise = pairwise
         self.folder, self.console, self.team = folder, console, team
         self.group_size, self.has_trackers = group_size, has_trackers
         self.alarmed: set[str] = set()
@@ -55,7 +64,7 @@ class Journal:
             "seconds": dict(seconds),
         }
         self.folder.log("evaluation", evaluation.epoch, values)
-        self.console.say_items(f"held-out, epoch {evaluation.epoch}", levels(evaluation))
+        self.console.say_items(f"held-out, epoch {evaluation.epoch}", levels(evaluation, self.pairwise))
         for name, count in values["failed"].items():
             self.console.say(f"{name} failed on {count} of {len(evaluation.scores[name])} images", style="yellow")
         for alarm in found:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
+from fdfo.evaluation.generate import generate
 from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
-from fdfo.training.fitting import components, fitting
+from fdfo.training.fitting import components, fitting, preferences
 from fdfo.training.trainer import Trainer
 
 SHOWN_PROMPTS = 24
@@ -42,6 +43,7 @@ class Jury:
 
         def scores(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
             texts, metadata = [prompt.text for prompt in prompts], [prompt.metadata for prompt in prompts]
+            base = base_images(prompts).to(images.device) if trainer.reward.pairwise and epoch > 0 else None
 
             def judge() -> dict[str, Tensor]:
                 with torch.no_grad():
@@ -49,9 +51,26 @@ class Jury:
                         fitting(trainer, "score_batch", partial(components, trainer, reward, images, texts, metadata))
                         for reward in (trainer.reward, self.unseen)
                     )
+                    if base is not None:  # in place of what an image alone is given
+                        compare = partial(preferences, trainer, images, base, texts, metadata)
+                        seen |= fitting(trainer, "score_batch", compare)
                 return {"reward": trainer.reward.total(seen), **seen, **unseen}
 
             return trainer.begin(judge)()
+
+        def base_images(prompts: Sequence[Prompt]) -> Tensor:
+            """Of the same prompts, from the same noise, for scores that compare two images."""
+            parts = generate(
+                trainer.policy,
+                prompts[::images_per_prompt],
+                steps=settings.steps,
+                seed=settings.noise_seed,
+                images_per_prompt=images_per_prompt,
+                weights="base",
+                batch=trainer.sample_batch * trainer.method.group_size,
+                watch=trainer.stop.check,
+            )
+            return torch.cat([part.images.cpu() for part in parts])
 
         at_once = trainer.reward.takes_turns or self.unseen.takes_turns
         own = self.prompts[share(len(self.prompts), team.rank, team.size)]

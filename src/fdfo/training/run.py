@@ -87,7 +87,7 @@ class Run:
         self.jury = build_jury(self.trainer, held_out)
         self.folder.begin()
         size, trackers = self.trainer.method.group_size, bool(config.log.trackers)
-        self.journal = Journal(self.folder, self.console, team, size, trackers)
+        self.journal = Journal(self.folder, self.console, team, size, trackers, self.trainer.reward.pairwise)
         self.weights = self.trainer.policy.weights
         self.progress = Progress()
         self.history: list[Evaluation] = []
@@ -165,7 +165,9 @@ class Run:
             write_report([self.folder.path])
             report = from_here(self.folder.path / "report.html")
             self.console.stop()
-            self.console.say_items(f"finished epoch {self.progress.epoch}", gain(self.history))
+            self.console.say_items(
+                f"finished epoch {self.progress.epoch}", gain(self.history, self.trainer.reward.pairwise)
+            )
             self.console.say(f"report: {report}")
         if self.config.log.trackers:
             self.team.accelerator.end_training()

@@ -14,7 +14,7 @@ from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import policy_from_config, policy_problems
 from fdfo.planning.batches import chosen_batches, is_own_device
 from fdfo.planning.memory import Batches
-from fdfo.plugins import find
+from fdfo.plugins import method_of
 from fdfo.prompts import PromptFile, load_prompts, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread
 from fdfo.records import Prompt
@@ -135,7 +135,7 @@ def _problem(attempt: Callable[[], object]) -> list[str]:
 
 
 def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
-    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    method = method_of(config.method)
     smooth = [name for name, part in zip(reward.names, reward.rewards, strict=True) if part.differentiable]
     rough = [name for name in reward.names if name not in smooth]
     follows = method.needs_score_gradient or method.differentiates_reward
@@ -160,7 +160,7 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
     batches = _batches_of_all(config, team)
     reward = WeightedSum(config.reward)
-    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    method = method_of(config.method)
     if shards_base():
         check_sharding(config, team)
     with team.together():

@@ -1,0 +1,38 @@
+"""A method of others, called through the guard."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fdfo.guard.contact import Guard
+from fdfo.guard.own import own, own_tensor
+
+
+class GuardedMethod:
+    """The same method: it gets prompts and scores of its own, and leaves nothing behind but what it returns."""
+
+    def __init__(self, method: Any, guard: Guard):
+        self._method, self._guard = method, guard
+
+    def __getattr__(self, name: str) -> Any:
+        """What a method declares: its group size, averages, metrics and so on."""
+        return getattr(self._method, name)
+
+    def rollout(self, policy: Any, prompts: Sequence[Any], noise: Any) -> Any:
+        """As the method does."""
+        given = [replace(prompt, metadata=own(prompt.metadata)) for prompt in prompts]
+        return self._guard("in rollout", lambda: self._method.rollout(policy, given, noise))
+
+    def credit(self, rollout: Any, scores: Any) -> Any:
+        """As the method does."""
+        given = replace(
+            scores,
+            total=own_tensor(scores.total, scores.total),
+            batch=own_tensor(scores.batch, scores.batch),
+            components={name: own_tensor(part, part) for name, part in scores.components.items()},
+        )
+        return self._guard("in credit", lambda: self._method.credit(rollout, given))
+
+    def loss(self, policy: Any, items: Any, reward: Any) -> Any:
+        """As the method does."""
+        return self._guard("in loss", lambda: self._method.loss(policy, items, reward))
