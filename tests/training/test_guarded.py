@@ -1,9 +1,13 @@
 """Whole runs with code of others that does to the process whatever it likes."""
 
+import signal
+import time
+
 import pytest
 
 from fdfo.errors import RewardError
 from fdfo.evaluation.runs import read_evaluations
+from fdfo.training.interrupt import ECHO_S
 from tests.guard.leaks import IMPORTS, LEAKS
 from tests.training.runs import command, largest_difference, run
 
@@ -49,6 +53,26 @@ def test_a_score_that_leaves_stops_the_run_with_its_state(tmp_path, capsys, code
     with pytest.raises(RewardError, match=told):
         run(tmp_path / "run", written(tmp_path / "mine.py", LEAVES.format(code)), "eval.every=100")
     assert "stopped by an error; saved after epoch 1" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "run/checkpoints/epoch-0000001/complete.json").is_file()
+
+
+def test_a_second_sigterm_saves_what_is_finished_and_leaves_a_score_that_hangs(tmp_path):
+    reward = written(
+        tmp_path / "mine.py", LEAVES.format("open(__file__ + '.hangs', 'w').close(); __import__('time').sleep(600)")
+    )
+    started = command(tmp_path / "run", reward, "eval.every=100", "train.checkpoint_every=100", "train.keep=1")
+    hangs = tmp_path / "mine.py.hangs"
+    try:
+        while not hangs.exists() and started.poll() is None:
+            time.sleep(0.1)
+        started.send_signal(signal.SIGTERM)
+        time.sleep(ECHO_S + 0.5)
+        started.send_signal(signal.SIGTERM)
+        output, _ = started.communicate(timeout=60)
+    finally:
+        hangs.unlink(missing_ok=True)
+    assert started.returncode == -signal.SIGTERM, output
+    assert "stopped at once; saved after epoch 1" in " ".join(output.split())
     assert (tmp_path / "run/checkpoints/epoch-0000001/complete.json").is_file()
 
 

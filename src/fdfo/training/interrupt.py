@@ -3,11 +3,12 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from fdfo.errors import Interrupted
+from fdfo.guard.contact import interrupt
 
 ECHO_S = 1.0
 """Within so many seconds a signal is the same one, come by another way: a scheduler signals every process of a job, and
@@ -15,9 +16,10 @@ torchrun passes on what it gets itself."""
 
 
 class StopRequest:
-    """Remembers the first signal; one that comes later acts at once, as without this class."""
+    """Remembers the first signal; one that comes later ends the process, after what `before_leaving` does."""
 
     def __init__(self) -> None:
+        self.before_leaving: Callable[[], None] = lambda: None
         self.signal_number: int | None = None
         self._received = 0.0
 
@@ -32,8 +34,9 @@ class StopRequest:
             self.signal_number, self._received = signal_number, time.monotonic()
             os.write(2, b"\nstopping: finishing the work at hand, then saving; once more stops at once\n")
         elif time.monotonic() - self._received > ECHO_S:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, interrupt)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self.before_leaving()
             signal.raise_signal(signal_number)
 
 

@@ -141,10 +141,12 @@ class Run:
     @contextmanager
     def _saving_on_failure(self) -> Iterator[None]:
         """If a signal or an error ends the work inside, save the state from before it, and say how to continue."""
-        before = state_of(self.trainer, self.progress) if self.team.is_main else None
+        before, stop = state_of(self.trainer, self.progress) if self.team.is_main else None, self.trainer.stop
+        stop.before_leaving = lambda: self._leave(before, "stopped at once")  # where the work does not end
         try:
             yield
         except Exception as reason:
+            stop.before_leaving = lambda: None
             is_full = is_out_of_memory(reason)
             cause = "out of memory" if is_full else reason if isinstance(reason, Interrupted) else "an error"
             self._leave(before, f"stopped by {cause}")
