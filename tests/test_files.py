@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fdfo.comparison.results import Results
-from fdfo.files import json_lines
+from fdfo.own import sound_lines
 from tests.comparison.plans import result
 from tests.test_cli import fdfo
 
@@ -16,7 +16,7 @@ def test_only_line_feeds_end_a_line_and_a_cut_off_one_does_not_count(tmp_path):
     texts = [f"a{SEPARATORS}b", "caf\u00e9"]
     whole = "".join(json.dumps(text, ensure_ascii=False) + "\n" for text in texts).encode()
     (tmp_path / "lines.jsonl").write_bytes(whole + '"caf\u00e9'.encode()[:-1])
-    assert json_lines(tmp_path / "lines.jsonl") == texts
+    assert sound_lines(tmp_path / "lines.jsonl", str) == texts
 
 
 def test_results_with_separators_come_back(tmp_path):
@@ -32,3 +32,17 @@ def test_eval_takes_prompts_with_separators(monkeypatch, capsys, tmp_path, separ
     code, _, err = fdfo(monkeypatch, capsys, "eval", "--prompts", tmp_path / "prompts.txt", *options)
     assert code == 0, err
     assert separator in (tmp_path / "out" / "scores.csv").read_text(encoding="utf-8")
+
+
+def test_the_run_of_a_damaged_result_is_done_again(tmp_path, caplog):
+    path = tmp_path / "r.jsonl"
+    for cell in ("pair", "single"):
+        Results(path).keep(result(cell, []))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0].replace('"seed": 0', '"seed": []'), "null", lines[1]]) + "\n")
+    results = Results(path)
+    assert [run.cell for run in results.found] == ["single"]
+    assert "in lines 1, 2" in caplog.text
+    results.read_mended()
+    assert path.read_text().splitlines() == [lines[1]]
+    assert (tmp_path / "r.jsonl.damaged").read_text().count("\n") == 3

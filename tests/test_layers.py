@@ -23,6 +23,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "documents": set(),
     "hub": set(),
     "locks": set(),
+    "own": {"files"},
     "background": set(),
     "limits": set(),
     "guard": {"background"},
@@ -37,10 +38,10 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "visiting", "web"},
     "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"},
     "shapes": {"records", "interfaces", "files"},
-    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look"},
+    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look", "own"},
     "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
-    | {"evaluation", "documents"},
+    | {"evaluation", "documents", "own"},
 }
 ONLY_IN = {"diffusers": {"models", "shapes", "hub"}, "peft": {"models"}, "accelerate": {"training"}, "uvicorn": {"web"}}
 PURE = {"flow": {"torch", "numpy"}, "objectives": {"torch"}}

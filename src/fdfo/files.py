@@ -57,14 +57,6 @@ def give_usual_permissions(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def json_lines(path: Path) -> list[Any]:
-    """The documents of a file of JSON lines; a last line that a kill cut off does not count.
-
-    Only line feeds end a line: str.splitlines would also split at the Unicode separators that a text may hold.
-    """
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
-
-
 def finite(content: Any) -> Any:
     """The same JSON-like content with every non-finite number replaced by None."""
     if isinstance(content, float):

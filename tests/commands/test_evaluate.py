@@ -118,3 +118,32 @@ def test_two_processes_give_the_numbers_of_one(command, monkeypatch, tmp_path):
     assert forked(2, lambda rank: command("--rewards", "shapes-verifier,shapes-contrastive")[0] and exit(1)) == [0, 0]
     for name in ("scores.csv", "summary.json", "manifest.json"):
         assert filecmp.cmp(tmp_path / "alone" / name, tmp_path / "judged" / name, shallow=False), name
+
+
+def test_what_is_damaged_is_measured_again(command, tmp_path, capsys):
+    arguments = ("--rewards", "shapes-verifier", "--keep-images")
+    assert command(*arguments)[0] == 0
+    judged = tmp_path / "judged"
+    scores, manifest, rows = ((judged / name).read_bytes() for name in ("scores.csv", "manifest.json", "base.0.jsonl"))
+    (judged / "base.0.jsonl").write_bytes(b"null\n" + b"".join(rows.splitlines(keepends=True)[1:]))
+    picture = judged / "images" / "adapter" / "00003-0.png"
+    picture.write_bytes(picture.read_bytes()[:-20])
+    for name in ("shown/base/00001-0 (copy).png", "shown/base/x-0.png", "images/adapter/00003-0 (copy).png"):
+        (judged / name).write_bytes(b"")
+    shown = judged / "shown" / "adapter" / "00002-0.png"
+    shown.write_bytes(b"")
+    code, _, err = command(*arguments)
+    assert code == 0, err
+    assert "base.0.jsonl is damaged (in line 1)" in err and "00003-0.png is damaged" in err
+    assert "00002-0.png is damaged" not in err  # drawn again with its batch
+    assert (judged / "scores.csv").read_bytes() == scores
+    assert (judged / "base.0.jsonl.damaged").read_bytes().startswith(b"null\n")
+    shown.write_bytes(b"")
+    code, _, err = command(*arguments)
+    assert (code, "00002-0.png is damaged" in err) == (0, True), err
+    (judged / "manifest.json").write_bytes(manifest[:-30])
+    code, _, err = command(*arguments)
+    assert code == 0, err
+    assert "manifest.json is damaged" in err and "set aside as base.0.jsonl.damaged" in err
+    assert (judged / "scores.csv").read_bytes() == scores
+    assert (judged / "manifest.json").read_bytes() == manifest

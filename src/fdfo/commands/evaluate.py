@@ -69,15 +69,14 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
     variants = {BASE: subjects[0], **adapters}
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(TemporaryDirectory()))
-        ledger = Ledger(folder, team.rank)
+        ledger = Ledger(folder, team.rank, scores=scores.names, images_per_prompt=task.images)
         _open(team, ledger, stack, lambda: manifest(task, prompts, entries, steps, variants, config))
         worker = _Worker(team, ledger, scores, prompts, steps, task, features, keep_images)
         with memory_explained():
             for label, subject in variants.items():
                 worker.judge(label, subject, config)
         team.wait()
-        options = {"steps": steps, "images_per_prompt": task.images}
-        results = {label: ledger.evaluation(label, prompts, **options) for label in variants}
+        results = {label: ledger.evaluation(label, prompts, steps=steps) for label in variants}
         if not team.is_main:
             return []
         subjects[0].announce()
@@ -155,7 +154,7 @@ class _Worker:
         found = self.ledger.rows(label)
         if not self.keep_images:
             return found
-        return [number for number in found if self.ledger.has_images("images", label, number, self.task.images)]
+        return [number for number in found if self.ledger.has_images("images", label, number)]
 
     @property
     def shown(self) -> frozenset[int]:
@@ -182,7 +181,7 @@ class _Worker:
         )
         shown = [prompt for prompt in prompts if prompt.number in self.shown]
         self.ledger.save_images("shown", label, shown, judged.pictures)
-        self.ledger.add(label, prompts, judged, self.task.images)
+        self.ledger.add(label, prompts, judged)
 
     def _policy(self, subject: Subject, config: Config | None) -> Policy:
         """The policy of a subject, loaded once while it stays the same, and the scores with the first one."""

@@ -12,8 +12,9 @@ from fdfo.comparison.probe import Probed, Prober
 from fdfo.comparison.probe_page import probe_markdown
 from fdfo.comparison.refusals import refuse_unsound
 from fdfo.errors import ConfigError
-from fdfo.files import finite, json_lines, write_atomically
+from fdfo.files import finite, write_atomically
 from fdfo.locks import one_writer
+from fdfo.own import sound_lines
 from fdfo.training.distributed import this_team
 from fdfo.training.interrupt import Interrupted, stop_on_signals
 
@@ -30,7 +31,7 @@ def run_probe(
     if page_only:
         if not data.is_file():
             raise ConfigError("the command line", [f"--page-only: no file {data}; leave the option out"])
-        probed = [Probed.from_dict(content) for content in json_lines(data)]
+        probed = sound_lines(data, Probed.from_dict)
     else:
         configurations = Configurations(plan)
         refuse_unsound(configurations)

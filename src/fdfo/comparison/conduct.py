@@ -54,7 +54,7 @@ class Conduct:
 
         Raises Interrupted after a signal, TimeOver when the time of `places` is over; what is under way is saved.
         """
-        self.results.read()  # another process may have added to them since
+        self.results.read_mended()  # another process may have added to them since
         self._refuse_changed()
         self._failed_before = {run for run, one in self.results.found.items() if not one.is_sound}
         self._do(guidance_runs(self.plan), places, stop)

@@ -15,7 +15,8 @@ from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.report.record import RunRecord, read_run
 from fdfo.evaluation.runs import read_evaluations
-from fdfo.files import finite, json_lines, write_atomically
+from fdfo.files import finite, write_atomically
+from fdfo.own import mend_lines, sound_lines
 
 SHOWN_CHANGES = 8
 """Differences between a plan and its results that are told."""
@@ -199,9 +200,13 @@ class Results:
         self.read()
 
     def read(self) -> None:
-        """Take in what the file holds now."""
-        results = [_parsed(content) for content in json_lines(self.path)] if self.path.is_file() else []
-        self.found = {result.run: result for result in results}
+        """Take in what the file holds now; the run of a damaged line has no result."""
+        self.found = {result.run: result for result in sound_lines(self.path, _parsed)}
+
+    def read_mended(self) -> None:
+        """As `read`, by the only one who writes the file now: damaged lines are taken out of it."""
+        mend_lines(self.path, _parsed)
+        self.read()
 
     def keep(self, result: Result) -> None:
         """Add a result, or put it in the place of an older one of the same run, and write the file."""
@@ -240,7 +245,9 @@ class Results:
 
 
 def _parsed(content: dict[str, Any]) -> Result:
-    return Result(**{**content, "curve": [_parsed_point(one) for one in content["curve"]]})
+    result = Result(**{**content, "curve": [_parsed_point(one) for one in content["curve"]]})
+    hash(result.run)  # raises for what is none
+    return result
 
 
 def _parsed_point(content: dict[str, Any]) -> Point:

@@ -18,6 +18,7 @@ from torch.nn import Module
 
 from fdfo.errors import ConfigError, install_advice
 from fdfo.evaluation.diversity import Features
+from fdfo.evaluation.pictures import picture_files
 
 INCEPTION = "inception"
 SUBSET = 1000
@@ -43,7 +44,7 @@ def distances(base: Path, others: Sequence[Path], features: Features | None, dev
     features map images [B, 3, H, W] in [0, 1] to [B, D]; None: Inception's 2048, which torch-fidelity fetches. The
     subsets of KID are the same in every call. Raises ConfigError without torchmetrics, or for fewer than 2 images.
     """
-    files = {folder: sorted(folder.glob("*.png")) for folder in (base, *others)}
+    files = {folder: picture_files(folder) for folder in (base, *others)}
     if len({tuple(path.name for path in paths) for paths in files.values()}) > 1:
         raise ConfigError("--distance", ["the folder does not hold the same images of all; give a new --output folder"])
     count = len(files[base])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from fdfo.evaluation.diversity import Features, diversity
@@ -16,6 +17,7 @@ from fdfo.evaluation.sharpness import sharpness
 from fdfo.evaluation.statistics import Interval, bootstrap, paired_difference, per_prompt
 from fdfo.files import finite
 from fdfo.interfaces import Policy, Weights
+from fdfo.own import read_json
 from fdfo.records import Prompt
 
 Judge = Callable[[Tensor, Sequence[Prompt]], Mapping[str, Tensor]]
@@ -78,12 +80,18 @@ class Evaluation:
 
     @staticmethod
     def read(path: Path) -> "Evaluation":
-        """The evaluation in a file written from `to_json`."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        """The evaluation in a file written from `to_json`. Raises OSError or ValueError for a damaged one."""
+        content = read_json(path)
         for table in (content["scores"], content["signals"]):
             for name, values in table.items():
                 table[name] = [float("nan") if value is None else value for value in values]
-        return Evaluation(**content)
+        evaluation = TypeAdapter(Evaluation).validate_python(content)
+        prompts, images = len(evaluation.prompts), len(evaluation.prompts) * evaluation.images_per_prompt
+        lengths = {images, *map(len, (evaluation.scores | evaluation.signals).values())}
+        per_prompt = {prompts, len(evaluation.categories), len(evaluation.diversity or evaluation.prompts)}
+        if len(lengths) > 1 or len(per_prompt) > 1 or not images:
+            raise ValueError("its lists have different lengths")
+        return evaluation
 
 
 @dataclass(frozen=True)

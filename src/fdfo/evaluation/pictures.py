@@ -1,16 +1,18 @@
 """Pictures on disk: PNG grids of equal tiles, each with a JSON file that says what its tiles are."""
 
 import io
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from fdfo.files import write_atomically, write_json
+from fdfo.own import read_json
 
 COLUMNS = 8
 """Tiles in a row of an evaluation grid."""
@@ -26,7 +28,7 @@ class Grid:
     """Height and width of a tile in pixels."""
     titles: list[str]
     """Prompt of every tile (of every row, where `scores` is given)."""
-    scores: list[list[float]] | None = None
+    scores: Sequence[Sequence[float | None]] | None = None
     """Scores of the tiles of every row."""
 
 
@@ -70,10 +72,31 @@ def _save(path: Path, pixels: np.ndarray, grid: Grid) -> None:
 
 
 def read_grid(path: Path) -> tuple[Grid, list[Image.Image]]:
-    """The description and the tiles, row by row, of a grid's PNG file."""
-    grid = Grid(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    """The description and the tiles, row by row, of a grid's PNG file.
+
+    Raises what its libraries raise where one of the files is damaged, and ValueError where they do not fit each other.
+    """
+    grid = TypeAdapter(Grid).validate_python(read_json(path.with_suffix(".json")))
     height, width = grid.tile
-    count = len(grid.titles) * (grid.columns if grid.scores else 1)
+    count = len(grid.titles) * (grid.columns if grid.scores is not None else 1)
+    rows = -(-count // grid.columns)
+    if grid.scores is not None and [len(row) for row in grid.scores] != [grid.columns] * len(grid.titles):
+        raise ValueError("its scores are not those of its tiles")
     with Image.open(path) as picture:
+        if picture.size != (grid.columns * width, rows * height):
+            raise ValueError(f"it has {picture.width} x {picture.height} pixels")
         corners = [(i // grid.columns * height, i % grid.columns * width) for i in range(count)]
         return grid, [picture.crop((left, top, left + width, top + height)) for top, left in corners]
+
+
+def check_picture(path: Path) -> bool:
+    """True for a PNG file that is whole. Raises what its library raises for another."""
+    with Image.open(path) as picture:
+        picture.verify()
+    return True
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The files `NUMBER-IMAGE.png` of a folder, in order, and nothing else."""
+    names = re.compile(r"[0-9]{5,}-[0-9]+\.png")
+    return sorted(path for path in (folder.iterdir() if folder.is_dir() else ()) if names.fullmatch(path.name))

@@ -8,6 +8,9 @@ from torch import Tensor
 from fdfo.interfaces import Method, TrainedWeights
 from fdfo.rewards.weighted import WeightedSum
 
+MEMORY = "memory/"
+"""What the names of the method's memory begin with."""
+
 
 def carried(method: Method, weights: TrainedWeights, reward: WeightedSum) -> dict[str, Tensor]:
     """All of it: `average/<name>/<parameter>`, `memory/<entry>` and `reward/<component>`."""
@@ -28,7 +31,7 @@ def restore_carried(method: Method, weights: TrainedWeights, reward: WeightedSum
         for parameter, value in weights.snapshots[name].items():
             value.copy_(state[f"average/{name}/{parameter}"])
     if method.memory is not None:
-        method.memory.restore(_part(state, "memory/"))
+        method.memory.restore(_part(state, MEMORY))
     reward.restore(_part(state, "reward/"))
 
 

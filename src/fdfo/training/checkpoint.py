@@ -1,48 +1,55 @@
 """Checkpoints: folders that are complete or do not count.
 
-checkpoints/epoch-0000020/ holds the adapter, optimizer.safetensors, carried.safetensors (where a method or score
-carries anything from epoch to epoch), state.json and, written last, complete.json with the digest of every other file.
-A checkpoint that is incomplete or was changed is passed over for the one before.
+checkpoints/epoch-0000020/ holds the adapter, optimizer.safetensors, averaged weights where there are any,
+carried.safetensors (where a method or score carries anything from epoch to epoch), state.json and, written last,
+complete.json with the digest of every other file. A checkpoint that is incomplete, was changed, or cannot be put to use
+is passed over for the one before.
 """
 
-import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
+from pydantic import NonNegativeInt, TypeAdapter
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fdfo.errors import CheckpointError
+from fdfo.config.tree import Config
+from fdfo.errors import CheckpointError, is_out_of_memory
+from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, load_run_config, named_checkpoint
 from fdfo.files import file_digest, save_tensors, sync_tree, write_atomically, write_json
 from fdfo.interfaces import TrainedWeights
-from fdfo.models.weights import EMA_FILE
+from fdfo.models.weights import ADAPTER_CONFIG, ADAPTER_FILE, EMA_FILE, FULL_FILE
+from fdfo.own import numbered, numbered_name, read_json, reason, remove
+from fdfo.plugins import find
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 COMPLETE = "complete.json"
-CARRIED_FILE = "carried.safetensors"
+STATE_FILE, OPTIMIZER_FILE, CARRIED_FILE = "state.json", "optimizer.safetensors", "carried.safetensors"
 
 
 @dataclass
 class Progress:
     """How far a run has come, over all processes; everything that is not a tensor."""
 
-    epoch: int = 0
+    epoch: NonNegativeInt = 0
     """Epochs finished."""
-    updates: int = 0
-    images: int = 0
+    updates: NonNegativeInt = 0
+    images: NonNegativeInt = 0
     """Images scored for training."""
-    forwards: int = 0
+    forwards: NonNegativeInt = 0
     """Network evaluations without gradient, in rows, evaluation not counted."""
-    trained: int = 0
+    trained: NonNegativeInt = 0
     """Network evaluations with gradient (forward and backward), in rows."""
-    skipped_updates: int = 0
+    skipped_updates: NonNegativeInt = 0
     """Updates in a row whose gradient was not finite."""
 
 
@@ -60,7 +67,18 @@ class State:
 
 def checkpoint_name(epoch: int) -> str:
     """Name of the folder of an epoch's checkpoint."""
-    return f"epoch-{epoch:07d}"
+    return numbered_name(EPOCH, epoch)
+
+
+def checkpoint_files(config: Config) -> frozenset[str]:
+    """Names of the files of every checkpoint of a run, beside `complete.json`: they follow from its configuration."""
+    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    standardizes = any(entry.standardize for entry in config.reward)
+    names = {STATE_FILE, OPTIMIZER_FILE}
+    names |= {FULL_FILE} if config.policy.adapter.kind == "full" else {ADAPTER_FILE, ADAPTER_CONFIG}
+    names |= {EMA_FILE} if config.optim.ema is not None else set()
+    names |= {CARRIED_FILE} if method.averages or method.memory is not None or standardizes else set()
+    return frozenset(names)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
@@ -83,28 +101,28 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def save_checkpoint(folder: Path, state: State, weights: TrainedWeights) -> Path:
-    """Write checkpoints/epoch-N below the run folder, unless it is there and sound.
+def save_checkpoint(folder: Path, names: frozenset[str], state: State, weights: TrainedWeights) -> Path:
+    """Write checkpoints/epoch-N, with files of these names, below the run folder, unless it is there and sound.
 
-    Raises CheckpointError, leaving earlier ones as they were.
+    Raises CheckpointError, leaving earlier ones as they were, where that fails or something is not finite.
     """
     name = checkpoint_name(state.progress.epoch)
     final, temporary = folder / name, folder / f".{name}.tmp"
-    if final.is_dir() and _problem(final) is None:
+    if final.is_dir() and _problem(final, names) is None:
         return final
+    if wrong := not_finite(state):
+        raise CheckpointError(f"{final} is not saved: {wrong} is not finite; earlier checkpoints are untouched")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
         temporary.mkdir(parents=True)
         weights.save(temporary, state.weights)
-        save_tensors(state.optimizer, temporary / "optimizer.safetensors")
-        if state.ema is not None:
-            save_tensors(state.ema, temporary / EMA_FILE)
-        if state.carried:
-            save_tensors(state.carried, temporary / CARRIED_FILE)
-        write_json(temporary / "state.json", asdict(state.progress))
-        write_json(temporary / COMPLETE, {path.name: file_digest(path) for path in sorted(temporary.iterdir())})
+        tensors = {OPTIMIZER_FILE: state.optimizer, EMA_FILE: state.ema or {}, CARRIED_FILE: state.carried}
+        for file in names & tensors.keys():
+            save_tensors(tensors[file], temporary / file)
+        write_json(temporary / STATE_FILE, asdict(state.progress))
+        write_json(temporary / COMPLETE, {file: file_digest(temporary / file) for file in sorted(names)})
         sync_tree(temporary)
-        shutil.rmtree(final, ignore_errors=True)
+        remove(final)
         temporary.rename(final)
         write_atomically(folder / "latest", name + "\n")
     except (OSError, SafetensorError) as error:
@@ -116,16 +134,31 @@ def save_checkpoint(folder: Path, state: State, weights: TrainedWeights) -> Path
     return final
 
 
-def load_latest(folder: Path, weights: TrainedWeights) -> tuple[State | None, list[str]]:
-    """The state of the newest sound checkpoint, or None where there are none, and what is wrong with newer ones.
+def not_finite(state: State) -> str | None:
+    """Name of a tensor of the state with a number that is not finite, or None."""
+    parts = {"weights": state.weights, "optimizer": state.optimizer, "average": state.ema or {}, "": state.carried}
+    for part, tensors in parts.items():
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                return f"{part}/{name}".lstrip("/")
+    return None
+
+
+def load_latest(folder: Path, names: frozenset[str], load: Callable[[Path], T]) -> tuple[T | None, list[str]]:
+    """What `load` makes of the newest sound checkpoint, or None where there are none; what is wrong with newer ones.
 
     Raises CheckpointError when there are checkpoints and none is sound.
     """
     complaints = []
-    for path in sorted(folder.glob("epoch-*"), reverse=True):
-        problem = _problem(path)
+    for path in reversed(numbered(folder, EPOCH).values()):
+        problem = _problem(path, names)
         if problem is None:
-            return _load(path, weights), complaints
+            try:
+                return load(path), complaints
+            except Exception as error:  # whatever fails makes this checkpoint unsound, but for what is no fault of it
+                if is_out_of_memory(error) or isinstance(error, MemoryError):
+                    raise
+                problem = f"unreadable: {reason(error)}"
         complaints.append(f"checkpoint {path.name} is not sound ({problem})")
     if complaints:
         raise CheckpointError("; ".join(complaints) + f". None is left: give a new --run folder, or delete {folder}")
@@ -134,9 +167,9 @@ def load_latest(folder: Path, weights: TrainedWeights) -> tuple[State | None, li
 
 def set_unsound_aside(folder: Path, newer_than: int) -> None:
     """Rename the checkpoints after an epoch, which could not be used, so that nothing counts them."""
-    for path in folder.glob("epoch-*"):
-        if int(path.name.removeprefix("epoch-")) > newer_than:
-            shutil.rmtree(folder / f"unsound-{path.name}", ignore_errors=True)
+    for epoch, path in numbered(folder, EPOCH).items():
+        if epoch > newer_than:
+            remove(folder / f"unsound-{path.name}")
             path.rename(folder / f"unsound-{path.name}")
 
 
@@ -145,12 +178,12 @@ def chosen_checkpoint(run: Path, which: str = "latest") -> Path:
 
     One that is damaged or gone is passed over with a warning. Raises CheckpointError when there is none.
     """
-    folder = run / "checkpoints"
-    pointer = folder / which
-    named = [folder / pointer.read_text(encoding="utf-8").strip()] if pointer.is_file() else []
+    folder, names = run / CHECKPOINTS, checkpoint_files(load_run_config(run))
+    name = named_checkpoint(run, which)
+    named = [] if name is None else [folder / name]
     complaints = []
-    for path in dict.fromkeys([*named, *sorted(folder.glob("epoch-*"), reverse=True)]):
-        problem = _problem(path)
+    for path in dict.fromkeys([*named, *reversed(numbered(folder, EPOCH).values())]):
+        problem = _problem(path, names)
         if problem is None:
             if complaints:
                 _log.warning("%s; using %s instead", "; ".join(complaints), path.name)
@@ -161,39 +194,58 @@ def chosen_checkpoint(run: Path, which: str = "latest") -> Path:
 
 def prune(folder: Path, keep: int, keep_every: int | None, best_epoch: int | None) -> None:
     """Point `best` at the best epoch, and remove all but it, the latest `keep` and multiples of `keep_every`."""
-    best = None if best_epoch is None else checkpoint_name(best_epoch)
-    if best is not None and (folder / best).is_dir():
-        write_atomically(folder / "best", best + "\n")
-    for path in sorted(folder.glob("epoch-*"))[:-keep]:
-        epoch = int(path.name.removeprefix("epoch-"))
-        if path.name != best and not (keep_every and epoch % keep_every == 0):
-            shutil.rmtree(path)
+    found = numbered(folder, EPOCH)
+    if best_epoch is not None and best_epoch in found:
+        write_atomically(folder / "best", checkpoint_name(best_epoch) + "\n")
+    for epoch in list(found)[:-keep]:
+        if epoch != best_epoch and not (keep_every and epoch % keep_every == 0):
+            remove(found[epoch])
 
 
-def _load(path: Path, weights: TrainedWeights) -> State:
+def read_state(path: Path, weights: TrainedWeights) -> State:
+    """The state in a checkpoint's folder. Raises ValueError, or what its libraries raise, for files that do not fit."""
     ema, carried = path / EMA_FILE, path / CARRIED_FILE
-    return State(
-        progress=Progress(**_read_json(path / "state.json")),
+    state = State(
+        progress=_progress(path),
         weights=weights.read(path),
-        optimizer=load_file(path / "optimizer.safetensors"),
+        optimizer=load_file(path / OPTIMIZER_FILE),
         ema=load_file(ema) if ema.is_file() else None,
         carried=load_file(carried) if carried.is_file() else {},
     )
+    if wrong := not_finite(state):
+        raise ValueError(f"{wrong} is not finite")
+    return state
 
 
-def _problem(path: Path) -> str | None:
-    """Why a checkpoint folder cannot be used, or None."""
+def _progress(path: Path) -> Progress:
+    progress = TypeAdapter(Progress).validate_python(read_json(path / STATE_FILE))
+    if path.name != checkpoint_name(progress.epoch):
+        raise ValueError(f"{STATE_FILE} is of epoch {progress.epoch}")
+    return progress
+
+
+def _problem(path: Path, names: frozenset[str]) -> str | None:
+    """Why a checkpoint folder, whose files must have these names, cannot be used, or None.
+
+    Reads all of it, and no other file, whatever `complete.json` says.
+    """
     if not (path / COMPLETE).is_file():
         return "it was not finished" if path.is_dir() else "it is gone"
     try:
-        digests = _read_json(path / COMPLETE)
-        if not isinstance(digests, dict) or not digests.keys() >= {"state.json", "optimizer.safetensors"}:
+        digests = read_json(path / COMPLETE)
+        if not isinstance(digests, dict) or digests.keys() != names:
             return f"{COMPLETE} was changed"
-        changed = [name for name, digest in digests.items() if file_digest(path / name) != digest]
-    except (OSError, ValueError) as error:
-        return f"unreadable: {error}"
-    return f"{', '.join(changed)} changed after it was written" if changed else None
+        changed = [name for name in sorted(names) if not (path / name).is_file() or _differs(path / name, digests)]
+        if changed:
+            return f"{', '.join(changed)} changed after it was written"
+        _progress(path)
+        for name in names:
+            if name.endswith(".safetensors"):
+                safe_open(path / name, "pt").keys()
+    except Exception as error:  # whatever fails makes this checkpoint unsound
+        return f"unreadable: {reason(error)}"
+    return None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _differs(path: Path, digests: Mapping[str, object]) -> bool:
+    return file_digest(path) != digests[path.name]

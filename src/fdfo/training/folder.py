@@ -17,10 +17,23 @@ from fdfo.config.load import config_hash, to_yaml
 from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
+from fdfo.evaluation.events import checked_event
 from fdfo.evaluation.heldout import Evaluation
-from fdfo.evaluation.runs import CONFIG, ENVIRONMENT, EVALUATIONS, METRICS, RAW, load_run_config, read_events
+from fdfo.evaluation.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    ENVIRONMENT,
+    EPOCH,
+    EVALUATIONS,
+    METRICS,
+    RAW,
+    load_run_config,
+    read_evaluations,
+    read_events,
+)
 from fdfo.files import finite, write_atomically, write_json
 from fdfo.locks import one_writer
+from fdfo.own import cut_torn_line, mend_lines, numbered, numbered_name, set_aside
 
 MAY_CHANGE = {
     "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache", "prompt_memory_gib"},
@@ -43,7 +56,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints = path / CHECKPOINTS
         self.samples = path / "samples"
         self.evaluations = path / EVALUATIONS
 
@@ -100,6 +113,7 @@ class RunFolder:
 
     def begin(self) -> None:
         """Everything is loaded: from now on the folder belongs to its configuration."""
+        cut_torn_line(self.path / METRICS)
         (self.path / METRICS).touch()
 
     def _check_same(self, config: Config) -> None:
@@ -117,6 +131,12 @@ class RunFolder:
         line = json.dumps(finite({"event": event, "epoch": epoch, **values}), allow_nan=False)
         with open(self.path / METRICS, "a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def mend(self) -> None:
+        """Set damaged evaluations aside, and take damaged lines out of the events, each with a line that says so."""
+        for raw in (False, True):
+            read_evaluations(self.path, set_aside, raw=raw)
+        mend_lines(self.path / METRICS, checked_event)
 
     def forget_after(self, epoch: int, is_due: Callable[[int], bool]) -> None:
         """Drop events and evaluations of later epochs, as the run continues from this one.
@@ -137,8 +157,8 @@ class RunFolder:
                 )
             ]
             write_atomically(path, "".join(json.dumps(event) + "\n" for event in kept))
-        for file in self.evaluations.rglob("epoch-*.json"):
-            number = int(file.stem.removeprefix("epoch-"))
+        files = [numbered(folder, EPOCH, ".json") for folder in (self.evaluations, self.evaluations / RAW)]
+        for number, file in (pair for found in files for pair in found.items()):
             if number > epoch or not is_due(number):
                 file.unlink()
 
@@ -152,7 +172,7 @@ class RunFolder:
         write_atomically(path, evaluation.to_json())
 
     def _evaluation_file(self, epoch: int) -> Path:
-        return self.evaluations / f"epoch-{epoch:07d}.json"
+        return self.evaluations / numbered_name(EPOCH, epoch, ".json")
 
 
 def new_run_folder(root: Path, name: str) -> Path:
@@ -172,7 +192,7 @@ def new_run_folder(root: Path, name: str) -> Path:
 
 def _next_run_number(root: Path) -> int:
     """One more than the highest number of the folders `00007-...` below root."""
-    numbers = [int(found[1]) for path in root.iterdir() if (found := re.fullmatch(r"(\d{5,})-.+", path.name))]
+    numbers = [int(found[1]) for path in root.iterdir() if (found := re.fullmatch(r"([0-9]{5,})-.+", path.name))]
     return max(numbers, default=-1) + 1
 
 

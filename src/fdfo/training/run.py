@@ -24,8 +24,10 @@ from fdfo.rewards.endpoint import giving_up_when
 from fdfo.training.checkpoint import (
     Progress,
     State,
+    checkpoint_files,
     load_latest,
     prune,
+    read_state,
     save_checkpoint,
     set_unsound_aside,
 )
@@ -85,7 +87,9 @@ class Run:
             self.console.say(line, style="yellow")
         self.trainer = build_trainer(config, team, stop, self.console)
         self.jury = build_jury(self.trainer, held_out)
-        self.folder.begin()
+        if team.is_main:
+            self.folder.begin()
+        self.files = checkpoint_files(config)
         size, trackers = self.trainer.method.group_size, bool(config.log.trackers)
         self.journal = Journal(self.folder, self.console, team, size, trackers, self.trainer.reward.pairwise)
         self.weights = self.trainer.policy.weights
@@ -253,7 +257,7 @@ class Run:
             return
         try:
             with self.trainer.phases("save"):
-                save_checkpoint(self.folder.checkpoints, state, self.weights)
+                save_checkpoint(self.folder.checkpoints, self.files, state, self.weights)
                 prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -262,21 +266,27 @@ class Run:
 
     def _restore(self) -> Progress:
         """Continue from the newest sound checkpoint, or start; what was written after it is forgotten."""
-        state, complaints = load_latest(self.folder.checkpoints, self.weights)
+        progress, complaints = load_latest(self.folder.checkpoints, self.files, self._go_on_from)
         for line in complaints:
             self.console.say(f"{line}; falling back to the one before", style="yellow")
-        if state is not None:
-            self.progress = state.progress
-            put_back(self.trainer, state)
-            self.console.say(f"continuing after epoch {self.progress.epoch}")
+        if progress is not None:
+            self.progress = progress
+            self.console.say(f"continuing after epoch {progress.epoch}")
         self._check_same("checkpoints", self.progress.epoch)
-        if self.team.is_main and self.progress.epoch < self.config.train.epochs:
-            set_unsound_aside(self.folder.checkpoints, self.progress.epoch)
-            self.folder.forget_after(self.progress.epoch if state else -1, self.config.eval.is_due)
-        self.team.wait()
+        with self.team.together():
+            if self.team.is_main:
+                self.folder.mend()
+            if self.team.is_main and self.progress.epoch < self.config.train.epochs:
+                set_unsound_aside(self.folder.checkpoints, self.progress.epoch)
+                self.folder.forget_after(self.progress.epoch if progress else -1, self.config.eval.is_due)
         self.history = read_evaluations(self.folder.path)
         self._check_same("evaluations", self.history[-1].epoch if self.history else -1)
         return self.progress
+
+    def _go_on_from(self, checkpoint: Path) -> Progress:
+        state = read_state(checkpoint, self.weights)
+        put_back(self.trainer, state)
+        return state.progress
 
     def _check_same(self, what: str, epoch: int) -> None:
         """Raise CheckpointError on every process if they do not all see files of the same latest epoch."""

@@ -1,11 +1,11 @@
 """The state of a run, taken from the things that hold it and put back into them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
-from fdfo.training.carried import carried, restore_carried
+from fdfo.training.carried import MEMORY, carried, restore_carried
 from fdfo.training.checkpoint import Progress, State, optimizer_tensors, restore_optimizer
 from fdfo.training.trainer import Trainer
 
@@ -23,15 +23,48 @@ def state_of(trainer: Trainer, progress: Progress) -> State:
 
 
 def put_back(trainer: Trainer, state: State) -> None:
-    """Go on from a state."""
+    """Go on from a state. Raises ValueError, with nothing changed, where its tensors are not those of this run."""
     weights = trainer.policy.weights
+    names, fixed = list(weights.named()), carried(trainer.method, weights, trainer.reward)
+    _refuse_others("weights", state.weights, weights.named())
+    _refuse_others("average", state.ema or {}, trainer.ema or {})
+    _refuse_others("carried", _without_memory(state.carried), _without_memory(fixed))
+    _refuse_other_optimizer(state, names)
     trainer.skipped_updates = state.progress.skipped_updates
     weights.set(state.weights)
-    restore_optimizer(trainer.optimizer, list(weights.named()), state.optimizer)
+    restore_optimizer(trainer.optimizer, names, state.optimizer)
     for name, value in (state.ema or {}).items():
         assert trainer.ema is not None
         trainer.ema[name].copy_(value)
     restore_carried(trainer.method, weights, trainer.reward, state.carried)
+
+
+def _refuse_others(part: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless the tensors have the names and shapes of the others."""
+    for name in {**wanted, **found}:
+        if name not in found or name not in wanted:
+            raise ValueError(f"{part}: {name} is {'missing' if name in wanted else 'unknown'}")
+        if found[name].shape != wanted[name].shape:
+            raise ValueError(f"{part}: {name} has shape {list(found[name].shape)}, not {list(wanted[name].shape)}")
+
+
+def _refuse_other_optimizer(state: State, names: Sequence[str]) -> None:
+    """Raise ValueError unless every parameter has the same entries, with moments of its shape."""
+    entries: dict[str, set[str]] = {name: set() for name in names}
+    for key, value in state.optimizer.items():
+        name, _, entry = key.rpartition("/")
+        if name not in entries:
+            raise ValueError(f"optimizer: {key} is unknown")
+        if entry.startswith("exp_avg") and value.shape != state.weights[name].shape:
+            raise ValueError(f"optimizer: {key} has shape {list(value.shape)}")
+        entries[name].add(entry)
+    if len({frozenset(own) for own in entries.values()}) > 1:
+        raise ValueError("optimizer: some entries are missing")
+
+
+def _without_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is carried, but for the method's memory, which grows."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(MEMORY)}
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import Grid, read_grid
 from fdfo.evaluation.report.record import RunRecord
 from fdfo.evaluation.report.text import NONE, fixed, places_of_spread
+from fdfo.own import numbered, sound
 
 MAX_SIDE = 256
 """Larger tiles are scaled down."""
@@ -105,7 +106,7 @@ class GroupEpoch:
 
 def gallery(records: Sequence[RunRecord]) -> Gallery | None:
     """Snapshots of the first run that has any, and of the runs on the same held-out list; None where none has."""
-    files = [(record, epoch, path) for record in records for epoch, path in _files(record, "epoch")]
+    files = _from_first_sound([file for record in records for file in _files(record, "epoch")])
     if not files:
         return None
     first, _ = read_grid(files[0][2])
@@ -117,7 +118,10 @@ def gallery(records: Sequence[RunRecord]) -> Gallery | None:
         chosen += _spread_over(own, max(2, room // len(records)), must)
     snapshots, others = [], []
     for record, epoch, path in chosen:
-        grid, tiles = read_grid(path)
+        read = sound(path, read_grid, record.complain)
+        if read is None:
+            continue
+        grid, tiles = read
         # A prompt's noise depends on its place in the list: the same titles of another list are other pictures.
         same_list = record.evaluations[0].prompts == files[0][0].evaluations[0].prompts
         if same_list and (grid.titles, grid.tile) == (first.titles, first.tile):
@@ -140,13 +144,14 @@ def gallery(records: Sequence[RunRecord]) -> Gallery | None:
 
 def groups(record: RunRecord) -> list[GroupEpoch]:
     """The groups of the saved epochs, latest first."""
-    files = _files(record, "pairs")
+    files = _from_first_sound(_files(record, "pairs")[::-1])[::-1]
     if not files:
         return []
-    grid, _ = read_grid(files[-1][1])
+    grid, _ = read_grid(files[-1][2])
     room = _room(grid, len(grid.titles) * grid.columns, MAX_PIXELS // 4, MAX_PAIR_EPOCHS)
-    chosen = _spread_over([(record, epoch, path) for epoch, path in files], room, {files[-1][0]})
-    return [_group_epoch(*read_grid(path)) for _, _, path in reversed(chosen)]
+    chosen = _spread_over(files, room, {files[-1][1]})
+    found = [sound(path, read_grid, record.complain) for _, _, path in reversed(chosen)]
+    return [_group_epoch(*read) for read in found if read is not None]
 
 
 def data_uri(image: Image.Image) -> str:
@@ -164,12 +169,19 @@ def data_uri(image: Image.Image) -> str:
 # ---- which epochs ----
 
 
-def _files(record: RunRecord, kind: str) -> list[tuple[int, Path]]:
-    """Epochs and PNG files of a kind; those that belong to no event of the run are left-overs of an interruption."""
+def _files(record: RunRecord, kind: str) -> list[File]:
+    """PNG files of a kind; those that belong to no event of the run are left-overs of an interruption."""
     known = {past.epoch for past in record.evaluations} if kind == "epoch" else {e["epoch"] for e in record.rollouts}
-    paths = sorted((record.folder / "samples").glob(f"{kind}-*.json"))
-    found = [(int(path.stem.rpartition("-")[2]), path.with_suffix(".png")) for path in paths]
-    return [(epoch, path) for epoch, path in found if epoch in known and path.is_file()]
+    described = numbered(record.folder / "samples", kind, ".json")
+    found = [(record, epoch, path.with_suffix(".png")) for epoch, path in described.items() if epoch in known]
+    return [file for file in found if file[2].is_file()]
+
+
+def _from_first_sound(files: list[File]) -> list[File]:
+    """The same files without damaged ones at the beginning."""
+    while files and sound(files[0][2], read_grid, files[0][0].complain) is None:
+        files = files[1:]
+    return files
 
 
 def _room(grid: Grid, tiles: int, pixels: int, most: int) -> int:

@@ -1,20 +1,22 @@
 """What a run folder holds, read once; nothing here judges or formats."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pydantic import BaseModel
 
 from fdfo.config.scores import distinct
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import Alarm
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.report.text import number
-from fdfo.evaluation.runs import CONFIG, read_environment, read_evaluations, read_events
+from fdfo.evaluation.runs import CONFIG, named_checkpoint, read_environment, read_evaluations, read_events
 from fdfo.evaluation.statistics import Interval
+from fdfo.own import reason
 
 Role = Literal["trained", "part", "unseen"]
 """trained: what the run maximises; part: a component of it; unseen: not trained on."""
@@ -52,6 +54,12 @@ class RunRecord:
     evaluations: list[Evaluation]
     checkpoints: Mapping[str, str]
     """`latest` and `best`, where they exist."""
+    damaged: list[str] = field(default_factory=list)
+    """Its files that cannot be read, whole or in part, with the reason; more come while pictures are read."""
+
+    def complain(self, path: Path, why: str) -> None:
+        """Note a damaged file."""
+        self.damaged.append(_noted(self.folder, path, why))
 
     @property
     def epochs_done(self) -> int:
@@ -113,6 +121,58 @@ class RunRecord:
         return Interval(mean, low, high, len(evaluation.prompts) if mean == mean else 0)
 
 
+def _noted(folder: Path, path: Path, why: str) -> str:
+    return f"{path.relative_to(folder)} ({why})"
+
+
+class _Named(BaseModel):
+    name: str
+    label: str | None = None
+
+
+class _Adapter(BaseModel):
+    kind: str
+    rank: int
+
+
+class _Model(BaseModel):
+    name: str
+    adapter: _Adapter
+
+
+class _Prompts(BaseModel):
+    path: str | None
+    name: str
+    eval_path: str | None
+    eval_name: str
+    pairs_per_epoch: int
+
+
+class _Optim(BaseModel):
+    lr: float
+
+
+class _Train(BaseModel):
+    epochs: int
+    seed: int
+
+
+class _Held(BaseModel):
+    prompts: int
+
+
+class _Shown(BaseModel):
+    """What a report reads of a configuration, which may be of another version."""
+
+    method: _Named
+    policy: _Model
+    reward: list[_Named]
+    prompts: _Prompts
+    optim: _Optim
+    train: _Train
+    eval: _Held
+
+
 def title_of(entry: Mapping[str, Any]) -> str:
     """The name of a score, as it is written in a run's configuration."""
     return entry.get("label") or entry["name"]
@@ -123,15 +183,21 @@ def read_run(folder: Path, label: str | None = None) -> RunRecord:
     try:
         text = (folder / CONFIG).read_text(encoding="utf-8")
         config = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{folder} is not a run folder: cannot read {CONFIG} ({error})") from error
-    events = read_events(folder)
+        _Shown.model_validate(config)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{folder} is not a run folder: cannot read {CONFIG} ({reason(error)})") from error
+    damaged: list[str] = []
+
+    def complain(path: Path, why: str) -> None:
+        damaged.append(_noted(folder, path, why))
+
+    events = read_events(folder, complain)
     return RunRecord(
         folder=folder,
         label=label or folder.resolve().name,
         config=config,
         config_text=text,
-        environment=read_environment(folder),
+        environment=read_environment(folder, complain),
         rollouts=list({event["epoch"]: event for event in events if event["event"] == "rollout"}.values()),
         updates=[event for event in events if event["event"] == "update"],
         logged={event["epoch"]: event for event in events if event["event"] == "evaluation"},
@@ -140,8 +206,9 @@ def read_run(folder: Path, label: str | None = None) -> RunRecord:
             for event in events
             if event["event"] in ("alarm", "training_alarm")
         ],
-        evaluations=read_evaluations(folder),
-        checkpoints=_pointers(folder / "checkpoints"),
+        evaluations=read_evaluations(folder, complain),
+        checkpoints={which: name for which in ("best", "latest") if (name := named_checkpoint(folder, which))},
+        damaged=damaged,
     )
 
 
@@ -150,8 +217,3 @@ def read_runs(folders: list[Path]) -> list[RunRecord]:
     names = [folder.resolve().name for folder in folders]
     labels = [name if names.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(names, 1)]
     return [read_run(folder, label) for folder, label in zip(folders, labels, strict=True)]
-
-
-def _pointers(folder: Path) -> dict[str, str]:
-    paths = {which: folder / which for which in ("best", "latest")}
-    return {which: path.read_text(encoding="utf-8").strip() for which, path in paths.items() if path.is_file()}
