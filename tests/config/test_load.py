@@ -107,7 +107,7 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
         ("my-key=1", "my-key: unknown key; valid: eval"),
         ("train.int=3", "train.int: unknown key"),
         ("eval=5", "eval: expected a section such as {key: value}, got 5"),
-        ("optim.betas=[2,0.5]", "optim.betas.0: input should be less than 1, got 2"),
+        ("optim.betas=[2,0.5]", "optim.betas.0: input should be less than or equal to 0.999999, got 2"),
         ("eval.stop_when={metrc: reward}", "eval.stop_when.metrc: unknown key; did you mean 'metric'?"),
         ("eval.rewards=[shapes-verifier]", "eval.rewards.0: 'shapes-verifier' is already trained on"),
         ("optim.lr=nan", "optim.lr"),

@@ -17,7 +17,7 @@ from fdfo.plugins import find, method_of, names
 
 def cross_field_problems(config: Config) -> list[str]:
     """Everything that is wrong with the combination of otherwise valid fields."""
-    return [*_batch_arithmetic(config), *_evaluation(config), *_threads(config)]
+    return [*_batch_arithmetic(config), *_decay(config), *_evaluation(config), *_threads(config)]
 
 
 def machine_problems(config: Config) -> list[str]:
@@ -85,6 +85,15 @@ def _batch_arithmetic(config: Config) -> Iterator[str]:
         yield (
             f"optim.updates_per_epoch={updates} does not divide the {times} trained times of a sample; "
             f"every update gets the same number of them: use {fits}"
+        )
+
+
+def _decay(config: Config) -> Iterator[str]:
+    optim = config.optim
+    if optim.lr * optim.weight_decay >= 1:
+        yield (
+            f"optim.weight_decay={optim.weight_decay:g}: with optim.lr={optim.lr:g} a step turns the weights around; "
+            f"use less than {1 / optim.lr:g}"
         )
 
 

@@ -155,17 +155,17 @@ class OptimConfig(Section):
 
     kind: Literal["adamw", "adamw8bit"] = "adamw"
     """adamw8bit keeps the moments in 8 bits (arXiv:2110.02861): a quarter of their memory; needs the [gpu] extra."""
-    lr: Positive = 3.0e-5
-    """Learning rate (reference)."""
+    lr: Annotated[float, Field(ge=1e-12, le=1)] = 3.0e-5
+    """Learning rate, which is about what a step changes each weight by (reference)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the moments (reference)."""
     updates_per_epoch: Count = 4
     """Optimizer steps an epoch; each gets an equal share of every trajectory (reference: 4)."""
-    weight_decay: NonNegative = 1.0e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 1.0e-4
     """Decoupled weight decay (reference)."""
-    max_grad_norm: Positive = 1.0
+    max_grad_norm: Annotated[float, Field(ge=1e-6, le=1e9)] = 1.0
     """Gradients are scaled down to this global norm (reference)."""
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ema: Annotated[float, Field(gt=0, le=0.999_999)] | None = None
     """Decay d of averaged weights, which are then evaluated and exported: min(d, (1 + n) / (10 + n)) at update n, so
     that the weights from before the run are soon forgotten. null: none (reference)."""
 

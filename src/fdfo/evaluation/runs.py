@@ -82,7 +82,11 @@ def read_environment(run: Path, complain: Complain = leave_out) -> dict[str, Any
 
 
 def named_checkpoint(run: Path, which: str) -> str | None:
-    """Name of the checkpoint that the file `latest` or `best` points at, if there is such a file and name."""
-    path = run / CHECKPOINTS / which
+    """Name of the checkpoint that a run's file `latest` or `best` points at, if there is such a file and name."""
+    return pointed_at(run / CHECKPOINTS / which)
+
+
+def pointed_at(path: Path) -> str | None:
+    """The name of a checkpoint in a text file, if it is there and holds one."""
     name = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
     return name if re.fullmatch(f"{EPOCH}-[0-9]+", name) else None

@@ -83,6 +83,7 @@ class WeightedSum:
         self.differentiable = all(reward.differentiable for reward in self.rewards)
         named = zip(self.names, entries, strict=True)
         self._moments = RunningMoments([name for name, entry in named if entry.standardize])
+        self.standardizes = any(entry.standardize for entry in entries)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""

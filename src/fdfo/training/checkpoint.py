@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pydantic import NonNegativeInt, TypeAdapter
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, is_out_of_memory
-from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, load_run_config, named_checkpoint
+from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, load_run_config, named_checkpoint, pointed_at
 from fdfo.files import file_digest, save_tensors, sync_tree, write_atomically, write_json
 from fdfo.interfaces import TrainedWeights
 from fdfo.models.weights import ADAPTER_CONFIG, ADAPTER_FILE, EMA_FILE, FULL_FILE
@@ -81,14 +81,20 @@ def checkpoint_files(config: Config) -> frozenset[str]:
     return frozenset(names)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors on the CPU, `<parameter>/<entry>`."""
+def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Any]:
+    """The optimizer's state by name, `<parameter>/<entry>`, as it is."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return {
-        f"{name}/{entry}": torch.as_tensor(value).detach().cpu().clone()
+        f"{name}/{entry}": value
         for name, parameter in zip(names, parameters, strict=True)
         for entry, value in optimizer.state[parameter].items()
     }
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors on the CPU."""
+    state = optimizer_state(optimizer, names)
+    return {name: torch.as_tensor(value).detach().cpu().clone() for name, value in state.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
@@ -197,9 +203,10 @@ def prune(folder: Path, keep: int, keep_every: int | None, best_epoch: int | Non
     found = numbered(folder, EPOCH)
     if best_epoch is not None and best_epoch in found:
         write_atomically(folder / "best", checkpoint_name(best_epoch) + "\n")
-    for epoch in list(found)[:-keep]:
-        if epoch != best_epoch and not (keep_every and epoch % keep_every == 0):
-            remove(found[epoch])
+    best = pointed_at(folder / "best")  # of an earlier choice, where the best one is not there any more
+    for epoch, path in list(found.items())[:-keep]:
+        if path.name != best and not (keep_every and epoch % keep_every == 0):
+            remove(path)
 
 
 def read_state(path: Path, weights: TrainedWeights) -> State:

@@ -13,6 +13,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.objectives.advantage import centred, moments
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.training.batching import deal, micro_batches, share
+from fdfo.training.finite import refuse_not_finite
 from fdfo.training.fitting import fitting
 from fdfo.training.scoring import Scoring
 from fdfo.training.trainer import Trainer
@@ -216,6 +217,7 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor], num
             if trainer.ema is not None:
                 assert trainer.config.optim.ema is not None
                 trainer.policy.weights.average("ema", debiased(trainer.config.optim.ema, number))
+            refuse_not_finite(trainer, number)
     _count_skipped(trainer, stepped)
     return {**means, "gradient_norm": norm, "skipped": float(not stepped)}
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from fdfo.training.checkpoint import (
     save_checkpoint,
     set_unsound_aside,
 )
+from fdfo.training.choosing import best
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.epoch import sample, update
@@ -131,12 +131,7 @@ class Run:
     def _best(self) -> tuple[int | None, int]:
         """Epoch of the best evaluation by the chosen score, and the number of evaluations since."""
         stop = self.config.eval.stop_when
-        means = [evaluation.interval(stop.metric if stop else "reward").mean for evaluation in self.history]
-        order = [(mean, -index) for index, mean in enumerate(means) if isfinite(mean)]
-        if not order:
-            return None, 0
-        index = -max(order)[1]
-        return self.history[index].epoch, len(means) - 1 - index
+        return best(self.history, self.trainer.reward, stop.metric if stop else "reward")
 
     def _should_stop_early(self) -> bool:
         stop = self.config.eval.stop_when

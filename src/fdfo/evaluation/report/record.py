@@ -108,6 +108,9 @@ class RunRecord:
         """Epoch of the evaluation with the highest value of what the run selects by."""
         stop = self.config.get("eval", {}).get("stop_when") or {}
         name = stop.get("metric", "reward")
+        if name == "reward" and any(entry.get("standardize") for entry in self.config["reward"]):
+            chosen = self.checkpoints.get("best")  # by what standardisation knows, which only the run has
+            return int(chosen.rpartition("-")[2]) if chosen else None
         means = {past.epoch: self.interval(past, name).mean for past in self.evaluations if name in past.scores}
         finite = {epoch: mean for epoch, mean in means.items() if mean == mean}
         return max(finite, key=lambda epoch: finite[epoch]) if finite else None

@@ -1,0 +1,40 @@
+"""What a step has made is looked at before anything else uses it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from fdfo.errors import FdfoError
+from fdfo.training.checkpoint import optimizer_state
+from fdfo.training.trainer import Trainer
+
+
+def refuse_not_finite(trainer: Trainer, update: int) -> None:
+    """Raise FdfoError where update number `update` of the run made a weight, an average or a moment not finite.
+
+    One pass over all of them, and one wait for the device.
+    """
+    kept = _kept(trainer)
+    if bool(get_total_norm(kept.values(), norm_type=float("inf")).isfinite()):
+        return
+    name = next(name for name, tensor in kept.items() if not bool(tensor.isfinite().all()))
+    optim = trainer.config.optim
+    raise FdfoError(
+        f"update {update + 1} made {name} not finite, and is not saved. These settings cannot go on from here: start a "
+        f"new run with a lower optim.lr (now {optim.lr:g}) or optim.weight_decay (now {optim.weight_decay:g})"
+    )
+
+
+def _kept(trainer: Trainer) -> Mapping[str, Tensor]:
+    """Named tensors of numbers on the device: the weights, their average, the optimizer's state."""
+    named = trainer.policy.weights.named()
+    averaged = {f"the average of {name}": tensor for name, tensor in (trainer.ema or {}).items()}
+    moments = optimizer_state(trainer.optimizer, list(named))
+    tensors = {**named, **averaged, **moments}
+    return {
+        name: tensor.detach()
+        for name, tensor in tensors.items()
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.ndim
+    }
