@@ -11,9 +11,11 @@ from fdfo.commands.door import check_surroundings, prepare_terminal
 from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.options import (
     AdaptersOption,
+    ChangedInputsOption,
     DeviceOption,
     DistanceOption,
     DiversityOption,
+    DryRunOption,
     FileOption,
     GuidanceOption,
     HoursOption,
@@ -61,9 +63,8 @@ app.add_typer(rewards_app, name="rewards")
 def train(
     arguments: RecipeArgument = None,
     run: RunFolderOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, and stop.")
-    ] = False,
+    dry_run: DryRunOption = False,
+    changed_inputs: ChangedInputsOption = False,
 ) -> None:
     """Train a model as a recipe says, with changes.
 
@@ -80,7 +81,7 @@ def train(
     """
     from fdfo.commands.train import run_train
 
-    run_train(arguments or [], run, dry_run)
+    run_train(arguments or [], run, dry_run, changed_inputs)
 
 
 @app.command()

@@ -36,6 +36,13 @@ RunFolderOption = Annotated[
         "Default: a new one below runs/.",
     ),
 ]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved configuration and the plan, and stop.")
+]
+ChangedInputsOption = Annotated[
+    bool,
+    typer.Option("--changed-inputs", help="Go on although prompts, code or files are not what the run began with."),
+]
 ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
 AdaptersOption = Annotated[
     list[str] | None,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from fdfo.commands.subject import Subject
@@ -13,13 +12,12 @@ from fdfo.config.tree import Config, RewardConfig
 from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
-from fdfo.files import file_digest
-from fdfo.guard.files import file_of, is_file_name
 from fdfo.prompts import load_file_or_list, load_prompts
 from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.folder import MAY_CHANGE
+from fdfo.training.inputs import code_digests, model_digests, option_digests, prompts_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +82,18 @@ def manifest(
 
     Where a score is computed, and in which batches, does not matter. Raises ModelError or CheckpointError.
     """
-    digest = sha256(repr([(prompt.text, sorted(prompt.metadata.items())) for prompt in prompts]).encode()).hexdigest()
     model = variants[BASE].settings(config)
-    own = {entry.name: file_of(entry.name) for entry in entries if is_file_name(entry.name)}
     return {
-        "prompts": {"sha256": digest, "count": len(prompts)},
+        "prompts": {"sha256": prompts_digest(prompts), "count": len(prompts)},
         "images per prompt": task.images,
         "steps": steps,
         "seed": task.seed,
         "diversity": task.diversity,
         "scores": [entry.model_dump(mode="json", exclude=set(PLACEMENT)) for entry in entries],
-        "code of scores": {name: file_digest(path) for name, path in own.items()},
+        "code of scores": code_digests([entry.name for entry in entries]),
+        "files of scores": option_digests(entries, {}),
         "model": model.model_dump(mode="json", exclude={"adapter", *MAY_CHANGE["policy"]}),
+        "files of the model": model_digests(model.name, model.revision, {}),
         "weights": {label: subject.digest() for label, subject in variants.items() if label != BASE},
     }
 

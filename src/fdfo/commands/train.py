@@ -14,7 +14,7 @@ from fdfo.errors import ConfigError, FdfoError
 from fdfo.evaluation.runs import CONFIG
 
 
-def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
+def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inputs: bool) -> None:
     """Resolve the configuration, then check it and print the plan, or train.
 
     Exits with 128 + signal number after an interrupt.
@@ -37,7 +37,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool) -> None:
 
     try:
         with memory_explained():  # of loading; a run explains its own
-            train(config, run)
+            train(config, run, changed_inputs=changed_inputs)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal_number)
 

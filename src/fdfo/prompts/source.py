@@ -15,11 +15,11 @@ class ListSource:
         """Raises PromptError for an empty list."""
         if not prompts:
             raise PromptError("the list of prompts is empty; training needs at least one")
-        self._prompts = prompts
+        self.prompts = prompts
         self._noise = NoiseStreams(seed)
 
     def __len__(self) -> int:
-        return len(self._prompts)
+        return len(self.prompts)
 
     def take(self, epoch: int, count: int) -> list[Prompt]:
         """The `count` prompts of an epoch (from 0), numbered from 0: a function of seed, epoch and count alone.
@@ -32,7 +32,7 @@ class ListSource:
         shuffles = range(start // size, (start + count - 1) // size + 1)
         rows = [row for n in shuffles for row in self._noise.permutation(size, "prompts", n).tolist()]
         first = start % size
-        return _numbered([self._prompts[row] for row in rows[first : first + count]])
+        return _numbered([self.prompts[row] for row in rows[first : first + count]])
 
 
 def evenly_spread(prompts: Sequence[Prompt], count: int) -> list[Prompt]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
 from fdfo.config.load import config_hash, to_yaml
 from fdfo.config.scores import PLACEMENT
@@ -33,7 +34,8 @@ from fdfo.evaluation.runs import (
 )
 from fdfo.files import finite, write_atomically, write_json
 from fdfo.locks import one_writer
-from fdfo.own import cut_torn_line, mend_lines, numbered, numbered_name, set_aside
+from fdfo.own import cut_torn_line, mend_lines, numbered, numbered_name, read_json, set_aside, sound
+from fdfo.training.inputs import Digests, Stamps, changed_inputs
 
 MAY_CHANGE = {
     "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache", "prompt_memory_gib"},
@@ -49,6 +51,22 @@ ANOTHER_FOLDER = "give another --run folder"
 """The way out where a folder cannot be used."""
 
 LIBRARIES = ("fdfo", "torch", "diffusers", "transformers", "peft", "accelerate", "numpy")
+
+
+INPUTS = "inputs.json"
+
+
+class Inputs(BaseModel):
+    """Content of inputs.json."""
+
+    digests: Digests
+    stamps: Stamps = {}
+    changes: list[list[str]] = []
+    """What was changed, each time that the run went on over it."""
+
+
+def _read_inputs(path: Path) -> Inputs:
+    return Inputs.model_validate(read_json(path))
 
 
 class RunFolder:
@@ -103,12 +121,39 @@ class RunFolder:
     def _is_unused(self) -> bool:
         """Whether the folder is as `prepare` leaves it: nothing has been loaded, or written by anyone else."""
         folders = (self.checkpoints, self.samples, self.evaluations)
-        own = {CONFIG, ENVIRONMENT, *(folder.name for folder in folders)}
+        own = {CONFIG, ENVIRONMENT, INPUTS, *(folder.name for folder in folders)}
         header = (self.path / CONFIG).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
         return (
             _shown(self.path) <= own
             and re.fullmatch("# [0-9a-f]+", header) is not None
             and not any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
+        )
+
+    def keep_inputs(self, inputs: Callable[[Stamps], Digests], accepts_changes: bool) -> str | None:
+        """Write down what the run is made of, or check that it is what it was.
+
+        Where changes are accepted, evaluations from before do not count any more; a line that says so is returned.
+        Raises ConfigError for others, with what was changed.
+        """
+        kept = sound(self.path / INPUTS, _read_inputs, set_aside) if (self.path / INPUTS).exists() else None
+        stamps = {} if kept is None else kept.stamps
+        now = inputs(stamps)
+        changed = [] if kept is None or self._is_unused() else changed_inputs(kept.digests, now)
+        if changed and not accepts_changes:
+            problems = [f"{name} is not what the run began with" for name in changed]
+            problems.append(f"put it back, or {ANOTHER_FOLDER}; or go on deliberately, with --changed-inputs")
+            raise ConfigError(f"{self.path}: the run is made of something else now", problems)
+        changes = [*(() if kept is None else kept.changes), *([changed] if changed else [])]
+        if changed:
+            self.evaluations.rename(self.path / f"{EVALUATIONS}-before-change-{len(changes)}")
+            self.evaluations.mkdir()
+        content = Inputs(digests=now, stamps=stamps, changes=changes)
+        with self._writing():
+            write_json(self.path / INPUTS, content.model_dump())
+        return (
+            f"going on over changed inputs ({', '.join(changed)}); earlier evaluations do not count"
+            if changed
+            else None
         )
 
     def begin(self) -> None:

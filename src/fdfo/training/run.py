@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from fdfo.training.epoch import sample, update
 from fdfo.training.findings import gain
 from fdfo.training.fitting import OUT_OF_MEMORY, log_own_halvings, tell_halvings
 from fdfo.training.folder import RunFolder
+from fdfo.training.inputs import inputs_of
 from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from fdfo.training.journal import Journal
 from fdfo.training.judging import build_jury
@@ -49,12 +51,15 @@ SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
 
 
-def train(config: Config, run_dir: str | Path | None = None, *, waits: bool = False) -> Path:
+def train(
+    config: Config, run_dir: str | Path | None = None, *, changed_inputs: bool = False, waits: bool = False
+) -> Path:
     """Train as configured and return the run folder; repeating the call with the same folder continues the run.
 
     run_dir defaults to a new numbered folder below `runs/`. Where another process writes in it, this one is refused,
-    or waits until that has ended. Under torchrun or accelerate launch every process calls this. Raises FdfoError
-    subclasses for everything a user can mend, and Interrupted after a signal, once the state is saved.
+    or waits until that has ended. With changed_inputs a run goes on although its prompts, code or other files are not
+    what it began with, which is refused otherwise. Under torchrun or accelerate launch every process calls this.
+    Raises FdfoError subclasses for everything a user can mend, and Interrupted after a signal, once the state is saved.
     """
     check(config)
     trackers: list[Any] = list(config.log.trackers)
@@ -63,7 +68,14 @@ def train(config: Config, run_dir: str | Path | None = None, *, waits: bool = Fa
     with stop_on_signals() as stop, giving_up_when(lambda: stop.signal_number is not None):
         source, held_out = training_prompts(config, team), held_out_prompts(config, team)
         with run_folder(config, run_dir, team, stop.check if waits else None) as folder:
+            line = None
+            with team.together():
+                if team.is_main:
+                    inputs = partial(inputs_of, config, source.prompts, held_out)
+                    line = folder.keep_inputs(inputs, changed_inputs)
             run = Run(config, folder, source, held_out, team, stop)
+            if line is not None:
+                run.console.say(line, style="yellow")
             with run.console:
                 run.go()
     return folder.path

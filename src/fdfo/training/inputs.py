@@ -1,0 +1,145 @@
+"""What determines a run and is not in its configuration: prompts, code, and files on disk, known by their digests.
+
+Of a hub id the configuration may name the revision; what it leads to is not looked at here.
+"""
+
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from fdfo.config.scores import PLACEMENT
+from fdfo.config.tree import Config, RewardConfig
+from fdfo.files import file_digest
+from fdfo.guard.files import file_of, is_file_name
+from fdfo.models.source import ModelSource
+from fdfo.plugins import find
+from fdfo.plugins import names as names_of
+from fdfo.records import Prompt
+
+Digests = dict[str, str]
+"""SHA-256 by what it is of: `code own.py`, `prompts my.txt`."""
+
+USER_FILE = "fdfo_user_file_"
+"""What the modules of files that are named themselves are called."""
+
+WEIGHT_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
+"""Of a folder with a model."""
+
+
+class Stamp(BaseModel):
+    """A file as it was when its digest was taken: large ones are read again only when they were touched."""
+
+    size: int
+    modified: int
+    changed: int
+    digest: str
+
+
+Stamps = dict[str, Stamp]
+
+
+def inputs_of(config: Config, training: Sequence[Prompt], held_out: Sequence[Prompt], stamps: Stamps) -> Digests:
+    """Digests of all that determines a run; `stamps` of its files are used, and renewed."""
+    prompts = config.prompts
+    names = [config.method.name, config.policy.name]  # type: ignore[attr-defined]
+    scores = [*config.reward, *config.eval.rewards]
+    return {
+        f"prompts {prompts.path or prompts.name}": prompts_digest(training),
+        f"held-out prompts {prompts.eval_path or prompts.eval_name}": prompts_digest(held_out),
+        **code_digests([*names, *(entry.name for entry in scores)]),
+        **model_digests(config.policy.name, config.policy.revision, stamps),
+        **option_digests(scores, stamps),
+    }
+
+
+def changed_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What was changed, is new or is gone."""
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+
+def prompts_digest(prompts: Sequence[Prompt]) -> str:
+    """Of texts and metadata, in order: how a file writes them does not matter."""
+    return sha256(repr([(prompt.text, sorted(prompt.metadata.items())) for prompt in prompts]).encode()).hexdigest()
+
+
+def code_digests(names: Sequence[str]) -> Digests:
+    """Of the files of a user's own code, and of all that they have imported from their folders."""
+    digests = {}
+    for path in dict.fromkeys(file_of(name) for name in names if is_file_name(name)):
+        digests[f"code {path}"] = file_digest(path)
+        for module in _imported_from(path.resolve()):
+            digests[f"code {path.parent / module.relative_to(path.resolve().parent)}"] = file_digest(module)
+    for name, module in _installed(names):
+        digests[f"code of {name}"] = file_digest(module)
+    return digests
+
+
+def model_digests(name: str, revision: str | None, stamps: Stamps) -> Digests:
+    """Of the files of a pipeline's components, where it is a folder."""
+    if is_file_name(name):
+        return {}
+    source = ModelSource.find(name, revision)
+    root = Path(source.location)
+    if not root.is_dir():
+        return {}
+    components = [root / component for component in source.index if not component.startswith("_")]
+    files = [path for folder in components if folder.is_dir() for path in sorted(folder.iterdir()) if path.is_file()]
+    return {f"model {name}/{path.relative_to(root)}": _digest(path, stamps) for path in files}
+
+
+def option_digests(entries: Sequence[RewardConfig], stamps: Stamps) -> Digests:
+    """Of files, and of the weights in folders, that options of scores name."""
+    digests = {}
+    for entry in entries:
+        for key, value in entry.options.items():
+            path = Path(value).expanduser() if isinstance(value, str) and value and key not in PLACEMENT else None
+            if path is not None and path.exists():
+                files = [path] if path.is_file() else sorted(_weights_in(path))
+                digests.update({f"{key} of {entry.title} {file}": _digest(file, stamps) for file in files})
+    return digests
+
+
+def _weights_in(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix in WEIGHT_FILES and path.is_file())
+
+
+def _digest(path: Path, stamps: Stamps) -> str:
+    """Of a file, from its stamp where it was not touched since."""
+    stat, key = path.stat(), str(path.absolute())
+    found = {"size": stat.st_size, "modified": stat.st_mtime_ns, "changed": stat.st_ctime_ns}
+    if key not in stamps or stamps[key].model_dump(exclude={"digest"}) != found:
+        stamps[key] = Stamp(**found, digest=file_digest(path))
+    return stamps[key].digest
+
+
+def _imported_from(path: Path) -> list[Path]:
+    """Files of the modules that were imported from the folder of a file or below it: not the file, not packages."""
+    places = (*sysconfig.get_paths().values(), sys.prefix, Path(__file__).parents[1])
+    apart = [Path(place).resolve() for place in places]
+    modules = [module for name, module in [*sys.modules.items()] if not name.startswith(USER_FILE)]
+    found = {Path(file).resolve() for module in modules if (file := _file(module)) is not None}
+    own = [one for one in found if path.parent in one.parents and one != path and one.is_file()]
+    return sorted(one for one in own if not any(place in one.parents for place in apart))
+
+
+def _installed(names: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Files of the modules of installed plug-ins, which are not of this package."""
+    for name in dict.fromkeys(name for name in names if not is_file_name(name)):
+        for kind in ("rewards", "methods"):
+            module = _module_of(kind, name)
+            if module is not None and not module.startswith("fdfo.") and (file := _file(sys.modules.get(module))):
+                yield name, Path(file)
+
+
+def _module_of(kind: Any, name: str) -> str | None:
+    return getattr(find(kind, name), "__module__", None) if name in names_of(kind) else None
+
+
+def _file(module: Any) -> str | None:
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else None
