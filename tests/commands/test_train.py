@@ -1,5 +1,8 @@
 """`fdfo train` with several mistakes: one message for all of them."""
 
+import subprocess
+import sys
+
 import pytest
 
 from fdfo.evaluation.runs import load_run_config
@@ -61,3 +64,17 @@ def test_a_run_folder_is_its_own_recipe(monkeypatch, capsys, tmp_path):
     assert "optim.lr is 0.0002 in the folder, 0.0001 now" in err
     assert f"`fdfo train --run {folder}` continues it by its own settings" in err
     assert "train.epochs" not in err and "method" not in err
+
+
+def test_something_is_said_before_anything_heavy_is_imported(tmp_path):
+    """In a process of its own, whose first look for a method's settings, which imports torch, fails."""
+    code = (
+        "import sys, fdfo.cli\n"
+        "import fdfo.commands.train as train\n"
+        "def fail(*_): sys.exit(str(sorted({'torch', 'numpy', 'transformers', 'diffusers'} & set(sys.modules))))\n"
+        "train.load_config = fail\n"
+        "fdfo.cli.main()\n"
+    )
+    command = [sys.executable, "-c", code, "train", "shapes-smoke", "--run", str(tmp_path / "run")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr) == ("loading ...\n", "[]\n")

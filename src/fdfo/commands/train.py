@@ -1,17 +1,16 @@
 """`fdfo train`."""
 
+import os
 import sys
 from pathlib import Path
 from textwrap import indent
 
 import yaml
 
-from fdfo.commands.memory import memory_explained
 from fdfo.commands.tell import say
-from fdfo.config.load import load_config, to_yaml
+from fdfo.config.load import CONFIG, load_config, to_yaml
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError
-from fdfo.evaluation.runs import CONFIG
 
 
 def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inputs: bool) -> None:
@@ -21,6 +20,8 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
     """
     has_recipe = bool(arguments) and "=" not in arguments[0]
     recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (_own_recipe(run), arguments)
+    if not dry_run and os.environ.get("RANK", "0") == "0":
+        print("loading ...", flush=True)  # the method's module, which has its settings, imports torch
     config = _loaded(recipe, overrides)
     if dry_run:
         from fdfo.training.setup import check
@@ -32,6 +33,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
 
         say("memory: |\n" + indent(describe(config), "  "))
         return
+    from fdfo.commands.memory import memory_explained
     from fdfo.training.interrupt import Interrupted
     from fdfo.training.run import train
 

@@ -26,6 +26,8 @@ S = TypeVar("S", bound=Section)
 
 RECIPES = files("fdfo.config") / "recipes"
 DEFAULT_RECIPE = "shapes"
+CONFIG = "config.yaml"
+"""The configuration in a run folder."""
 
 
 def recipe_names() -> list[str]:

@@ -7,14 +7,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from fdfo.config.load import from_mapping
+from fdfo.config.load import CONFIG, from_mapping
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.events import checked_event
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.own import Complain, leave_out, numbered, numbered_name, read_json, sound, sound_lines
 
-CONFIG, METRICS, ENVIRONMENT = "config.yaml", "metrics.jsonl", "environment.json"
+METRICS, ENVIRONMENT = "metrics.jsonl", "environment.json"
 EVALUATIONS, CHECKPOINTS = "evaluations", "checkpoints"
 EPOCH = "epoch"
 """Kind of numbered files and folders: evaluations, pictures, checkpoints."""
