@@ -11,12 +11,12 @@ BIN := $(VENV)/bin
 
 PLANS := main differentiable ablations scores efficiency
 
-.PHONY: demo test lint docs package clean setup results results-quick
+.PHONY: demo test browser lint docs package clean setup results results-quick
 
 demo: setup
 	$(BIN)/fdfo train shapes --run runs/demo
 
-test: setup
+test: setup browser
 	$(BIN)/python -m pytest -n 2
 
 results-quick: setup
@@ -26,6 +26,11 @@ results: setup
 	for plan in $(PLANS); do $(BIN)/fdfo compare plans/$$plan.yaml --output docs/results || exit 1; done
 	$(BIN)/fdfo probe plans/gradient.yaml --batches 16 --output docs/results
 	$(BIN)/python -m benchmarks.negative
+
+# The pages are tested in a real browser. On other systems than Debian's install one, or name it in FDFO_CHROMIUM.
+browser:
+	@test -n "$$FDFO_CHROMIUM" || command -v chromium chromium-browser google-chrome > /dev/null \
+		|| (apt-get update --quiet && apt-get install --quiet --yes chromium)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """`fdfo eval`: what may change between two calls, what must not, and what is told."""
 
 import filecmp
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from fdfo.config.tree import AdapterConfig
 from fdfo.evaluation.generate import BATCH
 from fdfo.models import load_policy
 from fdfo.rewards.weighted import WeightedSum
+from tests.evaluation.parsed import Page, words
 from tests.test_cli import fdfo
 from tests.training.forks import forked
 
@@ -40,6 +42,8 @@ def test_scores_are_written_as_in_a_configuration(command):
     code, out, err = command("--rewards", rewards)
     assert code == 0, err
     assert "perfect" in out and "jpeg" in out
+    facts = Page(Path("judged/report.html")).find("dl", class_="facts")[0]
+    assert "Adapter adapter" in words(facts["text"])  # which weights were judged
     code, _, err = command("--rewards", "[{name: jpeg, quallity: 3}]")
     assert code == 2
     assert "--rewards" in err and "did you mean 'quality'?" in err

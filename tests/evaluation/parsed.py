@@ -10,6 +10,7 @@ class Page(HTMLParser):
 
     def __init__(self, path):
         super().__init__(convert_charrefs=True)
+        self.path = path
         self.source = path.read_text(encoding="utf-8")
         self.elements, self.open = [], []
         self.feed(self.source)

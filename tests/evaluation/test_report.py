@@ -7,8 +7,10 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ from PIL import Image
 
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.pictures import Grid
-from fdfo.evaluation.report import gallery, write_report
+from fdfo.evaluation.report import curves, decimals, gallery, write_report
 from fdfo.evaluation.report.record import read_run
+from fdfo.evaluation.report.results import Change, Verdict, verdict
+from fdfo.evaluation.statistics import Interval
 from fdfo.training.folder import RunFolder
 from tests.evaluation.fabricated import make_run
 from tests.evaluation.parsed import Page, words
@@ -123,6 +127,77 @@ def test_the_headline_is_honest(tmp_path, gain, unseen_gain, says):
     assert all(part in page.headline for part in says)
 
 
+def test_every_score_that_fell_stands_in_the_headline(tmp_path):
+    run = make_run(tmp_path / "run", drop=0.5)
+    for path in (run / "evaluations").glob("*.json"):
+        content = json.loads(path.read_text())
+        rise = content["epoch"] / 20
+        for number in range(6):  # more than the headline names in any case; the last one falls
+            content["scores"][f"extra-{number}"] = [
+                value + rise * (-0.4 if number == 5 else 0.4) for value in content["scores"]["shapes-contrastive"]
+            ]
+        path.write_text(json.dumps(content))
+    page = Page(write_report([run]))
+    assert words(page.find("p", class_="verdict")[0]["text"]) == "▲▼ Better, at a price"
+    assert "extra-5 fell by −" in page.headline
+    assert "extra-4" not in page.headline
+    assert re.search(r"diversity fell by −[\d.]+ \[−[\d.]+, −[\d.]+\]\.$", page.headline)
+    fallen = [words(figure["text"]) for figure in page.find("strong", class_="fell")]
+    assert len(fallen) == 2 and all(figure.startswith("−") for figure in fallen)
+
+
+@pytest.mark.parametrize(
+    ("found", "tone", "says"),
+    [
+        ({"trained": "rose", "unseen": "rose", "diversity": "unclear"}, "better", "Better"),
+        ({"trained": "rose", "unseen": "unclear"}, "better", "Better by the trained score alone"),
+        ({"trained": "rose"}, "better", "Better"),
+        ({"trained": "rose", "unseen": "rose", "diversity": "fell"}, "mixed", "Better, at a price"),
+        ({"trained": "rose", "unseen": "fell"}, "mixed", "Better, at a price"),
+        ({"trained": "unclear", "unseen": "fell"}, "mixed", "No clear gain, and a loss"),
+        ({"trained": "unclear", "unseen": "rose"}, "unclear", "No clear change"),
+        ({"trained": "fell", "unseen": "rose"}, "worse", "Worse"),
+        ({"trained": "unknown"}, "unclear", "Not comparable"),
+        ({"score": "rose", "diversity": "unclear"}, "better", "Better"),
+        ({"score": "rose", "diversity": "fell"}, "mixed", "Better, at a price"),
+        ({"score": "unclear", "diversity": "fell"}, "worse", "Worse"),
+        ({"score": "unclear"}, "unclear", "No clear change"),
+    ],
+)
+def test_the_verdict_weighs_what_was_trained_on_and_what_fell(found, tone, says):
+    gains = {
+        "rose": Interval(1, 0.5, 1.5, 9),
+        "fell": Interval(-1, -1.5, -0.5, 9),
+        "unclear": Interval(0.1, -0.5, 0.7, 9),
+        "unknown": Interval(0.1, 0.1, 0.1, 1),
+    }
+    changes = [Change(role, role, 0, 0, gains[which], 0.5, 9, 2) for role, which in found.items()]
+    assert verdict(changes) == Verdict(tone, says)
+
+
+def test_a_score_has_one_number_of_decimals_on_a_page(run, page):
+    names = {"shapes-verifier": "trained", "shapes-contrastive": "unseen"}
+    store = json.loads(page.find("script", data_snapshots=True)[0]["text"])
+    assert store["decimals"].keys() == names.keys()
+    for label, places in store["decimals"].items():
+        shown = [words(row["text"]) for row in page.find("tr") if words(row["text"]).startswith(label)]
+        assert len(shown) == 1
+        tables = [table for table in page.find("table", class_="bars") if words(table["text"]).startswith(label)]
+        assert len(tables) == 1
+        shown += [re.sub(r"\b\d+ (?=[\d.]+ →)", "", words(tables[0]["text"]))]  # without the number of prompts
+        charts = [
+            area["aria-label"] for area in page.find("div", role="img") if f"Held-out {label}" in area["aria-label"]
+        ]
+        assert len(charts) == 2  # one for each band
+        shown += charts
+        shown += re.findall(rf"{label} (?:rose|fell) by \S+ \[[^\]]*\]", page.headline)
+        if label == "shapes-verifier":
+            shown += [tile["text"] for tile in page.find("span", data_value=True) + page.find("span", data_change=True)]
+            shown += [score["text"] for score in page.find("span", class_="score") if score["text"] != "–"]
+        numbers = [number for text in shown for number in re.findall(r"\d+\.\d+", text)]
+        assert {len(number.partition(".")[2]) for number in numbers} == {places}
+
+
 def test_win_rate_and_categories(run, page):
     difference = scores_of(run, 20, "reward") - scores_of(run, 0, "reward")
     assert f"{(difference > 0).mean():.0%} of prompts" in page.text
@@ -167,6 +242,27 @@ def test_costs_are_sums_over_the_run(run, page):
     ]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     assert "1 failed score of 3,840, 1 group dropped" in page.text
+
+
+def test_commands_work_from_anywhere_and_can_be_copied(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = Page(write_report([make_run(Path("a run"), done=5)]))
+    commands = [code["text"] for code in page.find("code") if code["text"].startswith("fdfo ")]
+    assert len(commands) == 4
+    assert len(page.find("button", data_copy=True)) == 4
+    for command in commands:
+        paths = [part for part in shlex.split(command)[1:] if "a run" in part]
+        assert paths and all(Path(path).is_absolute() and path.startswith(str(tmp_path)) for path in paths)
+
+
+def test_every_section_has_an_address_that_stands_beside_its_name(page):
+    sections = [section["id"] for section in page.find("section")]
+    links = [link["href"] for link in page.find("a", class_="anchor")]
+    assert links == [f"#{name}" for name in sections] and len(links) == 7
+    (contents,) = page.find("nav")
+    assert contents["aria-label"]
+    inside = [link["href"] for link in page.find("a") if link["href"] not in ("#main",)]
+    assert set(inside) == {f"#{name}" for name in sections}
 
 
 @pytest.mark.parametrize(("kind", "form"), [("lora", "diffusers"), ("full", "merged")])
@@ -313,8 +409,8 @@ def test_the_better_sample_is_marked_in_words(tmp_path):
             assert group["text"].count("better") == 1
             assert float(first) == pytest.approx(own[0], abs=0.006)
             assert (second == "better") == (own[0] > own[1])
-            difference = float(re.search(r"difference ([\d.]+)", words(group["text"]))[1])
-            assert difference == pytest.approx(abs(own[0] - own[1]), rel=0.1)
+            difference = float(re.search(r"difference (?:below )?([\d.]+)", words(group["text"]))[1])
+            assert difference == pytest.approx(abs(own[0] - own[1]), abs=0.0051)
 
 
 def test_tile_scores_are_those_of_the_first_image_of_the_prompt(run, page):
@@ -328,6 +424,46 @@ def test_tile_scores_are_those_of_the_first_image_of_the_prompt(run, page):
         assert min(abs(float(value.replace("−", "-")) - score) for score in first_images) < 0.0051
 
 
+def test_a_picture_says_whether_it_got_better_or_worse(tmp_path):
+    """The change under a tile is that of the numbers beside it, and the sum is told."""
+    page = Page(write_report([make_run(tmp_path / "run", gain=0.02)]))
+    number = {"−": -1, "+": 1}
+    outcomes = []
+    for left, right, change in zip(
+        page.find("span", data_value="left"),
+        page.find("span", data_value="right"),
+        page.find("span", data_change=True),
+        strict=True,
+    ):
+        before, after = (float(side["text"].replace("−", "-")) for side in (left, right))
+        found = number.get(change["text"][0], 0) * float(change["text"].lstrip("+−"))
+        assert found == pytest.approx(after - before, abs=1e-9)
+        outcomes.append("better" if found > 0 else "worse" if found < 0 else "the same")
+        assert change["data-outcome"] == outcomes[-1]
+    assert {"better", "worse"} <= set(outcomes)
+    counted = [f"{outcomes.count(name)} {name}" for name in ("better", "worse", "the same")]
+    assert f"By shapes-verifier: {counted[0]}, {counted[1]} and {counted[2]}." in page.text
+
+
+def test_what_is_shown_first_is_there_in_full_size_and_other_epochs_smaller(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run", done=10, side=512, shown=2)
+    page = Page(write_report([run]))
+    pictures = page.find("img", class_="left") + page.find("img", class_="right")
+    assert {size_of(picture["src"]) for picture in pictures} == {(512, 512)}
+    assert {size_of(image["src"]) for image in page.find("img") if "sample" in image["alt"]} == {(512, 512), (256, 256)}
+    stored = json.loads(page.find("script", data_snapshots=True)[0]["text"])["snapshots"]
+    assert [[size_of(tile) for tile in one["tiles"]] for one in stored] == [[], [(256, 256)] * 2, []]
+    assert "To keep the file small" not in page.text
+    monkeypatch.setattr(gallery, "FULL_PIXELS", 4 * 384**2)
+    page = Page(write_report([run]))
+    assert {size_of(image["src"]) for image in page.find("img", class_="left")} == {(384, 384)}
+    assert "stored with 384 × 384 of 512 × 512 pixels" in page.text
+
+
+def size_of(uri):
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size
+
+
 def test_whole_pictures_stand_side_by_side_without_a_script(run, page):
     (shown,) = page.find("div", data_gallery=True)
     assert "beside" in shown["class"].split()
@@ -336,7 +472,7 @@ def test_whole_pictures_stand_side_by_side_without_a_script(run, page):
     titles = json.loads((run / "samples" / "epoch-0000020.json").read_text())["titles"]
     assert sides == ["left", "right"] * len(titles)
     values = [words(element["text"]) for element in page.find("span", class_="values")]
-    assert all(re.fullmatch(r"before −?[\d.]+ after −?[\d.]+", value) for value in values)
+    assert all(re.fullmatch(r"before −?[\d.]+ after −?[\d.]+ [+−]?[\d.]+", value) for value in values)
     assert len(values) == len(titles)
 
 
@@ -349,10 +485,10 @@ def test_a_single_picture_takes_the_whole_place(tmp_path):
 def test_large_tiles_are_scaled_down_and_small_ones_are_exact():
     rng = np.random.default_rng(0)
     small, large = (Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)) for n in (32, 512))
-    encoded = gallery.data_uri(small)
+    encoded = gallery.data_uri(small, 256)
     decoded = Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2])))
     assert (np.asarray(decoded) == np.asarray(small)).all()
-    encoded = gallery.data_uri(large)
+    encoded = gallery.data_uri(large, 256)
     assert Image.open(io.BytesIO(base64.b64decode(encoded.partition(",")[2]))).size == (256, 256)
     assert len(encoded) < 100_000  # of pure noise; photographs take a fifth
 
@@ -360,18 +496,61 @@ def test_large_tiles_are_scaled_down_and_small_ones_are_exact():
 def test_the_file_stays_small(run, page, tmp_path, monkeypatch):
     assert (run / "report.html").stat().st_size < 500_000
     small, large = (Grid(0, 8, (n, n), ["a"] * 24) for n in (32, 512))
-    assert gallery._room(small, 24, gallery.MAX_PIXELS, gallery.MAX_EPOCHS) == gallery.MAX_EPOCHS
-    assert gallery._room(large, 24, gallery.MAX_PIXELS, gallery.MAX_EPOCHS) == 8
+    assert gallery.room_for(small, 24, gallery.MAX_PIXELS, gallery.MAX_EPOCHS) == gallery.MAX_EPOCHS
+    assert gallery.room_for(large, 24, gallery.MAX_PIXELS, gallery.MAX_EPOCHS) == 8
     monkeypatch.setattr(gallery, "MAX_PIXELS", 2 * 24 * 32 * 32)
     narrow = Page(write_report([run], tmp_path / "narrow.html"))
     labels = [
-        [one["label"] for one in json.loads(of.find("script", data_snapshots=True)[0]["text"])] for of in (page, narrow)
+        [one["label"] for one in json.loads(of.find("script", data_snapshots=True)[0]["text"])["snapshots"]]
+        for of in (page, narrow)
     ]
     assert len(labels[0]) == 5
     assert labels[0][0] == labels[1][0] == "epoch 0 (before training)"
     assert "latest" in labels[0][-1] and labels[1][-1] == labels[0][-1]
     assert len(labels[1]) <= 3  # one more for the best
     assert "left out to keep the file small" in narrow.text
+
+
+# ---- curves ----
+
+
+def test_the_band_of_a_held_out_curve_is_that_of_its_paired_change(run):
+    record = read_run(run)
+    found = curves.curves([record], decimals.of_runs([record]))
+    assert found.bands == ["paired", "level"]
+    drawn = {chart.band: chart for chart in found.primary if chart.title == "Held-out shapes-verifier"}
+    difference = scores_of(run, 20, "reward") - scores_of(run, 0, "reward")
+    half = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5  # the bootstrap's limit for many prompts
+    text = drawn["paired"].lines[0].last[2].replace("−", "-")
+    level, gain, low, high = map(float, re.findall(r"[+-]?[\d.]+", text))
+    assert level == pytest.approx(scores_of(run, 20, "reward").mean(), abs=0.0051)
+    assert gain == pytest.approx(difference.mean(), abs=0.0051)
+    assert (low, high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=0.2 * half + 0.005)
+    widths = {band: _widths(chart) for band, chart in drawn.items()}
+    assert widths["paired"][0] == 0 and widths["level"][0] > 0
+    start = scores_of(run, 0, "reward")
+    assert widths["level"][0] == pytest.approx(2 * 1.96 * start.std(ddof=1) / len(start) ** 0.5, rel=0.2)
+    assert widths["paired"][-1] == pytest.approx(2 * half, rel=0.2)
+
+
+def _widths(chart):
+    """Height of a chart's band at every point, in the unit of its values."""
+    (low, first), (high, second) = [(float(label.replace("−", "-")), y) for y, label in chart.y_ticks[:2]]
+    corners = [tuple(map(float, mark)) for mark in re.findall(r"([\d.-]+) ([\d.-]+)", chart.lines[0].band)]
+    count = len(corners) // 2
+    edges = zip(corners[:count], reversed(corners[count:]), strict=True)
+    return [(below - above) * (high - low) / (first - second) for (_, above), (_, below) in edges]
+
+
+def test_one_band_is_shown_at_a_time_and_none_can_be_chosen_before_there_is_a_change(page, tmp_path):
+    bands = [(chart["data-band"], "hidden" in chart) for chart in page.find("figure", data_band=True)]
+    assert set(bands) == {("paired", False), ("level", True)}
+    assert [choice["value"] for choice in page.find("input", name="band")] == ["paired", "level"]
+    fresh = Page(write_report([make_run(tmp_path / "run", done=0)]))
+    assert {(chart["data-band"], "hidden" in chart) for chart in fresh.find("figure", data_band=True)} == {
+        ("level", False)
+    }
+    assert not fresh.find("input", name="band")
 
 
 # ---- several runs ----
@@ -440,6 +619,13 @@ def test_runs_on_other_prompts_are_not_compared_pair_by_pair(run, tmp_path):
     assert "Without other, judged on other prompts." in page.text
     first, last = (page.find("img", class_=side)[0]["alt"] for side in ("left", "right"))
     assert "epoch 0" in first and "epoch 20" in last
+
+
+def test_figures_come_before_settings(run, tmp_path):
+    other = make_run(tmp_path / "other", done=5, overrides=["optim.lr=3e-5"])
+    page = Page(write_report([run, other], tmp_path / "both.html"))
+    names = [section["id"] for section in page.find("section")]
+    assert names == ["curves", "pictures", "results", "alarms", "cost", "differences", "setup"]
 
 
 def test_runs_of_one_name_are_told_apart_and_the_default_is_the_current_folder(run, tmp_path, monkeypatch):

@@ -2,12 +2,13 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fdfo.evaluation.report import text
-from fdfo.evaluation.report.chart import Point, Series, draw, ticks
+from fdfo.evaluation.report.chart import Point, Series, draw, placed, ticks
 from fdfo.evaluation.statistics import Interval
 
 
@@ -70,3 +71,27 @@ def test_numbers_read_well():
     assert [text.number(v) for v in (0, 1e-4, 12345, -0.5, 3e-9)] == ["0", "0.0001", "12,345", "−0.5", "3.000e−09"]
     assert text.short(51840, 4) == "51.84k" and text.short(3e6) == "3M"
     assert text.enumerate_words(["a", "b", "c"]) == "a, b and c"
+
+
+@pytest.mark.parametrize("in_a_row", [2, 3])
+def test_every_row_of_charts_is_full(in_a_row):
+    chart = draw("t", [Series("s", 1, [point(0, 1.0)])])
+    for count in range(1, 14):
+        charts = [
+            replace(chart, title=str(number), band=band) for number in range(count) for band in ("paired", "level")
+        ]
+        widths = [width for one, width in placed(charts, in_a_row) if one.band == "paired"]
+        assert widths == [width for one, width in placed(charts, in_a_row) if one.band == "level"]
+        room = 6
+        for width in widths:
+            room -= width
+            assert room >= 0 and width in (2, 3, 6)
+            room = room or 6
+        assert room == 6
+        if count > 1:
+            assert 6 not in widths
+
+
+def test_ticks_of_thousands_are_written_whole():
+    assert [label for _, label in ticks(0, 45_000, 5)] == ["0", "10k", "20k", "30k", "40k"]
+    assert [label for _, label in ticks(0, 450_000, 5)] == ["0", "100k", "200k", "300k", "400k"]

@@ -83,7 +83,7 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         rows = summary(results)
         print_found(rows, results)
         if output is not None:
-            write_found(ledger, results, rows, _facts(task, subjects[0], config))
+            write_found(ledger, results, rows, _facts(task, variants, config))
             say(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
         if task.distance is not None:
             worker.load_scores()
@@ -199,10 +199,12 @@ class _Worker:
             self.is_loaded = True
 
 
-def _facts(task: Task, subject: Subject, config: Config | None) -> list[tuple[str, str]]:
-    settings = subject.settings(config)
+def _facts(task: Task, variants: Mapping[str, Subject], config: Config | None) -> list[tuple[str, str]]:
+    settings = variants[BASE].settings(config)
+    weights = [(label.capitalize(), one.adapter or str(one.folder)) for label, one in variants.items() if label != BASE]
     return [
         ("Model", settings.name),
+        *weights,
         ("Prompts", task.prompts or "the run's held-out list"),
         ("Guidance", f"{settings.guidance:g}"),
         ("Seed of the noise", str(task.seed)),

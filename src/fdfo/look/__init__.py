@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 STYLES = ("base.css", "tables.css", "charts.css", "pictures.css")
-SCRIPTS = ("enliven.js", "charts.js", "pictures.js")
+SCRIPTS = ("enliven.js", "copying.js", "charts.js", "viewer.js", "pictures.js")
 
 
 def source(name: str) -> str:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal, Protocol, TypeVar
 
 from fdfo.evaluation.report.text import MINUS, short
 
@@ -62,6 +63,13 @@ class Reference:
     label: str
 
 
+class Titled(Protocol):
+    """What has a place on the page."""
+
+    @property
+    def title(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Chart:
     """Everything the page needs to draw a chart; ticks and references are (percent, label)."""
@@ -74,6 +82,8 @@ class Chart:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     references: list[tuple[float, str]]
+    band: str = ""
+    """Of charts that differ in what their bands say, which one this is."""
 
     @property
     def description(self) -> str:
@@ -86,6 +96,26 @@ class Chart:
         return f"{self.title}. {'; '.join(ends)}"
 
 
+Placeable = TypeVar("Placeable", bound=Titled)
+
+
+def placed(things: Sequence[Placeable], in_a_row: Literal[2, 3] = 2) -> list[tuple[Placeable, int]]:
+    """Charts or tables with their width in sixths of the page, so that every row is full: rows of two, and of three.
+
+    Those of the same title, of which the page shows one at a time, have one place.
+    """
+    titles = list(dict.fromkeys(thing.title for thing in things))
+    count = len(titles)
+    if count == 1:
+        widths = [6]
+    elif in_a_row == 2:
+        widths = [3] * (count - 3) + [2] * 3 if count % 2 else [3] * count
+    else:
+        in_pairs = {0: 0, 1: 4, 2: 2}[count % 3]
+        widths = [2] * (count - in_pairs) + [3] * in_pairs
+    return [(thing, widths[titles.index(thing.title)]) for thing in things]
+
+
 def draw(
     title: str,
     series: Sequence[Series],
@@ -95,6 +125,7 @@ def draw(
     note: str = "",
     from_zero: bool = False,
     references: Sequence[Reference] = (),
+    band: str = "",
 ) -> Chart | None:
     """The chart of some series; None where there is no finite value."""
     series = [one for one in series if any(math.isfinite(point.y) for point in one.points)]
@@ -119,6 +150,7 @@ def draw(
         x_ticks=[(x_scale(x), label) for x, label in ticks(left, right, 6, whole=whole)],
         y_ticks=[(y_scale(y), label) for y, label in ticks(low, high, 5)],
         references=[(y_scale(line.y), line.label) for line in references],
+        band=band,
     )
 
 

@@ -6,11 +6,14 @@ from typing import Any, Literal
 
 from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
 from fdfo.evaluation.report.chart import Chart, Point, Reference, Series, draw
+from fdfo.evaluation.report.decimals import Decimals
 from fdfo.evaluation.report.record import RunRecord
-from fdfo.evaluation.report.text import number, with_bounds, with_deviation
-from fdfo.evaluation.statistics import Interval
+from fdfo.evaluation.report.text import fixed, number, with_bounds, with_deviation
 
 AxisName = Literal["epoch", "images", "time"]
+
+BandName = Literal["paired", "level"]
+"""What the band of a held-out curve is: the interval of the paired change since before training, or of the mean."""
 
 COLOR_OF_ROLE = {"trained": 1, "part": 3, "unseen": 2}
 NEUTRAL = 0
@@ -36,7 +39,13 @@ class Curves:
 
     axis: AxisName
     primary: list[Chart]
+    """Those of both bands, where there is a change to pair."""
     secondary: list[Chart]
+
+    @property
+    def bands(self) -> list[str]:
+        """The bands that there are to choose from, the one shown first at first."""
+        return list(dict.fromkeys(chart.band for chart in self.primary if chart.band))
 
 
 class _Axis:
@@ -70,14 +79,17 @@ def _seconds(record: RunRecord) -> dict[int, float]:
     return {event["epoch"]: sum(event["seconds"].values()) for event in record.rollouts}
 
 
-def curves(records: Sequence[RunRecord], axis: AxisName = "epoch") -> Curves:
+def curves(records: Sequence[RunRecord], decimals: Decimals, axis: AxisName = "epoch") -> Curves:
     """All charts of the runs; each run is one line, and a single run's scores have the colour of their role."""
     place = _Axis(axis, records)
     labels = dict.fromkeys(score.label for record in records for score in record.scores)
-    primary = [_score_chart(records, label, place) for label in labels]
-    primary += [_training_reward(records, formula, place) for formula in dict.fromkeys(r.formula for r in records)]
-    primary.append(_diversity(records, place))
-    secondary = [_velocity(records, place), _sharpness(records, place), _spread(records, place)]
+    has_change = any(len(record.evaluations) > 1 for record in records)
+    bands: tuple[BandName, ...] = ("paired", "level") if has_change else ("level",)
+    primary = [_score_chart(records, label, place, decimals, band) for label in labels for band in bands]
+    primary += [_diversity(records, place, decimals, band) for band in bands]
+    formulas = dict.fromkeys(record.formula for record in records)
+    primary += [_training_reward(records, formula, place, decimals.get(formula, 2)) for formula in formulas]
+    secondary = [_velocity(records, place, decimals), _sharpness(records, place, decimals), _spread(records, place)]
     secondary += [_component(records, name, place) for name in _component_names(records)]
     secondary += [_update_chart(records, name, place) for name in _update_names(records)]
     return Curves(
@@ -90,14 +102,14 @@ def curves(records: Sequence[RunRecord], axis: AxisName = "epoch") -> Curves:
 # ---- held-out prompts ----
 
 
-def _score_chart(records: Sequence[RunRecord], label: str, place: _Axis) -> Chart | None:
+def _score_chart(
+    records: Sequence[RunRecord], label: str, place: _Axis, decimals: Decimals, band: BandName
+) -> Chart | None:
     own = {record.folder: score for record in records for score in record.scores if score.label == label}
 
     def points(record: RunRecord) -> list[Point]:
         score = own.get(record.folder)
-        found = [past for past in record.evaluations if score is not None and score.key in past.scores]
-        intervals = [(past.epoch, record.interval(past, score.key)) for past in found if score is not None]
-        return [_interval_point(place(record, epoch), epoch, interval) for epoch, interval in intervals]
+        return [] if score is None else _held_out(record, score.key, place, decimals[label], band)
 
     roles = list(dict.fromkeys(score.role for score in own.values()))
     starts = {found[0].y for record in records if (found := points(record))}
@@ -107,15 +119,34 @@ def _score_chart(records: Sequence[RunRecord], label: str, place: _Axis) -> Char
         x_name=place.label,
         badge=roles[0] if len(roles) == 1 else "trained or unseen",
         references=[Reference(start, "before training") for start in starts if len(starts) == 1],
+        band=band,
     )
 
 
-def _diversity(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+def _held_out(record: RunRecord, key: str, place: _Axis, places: int, band: BandName) -> list[Point]:
+    """The means of a score over the epochs, with the band that was asked for."""
+    found = [past for past in record.evaluations if key in past.metrics]
+    points = []
+    for past in found:
+        level = record.interval(past, key)
+        x, name = place(record, past.epoch), f"epoch {past.epoch}"
+        if band == "level":
+            points.append(Point(x, level.mean, level.low, level.high, name, with_bounds(level, places)))
+            continue
+        gain = past.gain(found[0], key)
+        low, high = (level.mean + bound - gain.mean for bound in (gain.low, gain.high))
+        text = fixed(level.mean, places)
+        change = f", {with_bounds(gain, places, signed=True)}" if past is not found[0] and gain.n else ""
+        points.append(Point(x, level.mean, low, high, name, text + change))
+    return points
+
+
+def _diversity(records: Sequence[RunRecord], place: _Axis, decimals: Decimals, band: BandName) -> Chart | None:
+    if "diversity" not in decimals:
+        return None
+
     def points(record: RunRecord) -> list[Point]:
-        found = [past for past in record.evaluations if past.diversity is not None]
-        return [
-            _interval_point(place(record, past.epoch), past.epoch, record.interval(past, "diversity")) for past in found
-        ]
+        return _held_out(record, "diversity", place, decimals["diversity"], band)
 
     measured = [past for record in records for past in record.evaluations[:1] if past.diversity is not None]
     starts = [records[0].interval(measured[0], "diversity").mean] if measured and len(records) == 1 else []
@@ -125,30 +156,41 @@ def _diversity(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
         x_name=place.label,
         badge="held-out",
         note="mean squared feature distance of the images of one prompt",
-        references=[Reference(start * DIVERSITY_FLOOR, "alarm below") for start in starts],
-        from_zero=True,
+        references=[Reference(start, "before training") for start in starts]
+        + [Reference(start * DIVERSITY_FLOOR, "alarm below") for start in starts],
+        band=band,
     )
 
 
-def _velocity(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+def _velocity(records: Sequence[RunRecord], place: _Axis, decimals: Decimals) -> Chart | None:
     note = "size of the predicted velocity along the samples"
-    return _signal(records, place, "velocity_rms", "Velocity RMS", note, {VELOCITY_CEILING: "alarm above"})
+    limits = {VELOCITY_CEILING: "alarm above"}
+    return _signal(records, place, "velocity_rms", "Velocity RMS", note, limits, decimals)
 
 
-def _sharpness(records: Sequence[RunRecord], place: _Axis) -> Chart | None:
+def _sharpness(records: Sequence[RunRecord], place: _Axis, decimals: Decimals) -> Chart | None:
     low, high = SHARPNESS_RANGE
     limits = {low: "alarm below", high: "alarm above"}
-    return _signal(records, place, "sharpness", "Sharpness", "contrast of the finest details of the images", limits)
+    note = "contrast of the finest details of the images"
+    return _signal(records, place, "sharpness", "Sharpness", note, limits, decimals)
 
 
 def _signal(
-    records: Sequence[RunRecord], place: _Axis, key: str, title: str, note: str, limits: Mapping[float, str]
+    records: Sequence[RunRecord],
+    place: _Axis,
+    key: str,
+    title: str,
+    note: str,
+    limits: Mapping[float, str],
+    decimals: Decimals,
 ) -> Chart | None:
     """A signal of every image, with the limits of its alarm as multiples of its start where there is one run."""
 
     def points(record: RunRecord) -> list[Point]:
+        intervals = [(past.epoch, past.interval(key)) for past in record.evaluations]
         return [
-            _interval_point(place(record, past.epoch), past.epoch, past.interval(key)) for past in record.evaluations
+            Point(place(record, epoch), i.mean, i.low, i.high, f"epoch {epoch}", with_bounds(i, decimals[key]))
+            for epoch, i in intervals
         ]
 
     starts = [record.evaluations[0].interval(key).mean for record in records if record.evaluations]
@@ -166,7 +208,7 @@ def _signal(
 # ---- training ----
 
 
-def _training_reward(records: Sequence[RunRecord], formula: str, place: _Axis) -> Chart | None:
+def _training_reward(records: Sequence[RunRecord], formula: str, place: _Axis, places: int) -> Chart | None:
     """The reward of the runs that train on this one; other rewards have other units."""
 
     def points(record: RunRecord) -> list[Point]:
@@ -175,7 +217,9 @@ def _training_reward(records: Sequence[RunRecord], formula: str, place: _Axis) -
             mean, std = _number(event.get("reward")), _number(event.get("reward_std"))
             low, high = (mean - std, mean + std) if len(records) == 1 else (float("nan"), float("nan"))
             epoch = event["epoch"]
-            found.append(Point(place(record, epoch), mean, low, high, f"epoch {epoch}", with_deviation(mean, std)))
+            found.append(
+                Point(place(record, epoch), mean, low, high, f"epoch {epoch}", with_deviation(mean, std, places))
+            )
         return found
 
     note = "of the epoch's training images" + ("; band: ± one standard deviation" if len(records) == 1 else "")
@@ -244,10 +288,6 @@ def _series(records: Sequence[RunRecord], points: Maker, color: int) -> list[Ser
         Series(record.label, color if alone else color_of_run(i), [p for p in points(record) if p.x == p.x])
         for i, record in enumerate(records)
     ]
-
-
-def _interval_point(x: float, epoch: int, interval: Interval) -> Point:
-    return Point(x, interval.mean, interval.low, interval.high, f"epoch {epoch}", with_bounds(interval))
 
 
 def _plain_point(x: float, epoch: int, value: float) -> Point:

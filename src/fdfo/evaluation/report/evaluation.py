@@ -6,10 +6,10 @@ from pathlib import Path
 from PIL import Image
 
 from fdfo.evaluation.heldout import Evaluation
-from fdfo.evaluation.report.gallery import LOSSLESS_SIDE, Gallery, Snapshot, data_uri
+from fdfo.evaluation.report import decimals as places
+from fdfo.evaluation.report.gallery import LOSSLESS_SIDE, MAX_SIDE, Gallery, Snapshot, data_uri, full_side, stored
 from fdfo.evaluation.report.page import fill
 from fdfo.evaluation.report.results import Kind, compare
-from fdfo.evaluation.report.text import fixed, places_of_spread
 from fdfo.evaluation.summary import BASE, summary
 
 Pictures = Mapping[str, Mapping[int, Path]]
@@ -20,16 +20,17 @@ def evaluation_page(
     title: str, results: Mapping[str, Evaluation], pictures: Pictures, facts: Sequence[tuple[str, str]]
 ) -> str:
     """The page as text; `results` by weights, `base` first, all of the same prompts."""
-    base = results[BASE]
+    base, decimals = results[BASE], places.of_results(results)
     scores: list[tuple[str, str, Kind]] = [(name, name, "score") for name in base.scores]
     adapters = {name: result for name, result in results.items() if name != BASE}
     return fill(
         "evaluation.html",
         {
             "title": title,
-            "comparisons": [(name, compare(base, result, scores)) for name, result in adapters.items()],
+            "comparisons": [(name, compare(base, result, scores, decimals)) for name, result in adapters.items()],
             "means": summary(results),
-            "gallery": _gallery(results, pictures),
+            "gallery": _gallery(results, pictures, decimals),
+            "decimals": decimals,
             "facts": facts,
             "prompts": len(base.prompts),
             "images": base.images_per_prompt,
@@ -39,21 +40,21 @@ def evaluation_page(
     )
 
 
-def _gallery(results: Mapping[str, Evaluation], pictures: Pictures) -> Gallery | None:
+def _gallery(results: Mapping[str, Evaluation], pictures: Pictures, decimals: places.Decimals) -> Gallery | None:
     numbers = sorted(set.intersection(*(set(files) for files in pictures.values())))
     if not numbers:
         return None
-    places = {name: places_of_spread(values) for name, values in results[BASE].scores.items()}
-    snapshots = []
+    snapshots: list[Snapshot] = []
     with Image.open(pictures[BASE][numbers[0]]) as image:
         width, height = image.size
-    for weights, result in results.items():
+    side = full_side((height, width), 2 * len(numbers))
+    for i, (weights, result) in enumerate(results.items()):
         rows = [number * result.images_per_prompt for number in numbers]
-        values = {name: [fixed(found[row], places[name]) for row in rows] for name, found in result.scores.items()}
+        values = {name: [round(found[row], decimals[name]) for row in rows] for name, found in result.scores.items()}
         tiles = []
         for number in numbers:
             with Image.open(pictures[weights][number]) as image:
-                tiles.append(data_uri(image))
+                tiles.append(data_uri(image, side if i in (0, len(results) - 1) else MAX_SIDE))
         snapshots.append(Snapshot(weights, 0, weights, tiles, values))
     return Gallery(
         titles=[results[BASE].prompts[number] for number in numbers],
@@ -62,7 +63,8 @@ def _gallery(results: Mapping[str, Evaluation], pictures: Pictures) -> Gallery |
         right=len(snapshots) - 1,
         is_pixelated=max(width, height) <= LOSSLESS_SIDE,
         aspect=f"{width} / {height}",
-        score_labels=list(results[BASE].scores),
+        decimals={name: decimals[name] for name in results[BASE].scores},
+        stored=stored((height, width), side),
         num_left_out=0,
         other_prompts=[],
     )

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from fdfo import look
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
-from fdfo.evaluation.report import costs, curves, gallery, results, setup, text
+from fdfo.evaluation.report import costs, curves, decimals, gallery, groups, results, setup, text
+from fdfo.evaluation.report.chart import placed
 from fdfo.evaluation.report.record import RunRecord, read_runs
 from fdfo.files import write_atomically
 from fdfo.visible import visible
@@ -30,6 +31,8 @@ FILTERS = {
     "one_line": text.one_line,
     "lower_first": text.lower_first,
     "words": text.enumerate_words,
+    "interval": text.with_bounds,
+    "placed": placed,
 }
 
 DEFAULT_NAME = "report.html"
@@ -82,32 +85,33 @@ def write_report(runs: Sequence[Path], output: Path | None = None) -> Path:
 
 def render(records: Sequence[RunRecord]) -> str:
     """The page as text."""
-    views = [_view(record, index) for index, record in enumerate(records)]
+    places = decimals.of_runs(records)
+    views = [_view(record, index, places) for index, record in enumerate(records)]
     common = {
         "runs": views,
-        "gallery": gallery.gallery(records),
+        "gallery": gallery.gallery(records, places),
         "diversity_floor": DIVERSITY_FLOOR,
         "velocity_ceiling": VELOCITY_CEILING,
         "sharpness_range": SHARPNESS_RANGE,
     }
     if len(records) == 1:
-        parts = {"curves": curves.curves(records), "group_epochs": gallery.groups(records[0])}
+        parts = {"curves": curves.curves(records, places), "group_epochs": groups.groups(records[0], places)}
         return fill("run.html", {**common, **parts, "run": views[0]})
     parts = {
-        "axes": [curves.curves(records, axis) for axis in ("epoch", "images", "time")],
-        "rows": _comparison(records),
+        "axes": [curves.curves(records, places, axis) for axis in ("epoch", "images", "time")],
+        "rows": _comparison(records, places),
         "differences": setup.differences(records),
     }
     return fill("comparison.html", {**common, **parts})
 
 
-def _view(record: RunRecord, index: int) -> RunView:
+def _view(record: RunRecord, index: int, places: decimals.Decimals) -> RunView:
     judged = record.evaluations[-1].epoch if record.evaluations else record.epochs_done
     return RunView(
         record=record,
         color=curves.color_of_run(index),
         result_seconds=costs.seconds_until(record, judged),
-        results=results.results(record),
+        results=results.results(record, places),
         costs=costs.costs(record),
         alarms=_alarms(record),
         facts=setup.facts(record),
@@ -130,11 +134,11 @@ def _alarms(record: RunRecord) -> list[AlarmView]:
     return sorted(views, key=lambda view: not view.is_current)
 
 
-def _comparison(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
+def _comparison(records: Sequence[RunRecord], places: decimals.Decimals) -> list[dict[str, Any]]:
     """For every score of any run: its change in each run, and each run's difference to the first."""
     rows = []
     for label in dict.fromkeys(label for record in records for label in results.metrics(record)):
-        changes = [results.change_of(record, label) for record in records]
+        changes = [results.change_of(record, label, places) for record in records]
         pairs = zip(records, changes, strict=True)
         others = [results.against(record, records[0], label) if change else None for record, change in pairs]
         rows.append({"label": label, "changes": changes, "against": [None, *others[1:]]})

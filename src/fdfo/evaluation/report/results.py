@@ -1,14 +1,15 @@
 """The held-out result: what changed since before training, paired prompt by prompt."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.report.decimals import Decimals
 from fdfo.evaluation.report.record import Role, RunRecord
-from fdfo.evaluation.report.text import fixed, places_of
+from fdfo.evaluation.report.text import fixed
 from fdfo.evaluation.statistics import Interval, paired_difference, win_rate
 
 Kind = Role | Literal["diversity", "score"]
@@ -16,6 +17,10 @@ Kind = Role | Literal["diversity", "score"]
 
 Direction = Literal["rose", "fell", "unclear", "unknown"]
 """Side of zero of a paired 95 % interval; unclear where it includes zero, unknown below two prompts."""
+
+
+HEADLINE = 3
+"""Scores of a role that the headline names in any case."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,14 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """The result of a comparison in a few words."""
+
+    tone: Literal["better", "mixed", "unclear", "worse"]
+    text: str
+
+
+@dataclass(frozen=True)
 class Bar:
     """A difference drawn from zero; percentages of the cell's width."""
 
@@ -77,6 +90,17 @@ class Comparison:
     overall: list[Change]
     by_category: list[Table]
 
+    @property
+    def verdict(self) -> Verdict:
+        return verdict(self.overall)
+
+    @property
+    def headline(self) -> list[Change]:
+        """What the first sentence tells: what was trained on, the first unseen scores, and every score that fell."""
+        roles: tuple[Kind, ...] = ("score", "trained", "unseen")
+        first = [change for role in roles for change in [one for one in self.overall if one.role == role][:HEADLINE]]
+        return first + [change for change in self.overall if change.direction == "fell" and change not in first]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Results(Comparison):
@@ -85,8 +109,28 @@ class Results(Comparison):
     before_epoch: int
     after_epoch: int
 
-    def of_role(self, role: str) -> list[Change]:
-        return [change for change in self.overall if change.role == role]
+
+def verdict(changes: Iterable[Change]) -> Verdict:
+    """The result in a few words. A run is judged by the score that it trained on, then by what else moved."""
+    changes = list(changes)
+    fell = [change for change in changes if change.direction == "fell"]
+    rose = [change for change in changes if change.direction == "rose"]
+    trained = [change.direction for change in changes if change.role == "trained"]
+    unseen = [change.direction for change in changes if change.role == "unseen"]
+    gained = "rose" in trained if trained else bool(rose)
+    if "fell" in trained or (fell and not trained and not rose):
+        return Verdict("worse", "Worse")
+    if gained and fell:
+        return Verdict("mixed", "Better, at a price")
+    if fell:
+        return Verdict("mixed", "No clear gain, and a loss")
+    if gained and unseen and "rose" not in unseen:
+        return Verdict("better", "Better by the trained score alone")
+    if gained:
+        return Verdict("better", "Better")
+    if "unclear" in (trained or [change.direction for change in changes]):
+        return Verdict("unclear", "No clear change")
+    return Verdict("unclear", "Not comparable")
 
 
 def direction(gain: Interval) -> Direction:
@@ -98,17 +142,19 @@ def direction(gain: Interval) -> Direction:
     return "rose" if gain.mean > 0 else "fell"
 
 
-def results(record: RunRecord) -> Results | None:
+def results(record: RunRecord, decimals: Decimals) -> Results | None:
     """First against latest evaluation; None before the second one."""
     if len(record.evaluations) < 2:
         return None
     first, last = record.evaluations[0], record.evaluations[-1]
     kept = [score for score in record.scores if score.key in first.metrics]
     scores: list[tuple[str, str, Kind]] = [(score.key, score.label, score.role) for score in kept]
-    return Results(before_epoch=first.epoch, after_epoch=last.epoch, **vars(compare(first, last, scores)))
+    return Results(before_epoch=first.epoch, after_epoch=last.epoch, **vars(compare(first, last, scores, decimals)))
 
 
-def compare(before: Evaluation, after: Evaluation, scores: Sequence[tuple[str, str, Kind]]) -> Comparison:
+def compare(
+    before: Evaluation, after: Evaluation, scores: Sequence[tuple[str, str, Kind]], decimals: Decimals
+) -> Comparison:
     """Paired differences of the scores (key, label, role), and of diversity where both measured it."""
     rows = [*scores]
     if "diversity" in before.metrics and "diversity" in after.metrics:
@@ -116,13 +162,13 @@ def compare(before: Evaluation, after: Evaluation, scores: Sequence[tuple[str, s
     categories = after.category_names
     tables = []
     for key, label, role in scores if len(categories) > 1 else []:
-        changes = [_change(before, after, key, name, role, name) for name in categories]
+        changes = [_change(before, after, key, name, role, decimals[label], name) for name in categories]
         tables.append(Table(label, role, _with_bars(changes)))
     return Comparison(
         prompts=len(after.prompts),
         images_per_prompt=after.images_per_prompt,
         steps=after.steps,
-        overall=[_change(before, after, key, label, role) for key, label, role in rows],
+        overall=[_change(before, after, key, label, role, decimals[label]) for key, label, role in rows],
         by_category=tables,
     )
 
@@ -133,12 +179,13 @@ def _change(
     key: str,
     label: str,
     role: Kind,
+    places: int,
     category: str | None = None,
 ) -> Change:
     before, after = first.values(key, category), last.values(key, category)
     rate = win_rate(after, before) if role != "diversity" else float("nan")
     gain = last.gain(first, key, category)
-    return Change(label, role, _mean(before), _mean(after), gain, rate, len(after), places_of(gain))
+    return Change(label, role, _mean(before), _mean(after), gain, rate, len(after), places)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -147,9 +194,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _with_bars(changes: Sequence[Change]) -> list[tuple[Change, Bar | None]]:
-    """Bars on one scale that holds zero and every interval, and numbers with the same decimals."""
-    places = max((change.places for change in changes if change.gain.n), default=2)
-    changes = [replace(change, places=places) for change in changes]
+    """Bars on one scale that holds zero and every interval."""
     ends = [end for change in changes if change.gain.n for end in (change.gain.low, change.gain.high)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     span = (high - low) * 1.04 or 1.0
@@ -188,7 +233,7 @@ def against(record: RunRecord, base: RunRecord, label: str) -> Interval | None:
     return paired_difference(ours.values(keys[0]), theirs.values(keys[1]))
 
 
-def change_of(record: RunRecord, label: str) -> Change | None:
+def change_of(record: RunRecord, label: str, decimals: Decimals) -> Change | None:
     """First against latest evaluation of one score, or of diversity; None where there is no such comparison."""
     key = metrics(record).get(label)
     if len(record.evaluations) < 2 or key is None:
@@ -196,4 +241,4 @@ def change_of(record: RunRecord, label: str) -> Change | None:
     first, last = record.evaluations[0], record.evaluations[-1]
     roles: dict[str, Kind] = {score.label: score.role for score in record.scores}
     role = roles.get(label, "diversity")
-    return _change(first, last, key, label, role) if key in first.metrics else None
+    return _change(first, last, key, label, role, decimals[label]) if key in first.metrics else None

@@ -45,7 +45,7 @@ def environment(record: RunRecord) -> list[Fact]:
 
 def commands(record: RunRecord) -> list[Fact]:
     """Shell commands to go on from here: (what it does, command)."""
-    folder = str(record.folder)
+    folder = str(record.folder.resolve())  # from wherever the page is read
     run, config = shlex.quote(folder), shlex.quote(f"{folder}/config.yaml")
     longer = max(record.epochs_planned * 2, record.epochs_done)
     going_on = (

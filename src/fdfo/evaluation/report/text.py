@@ -64,17 +64,16 @@ def bounds(interval: Interval, signed: bool = False, places: int | None = None) 
     return f"[{fixed(interval.low, places, signed)}, {fixed(interval.high, places, signed)}]"
 
 
-def with_bounds(interval: Interval) -> str:
-    """`mean [low, high]`."""
-    return f"{fixed(interval.mean, places_of(interval))} {bounds(interval)}".strip()
+def with_bounds(interval: Interval, places: int | None = None, signed: bool = False) -> str:
+    """`mean [low, high]`, by default with the decimals that the interval needs."""
+    places = places_of(interval) if places is None else places
+    return f"{fixed(interval.mean, places, signed)} {bounds(interval, signed, places)}".strip()
 
 
-def with_deviation(mean: float, deviation: float) -> str:
+def with_deviation(mean: float, deviation: float, places: int) -> str:
     """`mean ± standard deviation`."""
-    if not (math.isfinite(deviation) and deviation > 0):
-        return number(mean)
-    places = min(MAX_PLACES, max(0, 1 - math.floor(math.log10(deviation))))
-    return f"{fixed(mean, places)} ± {fixed(deviation, places)}"
+    spread = f" ± {fixed(deviation, places)}" if math.isfinite(deviation) and deviation > 0 else ""
+    return fixed(mean, places) + spread
 
 
 def count(value: float) -> str:
@@ -91,7 +90,8 @@ def short(value: float, digits: int = 4) -> str:
     """A very large or small number with `digits` significant digits for an axis: 12k, 3M, 1.5e−05."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
-            return f"{value / limit:.{digits}g}{unit}".replace("-", MINUS)
+            whole = len(f"{abs(value) / limit:.0f}")  # digits before the point, which are all written
+            return f"{value / limit:.{max(digits, whole)}g}{unit}".replace("-", MINUS)
     return "0" if value == 0 else f"{value:.{digits - 1}e}".replace("-", MINUS)
 
 

@@ -1,0 +1,50 @@
+"""What every page shares: text that can be read in both schemes, and files that are found."""
+
+import re
+
+import pytest
+
+from fdfo import look
+
+TEXT = ("ink", "muted", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "won", "alarm")
+GROUNDS = ("page", "card")
+LEAST_CONTRAST = 4.5
+"""WCAG 2.2, success criterion 1.4.3."""
+
+
+def colors(scheme):
+    light, dark = look.source("base.css").split("@media (prefers-color-scheme: dark)")
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
+    return found | (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark)) if scheme == "dark" else {})
+
+
+def luminance(color):
+    """Relative luminance of `#rrggbb`, as WCAG defines it."""
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_is_that_of_the_standard():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)  # the standard's well-known near miss
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_colour_of_text_can_be_read_on_every_ground(scheme):
+    found = colors(scheme)
+    pairs = [(text, ground) for text in TEXT for ground in GROUNDS]
+    pairs += [("ink", "alarm-page"), ("alarm", "alarm-page"), ("card", "won")]
+    faint = {pair: contrast(found[pair[0]], found[pair[1]]) for pair in pairs}
+    assert not {pair: value for pair, value in faint.items() if value < LEAST_CONTRAST}
+    assert contrast(found["edge"], found["page"]) >= 3  # of what is no text: 1.4.11
+
+
+def test_styles_and_scripts_come_in_one():
+    assert all(look.source(name) in look.style() for name in look.STYLES)
+    assert look.script().endswith("enliven(document);")
