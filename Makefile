@@ -1,5 +1,5 @@
 # make demo   set up and post-train the embedded model; leaves runs/demo/report.html
-# make test   set up and run the test suite
+# make test   set up, with a browser for the pages, and run the test suite
 # make docs   set up and build the documentation site in build/site
 # make package   set up, build the wheel and the sdist in dist/ and check them
 # make results-quick   set up and compare two methods in 20 minutes; leaves results/quick.html
@@ -18,6 +18,12 @@ demo: setup
 
 test: setup browser
 	$(BIN)/python -m pytest -n 2
+
+# The tests of pages drive a Chromium: one that is there, or Debian's, which root can install. FDFO_CHROMIUM names another.
+browser:
+	@test -n "$$FDFO_CHROMIUM" || command -v chromium chromium-browser google-chrome > /dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq chromium > /dev/null; } || \
+	  { echo "no Chromium for the tests of pages: install one, or name it in FDFO_CHROMIUM"; exit 1; }
 
 results-quick: setup
 	$(BIN)/fdfo compare plans/quick.yaml

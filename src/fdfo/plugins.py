@@ -47,6 +47,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "hpsv2": "fdfo.rewards.hpsv2:HpsV2",
         "ocr": "fdfo.rewards.ocr:OcrAccuracy",
         "pickscore": "fdfo.rewards.clip:PickScore",
+        "human": "fdfo.rewards.human:Human",
         "image-reward": "fdfo.rewards.image_reward:ImageReward",
         "jpeg": "fdfo.rewards.jpeg:JpegSize",
         "remote": "fdfo.rewards.remote:Remote",

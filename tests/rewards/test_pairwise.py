@@ -173,3 +173,51 @@ def test_it_can_be_trained_on_and_not_watched():
     assert load_config("shapes", ["reward=[vlm-pair]"]).reward[0].name == "vlm-pair"
     with pytest.raises(ConfigError, match=r"eval\.rewards\.0: 'vlm-pair' compares two images"):
         load_config("shapes", ["eval.rewards=[vlm-pair]"])
+
+
+# ---- pairs that others leave open ----
+
+
+@pytest.fixture
+def mixed(monkeypatch):
+    """A score of grey, whose weight is 2, and one that compares two images and keeps what it was asked."""
+    seen = []
+
+    def grey(images, prompts, metadata):
+        return images.mean((1, 2, 3))
+
+    def darker(first, second, prompts, metadata):
+        seen.extend(zip(prompts, metadata, strict=True))
+        return -(first - second).sign().mean((1, 2, 3))
+
+    darker.pairwise = True
+    functions = {"grey": grey, "darker": darker}
+    monkeypatch.setattr(build, "find", lambda kind, name: functions[name])
+    return seen
+
+
+GREYS = [0.5, 0.75, 0.25, 0.375, 0.5, 0.5]  # differences of twice these: 1/2, 1/4, 0
+TEXTS = [f"p{i // 2}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("margin", "asked"), [(None, ["p0", "p1", "p2"]), (0.25, ["p1", "p2"]), (0.1, ["p2"]), (0.0, ["p2"])]
+)
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("batch", [None, 2])
+def test_pairs_are_left_to_the_other_scores_where_these_decide(mixed, margin, asked, order, batch):
+    entries = [RewardConfig(name="grey", weight=2.0), RewardConfig(name="darker", undecided_within=margin)][::order]
+    both = WeightedSum(entries)
+    scores = both.components(pictures(GREYS), TEXTS, [{"n": i} for i in range(6)], group_size=2, batch=batch)
+    assert list(scores) == [entry.name for entry in entries]
+    assert sorted({prompt for prompt, _ in mixed}) == asked
+    assert all(entry["n"] == 2 * int(prompt[1]) for prompt, entry in mixed)
+    gaps = (scores["darker"][0::2] - scores["darker"][1::2]).tolist()
+    assert gaps == [1.0 if "p0" in asked else 0.0, 1.0 if "p1" in asked else 0.0, 0.0]
+
+
+def test_leaving_pairs_to_others_needs_others_and_pairs(mixed):
+    with pytest.raises(RewardError, match="'darker': undecided_within leaves pairs to the other scores; there is none"):
+        WeightedSum([RewardConfig(name="darker", undecided_within=0.1)])
+    with pytest.raises(RewardError, match=r"'grey': undecided_within .*; it has one of single images"):
+        WeightedSum([RewardConfig(name="grey", undecided_within=0.1), RewardConfig(name="darker")])

@@ -9,6 +9,7 @@ RESERVED = ("reward", "diversity", "velocity_rms", "sharpness")
 
 PLACEMENT = frozenset(
     {"url", "timeout_s", "patience_s", "key_variable", "concurrency", "batch_size", "device", "offload"}
+    | {"host", "port", "people", "repeat"}
 )
 """Fields of an entry that say where and how a score is computed: they do not change what it is."""
 

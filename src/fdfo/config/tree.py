@@ -104,6 +104,9 @@ class RewardConfig(Section):
     timeout_s: Seconds | None = None
     """Longest seconds of one call, after which the run saves its state and stops; null: none. remote and vlm-server,
     which wait for servers, take it for one request."""
+    undecided_within: NonNegative | None = None
+    """Of a score that compares two images: ask it only where the weighted sums of the other scores differ by this at
+    most, and leave the rest to them; null: ask for every pair."""
     offload: bool = False
     """Keep its network in host memory, and on the device only while it scores: slower, and large scores take turns."""
 

@@ -59,6 +59,11 @@ def giving_up_when(asked: Callable[[], bool]) -> Iterator[None]:
         _stop_is_asked = before
 
 
+def is_asked_to_stop() -> bool:
+    """Whether the program around is told to stop, within `giving_up_when`."""
+    return _stop_is_asked()
+
+
 class _Away(Exception):
     """Nobody answered, for the reason given."""
 
@@ -145,7 +150,7 @@ class Endpoint:
     def _pause(self, seconds: float) -> None:
         pieces = ceil(seconds / _CHECKED_EVERY_S)
         for _ in range(pieces):
-            if _stop_is_asked():
+            if is_asked_to_stop():
                 raise RewardError(f"{self.name} does not answer, and it was asked to stop: not waiting any longer")
             time.sleep(seconds / pieces)
 

@@ -28,10 +28,13 @@ def group_scores(
     *,
     both_orders: bool = True,
 ) -> Tensor:
-    """Scores [B] of images [B, 3, H, W]; zeros for groups of one, where there is nothing to prefer."""
+    """Scores [B] of images [B, 3, H, W]; zeros for groups of one, where there is nothing to prefer.
+
+    Without `both_orders` a judge that knows no first place is asked once for a pair.
+    """
     if group_size == 1:
         return torch.zeros(len(images), dtype=torch.float64, device=images.device)
-    first, second = _pairs(len(images), group_size)
+    first, second = pairs_of(len(images), group_size)
     described = [prompts[i] for i in first], [metadata[i] for i in first]
     preference = judge(images[first], images[second], *described)  # [Q]
     if both_orders:
@@ -41,7 +44,33 @@ def group_scores(
     return share.index_add(0, torch.tensor(second, device=share.device), -preference) / group_size
 
 
-def _pairs(count: int, group_size: int) -> tuple[list[int], list[int]]:
+def margin_problems(margins: Mapping[str, float | None], pairwise: Sequence[str]) -> list[str]:
+    """What is wrong with `undecided_within` of the scores, by name, of which some are pairwise."""
+    wanting = [name for name, margin in margins.items() if margin is not None]
+    what = "undecided_within leaves pairs to the other scores"
+    single = [f"reward {name!r}: {what}; it has one of single images" for name in wanting if name not in pairwise]
+    alone = [f"reward {name!r}: {what}; there is none" for name in wanting if len(wanting) == len(margins)]
+    return single or alone
+
+
+def only_close(judge: Judge, others: Tensor, margin: float, group_size: int) -> Judge:
+    """A judge that is asked only for pairs that other scores [B] leave open; it prefers neither image of the rest.
+
+    They do where those of the two images differ by `margin` at most.
+    """
+    first, second = pairs_of(len(others), group_size)
+    is_open = (others[first] - others[second]).abs() <= margin  # [Q]; in either order of the images
+
+    def ask(one: Tensor, other: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
+        rows: list[int] = is_open.nonzero().flatten().tolist()
+        texts, described = [prompts[row] for row in rows], [metadata[row] for row in rows]
+        told = judge(one[rows], other[rows], texts, described)
+        return told.new_zeros(len(prompts)).index_put((torch.tensor(rows, dtype=torch.long),), told)
+
+    return ask
+
+
+def pairs_of(count: int, group_size: int) -> tuple[list[int], list[int]]:
     """Numbers of the first and of the second image of every pair within a group, each pair once."""
     assert count % group_size == 0
     pairs = [

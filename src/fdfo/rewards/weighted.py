@@ -19,9 +19,10 @@ from fdfo.config.scores import distinct
 from fdfo.errors import FdfoError, RewardError
 from fdfo.guard.contact import Guard, is_ours
 from fdfo.guard.own import own, own_tensor
+from fdfo.rewards.asked import Asked, asks_people
 from fdfo.rewards.build import Foreign, build_reward, keeps_time
 from fdfo.rewards.moments import RunningMoments
-from fdfo.rewards.pairwise import group_scores
+from fdfo.rewards.pairwise import group_scores, margin_problems, only_close
 from fdfo.rewards.scores import as_scores, failed_kinds, usable
 from fdfo.visiting import move, visiting
 
@@ -61,14 +62,18 @@ class WeightedSum:
         self.failures: dict[str, str] = {}
         """What a component returned instead of finite scores, the last time that it did."""
         self.rewards: list[Reward] = []
+        self._margins = {name: entry.undecided_within for name, entry in zip(self.names, entries, strict=True)}
         problems = [f"reward {entry.title!r}: {_NO_RETURN}" for entry in entries if entry.offload and _in_8bit(entry)]
         for entry in entries:
             try:
                 self.rewards.append(build_reward(entry))
             except FdfoError as error:
                 problems.append(str(error))
+        problems = problems or margin_problems(self._margins, self.pairwise)
         if problems:
             raise RewardError("\n".join(problems))
+        self.asked = Asked(dict(zip(self.names, self.rewards, strict=True)), self._margins)
+        """Those that ask people."""
         built = list(zip(self.names, entries, self.rewards, strict=True))
         problems = [
             f"reward {name!r}: both_orders is for scores that compare two images; remove it"
@@ -121,6 +126,11 @@ class WeightedSum:
     def pairwise(self) -> list[str]:
         """Names of the components that compare the images of a group."""
         return [name for name, reward in zip(self.names, self.rewards, strict=True) if _is_pairwise(reward)]
+
+    @property
+    def held_out_pairwise(self) -> list[str]:
+        """Those of them that an evaluation asks: people are asked about training images alone."""
+        return [name for name in self.pairwise if name not in self.asked.names]
 
     @property
     def is_remote(self) -> bool:
@@ -179,25 +189,35 @@ class WeightedSum:
         size = len(images) if batch is None else max(1, batch // group_size) * group_size
         pieces = [slice(start, start + size) for start in range(0, len(images), size)]
         scores = {}
-        for name, reward in zip(self.names, self.rewards, strict=True):
+        named = zip(self.names, self.rewards, strict=True)
+        for name, reward in sorted(named, key=lambda pair: self._margins[pair[0]] is not None):
             if only is not None and name not in only:
                 continue
+            margin = self._margins[name]
+            others = None if margin is None else self._weighted(scores)
             tracked = torch.is_grad_enabled() and reward.differentiable
             judge = self._checked(name, reward, tracked, images)
             parts = []
             with torch.set_grad_enabled(tracked), self._on_device(name, reward):
-                for piece in pieces:
+                for piece in [slice(None)] if asks_people(reward) else pieces:
                     watch()
-                    given = images[piece].to(self._device or images.device)
+                    place = None if asks_people(reward) else self._device
+                    given = images[piece].to(place or images.device)
                     given = given if reward.differentiable else given.detach()
                     if _is_pairwise(reward):
-                        both = self._both_orders[name]
-                        part = group_scores(judge, given, prompts[piece], metadata[piece], group_size, both_orders=both)
+                        asked = judge if others is None else only_close(judge, others[piece], margin or 0.0, group_size)
+                        described, both = (prompts[piece], metadata[piece]), self._both_orders[name]
+                        part = group_scores(asked, given, *described, group_size, both_orders=both)
                     else:
                         part = judge(given, prompts[piece], metadata[piece])
                     parts.append(part.to(images.device))
             scores[name] = torch.cat(parts).where(valid, torch.nan)
-        return scores
+        return {name: scores[name] for name in self.names if name in scores}
+
+    def _weighted(self, components: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum [B] of some of them."""
+        weights = dict(zip(self.names, self.weights, strict=True))
+        return torch.stack([weights[name] * values for name, values in components.items()]).sum(0)
 
     def preferences(
         self,
@@ -210,7 +230,7 @@ class WeightedSum:
         """How much each of the images is preferred to another one of its prompt, [B] by pairwise reward."""
         both = torch.stack([images, others], 1).flatten(0, 1)
         texts, described = ([entry for entry in listed for _ in range(2)] for listed in (prompts, metadata))
-        scores = self.components(both, texts, described, group_size=2, only=self.pairwise, **options)
+        scores = self.components(both, texts, described, group_size=2, only=self.held_out_pairwise, **options)
         return {name: values[0::2] - values[1::2] for name, values in scores.items()}
 
     def total(self, components: Mapping[str, Tensor]) -> Tensor:
@@ -286,7 +306,7 @@ class WeightedSum:
 
 
 def _occasion(prompts: Sequence[str]) -> str:
-    return f"on {len(prompts)} images, the first for {prompts[0][:200]!r}"
+    return f"on {len(prompts)} images" + (f", the first for {prompts[0][:200]!r}" if prompts else "")
 
 
 def _guard(name: str, entry: RewardConfig, reward: Reward) -> Guard:

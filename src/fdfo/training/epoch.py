@@ -59,7 +59,7 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
     trainer.reward.observe(components)
     scores = [replace(part, total=trainer.reward.standardized_total(part.components)) for part in scores]
     batch = trainer.reward.standardized_total(components)
-    metrics = _score_metrics(batch, trainer.reward.total(components), components, trainer.method.group_size)
+    metrics = _score_metrics(trainer, batch, components)
     _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
     if trainer.method.memory is not None:
         trainer.method.memory.observe(epoch_prompts, batch)
@@ -95,13 +95,15 @@ def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, T
     return dict(zip(scores[0].components, trainer.team.gather_rows(own).unbind(1), strict=True))
 
 
-def _score_metrics(
-    trained: Tensor, total: Tensor, components: Mapping[str, Tensor], group_size: int
-) -> dict[str, float]:
+def _score_metrics(trainer: Trainer, trained: Tensor, components: Mapping[str, Tensor]) -> dict[str, float]:
     """Means, spread within groups and failures of all samples.
 
-    From what is trained on, the plain weighted sums (the same without standardisation) and their components, each [N].
+    From what is trained on and the components, each [N]. What people skip did not fail.
     """
+    total, group_size = trainer.reward.total(components), trainer.method.group_size  # without standardisation
+    skipped = torch.zeros(len(total), dtype=torch.bool)
+    for name in trainer.reward.asked.names:
+        skipped |= components[name].isnan()
     groups = trained.reshape(-1, group_size)
     variance = centred(groups).square().mean(1)  # [P], NaN where a score failed
     finite = total[total.isfinite()]
@@ -111,7 +113,12 @@ def _score_metrics(
         "reward_std": deviation,
         "group_spread": float(variance.nanmean().sqrt()),
         "images": float(len(total)),
-        "failed": float(len(total) - len(finite)),
+        "failed": float((~total.isfinite() & ~skipped).sum()),
+        **(
+            {"skipped_groups": float(skipped.reshape(-1, group_size).any(1).sum())}
+            if trainer.reward.asked.names
+            else {}
+        ),
         "dropped_groups": float((~groups.isfinite().all(1)).sum()),
         **{f"score/{name}": float(values.nanmean()) for name, values in components.items()},
     }

@@ -43,7 +43,7 @@ class Jury:
 
         def scores(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
             texts, metadata = [prompt.text for prompt in prompts], [prompt.metadata for prompt in prompts]
-            base = base_images(prompts).to(images.device) if trainer.reward.pairwise and epoch > 0 else None
+            base = base_images(prompts).to(images.device) if trainer.reward.held_out_pairwise and epoch > 0 else None
 
             def judge() -> dict[str, Tensor]:
                 with torch.no_grad():

@@ -77,7 +77,10 @@ def train(
             if line is not None:
                 run.console.say(line, style="yellow")
             with run.console:
-                run.go()
+                try:
+                    run.go()
+                finally:
+                    run.trainer.reward.asked.leave()
     return folder.path
 
 
@@ -101,9 +104,10 @@ class Run:
         self.jury = build_jury(self.trainer, held_out)
         if team.is_main:
             self.folder.begin()
+        self.trainer.reward.asked.attend(self.folder.path, team.rank, team.size, self.console.say)
         self.files = checkpoint_files(config)
         size, trackers = self.trainer.method.group_size, bool(config.log.trackers)
-        self.journal = Journal(self.folder, self.console, team, size, trackers, self.trainer.reward.pairwise)
+        self.journal = Journal(self.folder, self.console, team, size, trackers, self.trainer.reward.held_out_pairwise)
         self.weights = self.trainer.policy.weights
         self.progress = Progress()
         self.history: list[Evaluation] = []
@@ -122,7 +126,10 @@ class Run:
             self._evaluate_if_due()
             is_best = self._best()[0] == progress.epoch
             is_last = progress.epoch == config.train.epochs or self._should_stop_early()
-            if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best:
+            is_chosen = bool(
+                self.trainer.reward.asked.names
+            )  # nobody is to choose twice because pictures came out otherwise
+            if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best or is_chosen:
                 self._save_together()
         self._finish()
 
@@ -179,7 +186,7 @@ class Run:
             report = from_here(self.folder.path / "report.html")
             self.console.stop()
             self.console.say_items(
-                f"finished epoch {self.progress.epoch}", gain(self.history, self.trainer.reward.pairwise)
+                f"finished epoch {self.progress.epoch}", gain(self.history, self.trainer.reward.held_out_pairwise)
             )
             self.console.say(f"report: {report}")
         if self.config.log.trackers:

@@ -15,13 +15,16 @@ class Scoring:
     """Scores of rollouts, in their order.
 
     Each batch is scored before the next one, or while it is sampled. Where networks take turns on the device, all
-    images wait in host memory for the end, so that each network comes once an epoch; not for the score's gradient.
+    images wait in host memory for the end, so that each network comes once an epoch; not for the score's gradient. So
+    they do for people, who see each batch as soon as it is drawn, and choose while the next ones are.
     """
 
     def __init__(self, trainer: Trainer, num_prompts: int):
         self._trainer = trainer
         self._num_images = num_prompts * trainer.method.group_size
-        self._waits = trainer.reward.takes_turns and not trainer.method.needs_score_gradient
+        self._waits = (
+            trainer.reward.takes_turns or bool(trainer.reward.asked.names)
+        ) and not trainer.method.needs_score_gradient
         self._rollouts: list[list[Prompt]] = []
         """Of images that wait: the prompt of each."""
         self._images: Tensor | None = None
@@ -38,6 +41,8 @@ class Scoring:
             start = sum(map(len, self._rollouts))
             self._images[start : start + len(images)] = images
             self._rollouts.append(owners)
+            reward, size = self._trainer.reward, self._trainer.method.group_size
+            reward.asked.expect(images, [prompt.text for prompt in owners], size, self._num_images)
             return
         self._collect()
         self._under_way = self._trainer.begin(self._work(owners, images, None))

@@ -1,0 +1,44 @@
+"""Scores that ask people, among those of a run: they see all pairs of an epoch, and need its folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fdfo.rewards.pairwise import pairs_of
+
+
+def asks_people(reward: Any) -> bool:
+    """Whether it does."""
+    return getattr(reward, "asks_people", False)
+
+
+class Asked:
+    """Those that do, of some rewards by name; mostly none."""
+
+    def __init__(self, rewards: Mapping[str, Any], margins: Mapping[str, float | None]):
+        """margins: where a reward is asked only for pairs that the others leave open."""
+        self._rewards = {name: reward for name, reward in rewards.items() if asks_people(reward)}
+        self._at_once = [reward for name, reward in self._rewards.items() if margins[name] is None]
+
+    @property
+    def names(self) -> list[str]:
+        """Their names; NaN in their scores: it was skipped, which is no failure."""
+        return list(self._rewards)
+
+    def attend(self, run: Path, rank: int, size: int, say: Callable[[str], None]) -> None:
+        """Tell them where the run is, before the first image. Raises RewardError."""
+        for reward in self._rewards.values():
+            reward.attend(run, rank, size, say)
+
+    def expect(self, images: Tensor, prompts: Sequence[str], group_size: int, total: int) -> None:
+        """Show images [B, 3, H, W] of an epoch of `total`, which will be scored when all are there."""
+        first, second = pairs_of(len(images), group_size)
+        for reward in self._at_once:
+            reward.expect(images[first], images[second], [prompts[i] for i in first], total * (group_size - 1) // 2)
+
+    def leave(self) -> None:
+        """The run is over."""
+        for reward in self._rewards.values():
+            reward.leave()

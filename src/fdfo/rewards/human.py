@@ -1,0 +1,224 @@
+"""People as the score: they choose between the two pictures of a pair, on a page of fdfo.studio, served by this run.
+
+A choice is the difference of the two scores: 1, 0 or -1; NaN where the pair was skipped. Of several people it is what
+more of them chose than anything else. Everything goes through the run folder: this score posts the pairs there, as they
+are drawn, and goes on when all are decided. What was chosen before an interruption is found there again, by the pixels
+of the pictures and the prompt, and is not asked twice.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fdfo.errors import RewardError
+from fdfo.rewards.endpoint import is_asked_to_stop
+from fdfo.rewards.png import levels, png_file
+from fdfo.studio.board import Board
+from fdfo.studio.choices import Journal
+from fdfo.studio.pairs import Pair, Round, forget_rounds, keep_picture, post, rounds
+
+if TYPE_CHECKING:
+    from fdfo.web.server import Server
+
+POLL_S = 0.2
+"""How often the run folder is looked at."""
+LAST_UNDO_S = 2.0
+"""So long the last choice of an epoch can be taken back."""
+PORTS = 20
+"""Tried from the given one, where it is in use."""
+
+_PACKAGES = ("starlette", "uvicorn")
+
+
+class Human:
+    """Asks people."""
+
+    differentiable = False
+    pairwise = True
+    remote = True
+    asks_people = True
+    antisymmetric = True
+    """All pairs of an epoch come at once, and by `expect` as they are drawn; `attend` comes first."""
+
+    def __init__(
+        self,
+        *,
+        votes: int = 1,
+        repeat: float = 0.1,
+        people: Sequence[str] = (),
+        host: str = "127.0.0.1",
+        port: int = 8765,
+    ):
+        """votes people choose from each pair; a share `repeat` of the pairs comes again, to measure their agreement
+        with themselves. `people` are their names, each of whom gets a link. host other than this machine's own
+        addresses lets others in, by their links alone. Raises RewardError for unusable options.
+        """
+        self._votes, self._repeat, self._people, self._host, self._port = votes, repeat, tuple(people), host, port
+        if problems := self._problems():
+            raise RewardError("reward 'human': " + "; ".join(problems))
+        self._run: Path | None = None
+        self._rank, self._size = 0, 1
+        self._say: Callable[[str], None] = print
+        self._server: Server | None = None
+        self._number = 0
+        self._drawn: dict[str, Pair] = {}
+
+    def _problems(self) -> list[str]:
+        names, found = self._people, []
+        if not isinstance(self._votes, int) or self._votes < 1:
+            found.append(f"votes must be a whole number from 1, got {self._votes!r}")
+        elif self._votes > max(1, len(names)):
+            found.append(f"votes={self._votes} needs as many people: people=[anna, ben]")
+        if not isinstance(self._repeat, int | float) or not 0 <= self._repeat <= 1:
+            found.append(f"repeat must be a share from 0 to 1, got {self._repeat!r}")
+        if not all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 40 for name in names):
+            found.append("people must be a list of names, up to 40 characters each")
+        elif len(set(names)) < len(names):
+            found.append("people must have different names")
+        if not isinstance(self._port, int) or not 0 <= self._port < 2**16:
+            found.append(f"port must be a number from 0 to 65535, got {self._port!r}")
+        if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+            found.append(f"needs {', '.join(missing)}, not installed here; run pip install 'fdfo[studio]'")
+        return found
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Nothing to load."""
+
+    def attend(self, run: Path, rank: int, size: int, say: Callable[[str], None]) -> None:
+        """Ask in a run folder, as one of `size` processes; the first one serves the page and tells where.
+
+        Raises RewardError where that cannot be.
+        """
+        self._run, self._rank, self._size, self._say = run, rank, size, say
+        if rank:
+            return
+        try:
+            forget_rounds(run)
+            self._serve(run)
+        except OSError as error:
+            raise RewardError(
+                f"reward 'human' cannot serve its page at {self._host}:{self._port}, or write to {run}: "
+                f"{error.strerror or error}; give another host or port"
+            ) from error
+
+    def _serve(self, run: Path) -> None:
+        from fdfo.studio.app import MOST_BYTES, studio_app
+        from fdfo.studio.desk import Desk, Settings
+        from fdfo.studio.people import people_of
+        from fdfo.web.listening import is_local, listen
+        from fdfo.web.server import Server
+
+        listener = listen(self._host, self._port, tries=PORTS if self._port else 1)
+        people = people_of(run, self._people, is_local=is_local(listener))
+        app = studio_app(Desk(run, people, Settings(self._votes, self._repeat)))
+        self._server = Server(app, listener, most_bytes=MOST_BYTES).__enter__()
+        if self._port not in (0, self._server.port):
+            self._say(f"port {self._port} is in use; people choose at {self._server.port}")
+        for name, link in people.links(self._server.url).items():
+            self._say(f"{name} chooses at {link}" if self._people else f"choose pictures at {link}")
+
+    def leave(self) -> None:
+        """The run is over: the page too."""
+        if self._server is not None:
+            self._server.stop()
+
+    # ---- asking ----
+
+    def expect(self, first: Tensor, second: Tensor, prompts: Sequence[str], total: int) -> None:
+        """Ask for pairs of images [Q, 3, H, W] that are drawn already, of `total` in this epoch; answers come later."""
+        for pair, _ in self._pairs(first, second, prompts):
+            self._drawn[pair.key] = pair
+        self._post(Round(number=self._number, total=total, pairs=tuple(self._drawn.values())))
+
+    def __call__(
+        self, first: Tensor, second: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
+    ) -> Tensor:
+        """Preferences [Q] float64 on the CPU for the first of images [Q, 3, H, W]: 1, 0, -1, or NaN where skipped.
+
+        Waits for people. Raises RewardError when it is asked to stop meanwhile, or the folder cannot be written.
+        """
+        pairs = self._pairs(first, second, prompts)
+        asked = {pair.key: pair for pair, sign in pairs if sign}
+        mine = Round(number=self._number, total=len(asked), pairs=tuple(asked.values()))
+        self._post(mine)
+        board = self._decided(mine)
+        self._number, self._drawn = self._number + 1, {}
+        self._tell(board)
+        return torch.tensor([sign * board.outcome(pair) if sign else 0.0 for pair, sign in pairs], dtype=torch.float64)
+
+    def _pairs(self, first: Tensor, second: Tensor, prompts: Sequence[str]) -> list[tuple[Pair, int]]:
+        """Each pair as it is known, and whether its first picture is the first image (1), the second (-1), or both."""
+        if self._run is None:
+            raise RewardError("reward 'human' asks people during a run; name it in `reward` of a recipe")
+        found = []
+        for one, other, prompt in zip(levels(first), levels(second), prompts, strict=True):
+            names = [self._keep(picture) for picture in (one, other)]
+            pair = Pair(prompt=prompt, first=min(names), second=max(names))
+            found.append((pair, (names[0] < names[1]) - (names[0] > names[1])))
+        return found
+
+    def _keep(self, picture: np.ndarray) -> str:
+        assert self._run is not None
+        try:
+            return keep_picture(self._run, picture.shape, picture.tobytes(), lambda: png_file(picture))
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _post(self, asked: Round) -> None:
+        assert self._run is not None
+        try:
+            post(self._run, self._rank, asked)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> RewardError:
+        return RewardError(
+            f"reward 'human' cannot write to {self._run}: {error.strerror}. What was chosen is kept: make room, then "
+            "repeat the command to go on"
+        )
+
+    def _decided(self, mine: Round) -> Board:
+        """Wait until the pairs of all processes are decided; their choices stand then."""
+        assert self._run is not None
+        journal, is_told, touched, seen = Journal(self._run), False, 0.0, -1
+        while True:
+            with journal.held():
+                board, is_over = self._board(mine, journal)
+                if seen not in (-1, len(board.choices)):
+                    touched = time.monotonic()
+                seen = len(board.choices)
+                if is_over and time.monotonic() - touched > LAST_UNDO_S:
+                    self._post(replace(mine, is_closed=True))
+                    return board
+            if not is_told:
+                self._tell_waiting(board)
+                is_told = True
+            if is_asked_to_stop():
+                raise RewardError("reward 'human' was asked to stop: not waiting for people any longer")
+            time.sleep(POLL_S)
+
+    def _board(self, mine: Round, journal: Journal) -> tuple[Board, bool]:
+        """All that is asked in this epoch, and whether it is over for every process."""
+        assert self._run is not None
+        posted = [asked for asked in rounds(self._run).values() if asked.number >= mine.number]
+        here = [replace(asked, is_closed=False) for asked in posted if asked.number == mine.number]
+        board = Board(here, journal.choices(), self._votes, self._repeat)
+        return board, len(posted) == self._size and board.is_over
+
+    def _tell_waiting(self, board: Board) -> None:
+        left = sum(not board.is_decided(pair) for pair in board.pairs)
+        if self._server is not None and left:
+            self._say(f"{left} pairs wait to be chosen from at {self._server.url}/")
+
+    def _tell(self, board: Board) -> None:
+        if self._server is not None:
+            outcomes = [board.outcome(pair) for pair in board.pairs]
+            ties, skipped = outcomes.count(0.0), sum(value != value for value in outcomes)
+            self._say(f"chosen from {len(outcomes)} pairs: {ties} ties, {skipped} skipped")

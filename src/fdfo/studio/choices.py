@@ -1,0 +1,111 @@
+"""What people chose: choices.jsonl beside the run, one line for each choice, and one for each that was taken back."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from fdfo.studio.pairs import CHOICES, Side
+
+Chosen = Literal["first", "second", "tie", "skip"]
+
+FILE = "choices.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One person's, between the pictures of a pair."""
+
+    id: str
+    """By which a page that sends it again is recognised."""
+    pair: str
+    prompt: str
+    first: str
+    second: str
+    """Names of the pictures."""
+    left: Side
+    """Which of them was at the left side."""
+    chosen: Chosen
+    who: str
+    when: str
+    """In ISO 8601, UTC."""
+    seconds: float
+    """The pair was seen before it was chosen."""
+    repeat: bool = False
+    """Whether this person had chosen before, and it was shown again, mirrored, to see whether they choose the same."""
+
+
+def now() -> str:
+    """The time, as it is written."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Journal:
+    """The file of a run, which several processes may read and write."""
+
+    def __init__(self, run: Path):
+        self.path = run / FILE
+        self._lock = run / CHOICES / "lock"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else writes, or closes a round, for the time of the block. Raises OSError."""
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._lock, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def add(self, choice: Choice) -> None:
+        """Write a choice; it is on the disk when this returns. Raises OSError with nothing written. Within `held`."""
+        self._append(asdict(choice))
+
+    def take_back(self, choice: Choice) -> None:
+        """As `add`: it does not count any more."""
+        self._append({"undo": choice.id, "who": choice.who, "when": now()})
+
+    def choices(self) -> list[Choice]:
+        """All that count, in order; lines that are none, such as the last one of a killed process, are passed over."""
+        found: dict[str, Choice] = {}
+        for line in self._lines():
+            if "undo" in line:
+                found.pop(str(line["undo"]), None)
+            elif line.keys() >= _KEYS:
+                choice = Choice(**{key: line[key] for key in _KEYS | (line.keys() & {"repeat"})})
+                found[choice.id] = choice
+        return list(found.values())
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        for line in content.split(b"\n"):
+            with suppress(ValueError):
+                document = json.loads(line)
+                if isinstance(document, dict):
+                    yield document
+
+    def _append(self, document: Mapping[str, Any]) -> None:
+        line = json.dumps(document, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with open(self.path, "ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                if size and not self._ends_a_line(size):
+                    line = b"\n" + line  # what a killed process began is a line of its own, and none
+                if file.write(line) != len(line):
+                    raise OSError(28, os.strerror(28))
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(self.path, size)
+                raise
+
+    def _ends_a_line(self, size: int) -> bool:
+        with open(self.path, "rb") as file:
+            file.seek(size - 1)
+            return file.read(1) == b"\n"
+
+
+_KEYS = {field.name for field in fields(Choice)} - {"repeat"}

@@ -1,0 +1,59 @@
+"""A real browser: Chromium of the system, without a window, with an empty profile."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+SIZES = {"wide": (1280, 800), "phone": (390, 844)}
+
+
+def executable() -> str:
+    """Where it is; FDFO_CHROMIUM names another. Fails the test where there is none: nothing is skipped in silence."""
+    found = os.environ.get("FDFO_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    return found or pytest.fail("no Chromium: `make browser` installs it (Debian), or name one in FDFO_CHROMIUM")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A running browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str, size: str = "wide", scheme: str = "light") -> Iterator[Page]:
+    """A page; whatever its scripts throw or complain about fails the test."""
+    width, height = SIZES[size]
+    is_phone = size == "phone"
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        has_touch=is_phone,
+        is_mobile=is_phone,
+        bypass_csp=True,  # axe is put into the page
+    )
+    page, wrong = context.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector("#pair:not([hidden]), #rest:not([hidden]), h1")
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong with a page for people who see, hear or move otherwise."""
+    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")
+    assert found["passes"]
+    return [f"{one['id']}: {[node['html'] for node in one['nodes']]}" for one in found["violations"]]

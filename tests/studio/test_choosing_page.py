@@ -1,0 +1,207 @@
+"""The choosing page in a real browser: keys, clicks, touch, undo, speed, faults, and what everybody can use."""
+
+import errno
+from statistics import median
+
+import pytest
+
+from fdfo.studio.pairs import Round, pictures_of, post
+from tests.studio.browser import SIZES, chromium, opened, violations
+from tests.studio.folders import answer, asked, desk_of, run_folder, serving
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def run(tmp_path):
+    return run_folder(tmp_path / "run")
+
+
+def shown(page):
+    """Addresses of the two pictures, as the person sees them."""
+    return page.evaluate("['left', 'right'].map((side) => document.querySelector(`#${side} img`).getAttribute('src'))")
+
+
+def saved(page, desk, count):
+    """Wait until so many choices are written; they."""
+    for _ in range(200):
+        if len(desk.journal.choices()) >= count:
+            break
+        page.wait_for_timeout(20)
+    choices = desk.journal.choices()
+    assert len(choices) == count
+    return choices
+
+
+ACTIONS = {
+    "keys": lambda page, what: page.keyboard.press(
+        {"left": "ArrowLeft", "right": "ArrowRight", "tie": "ArrowUp", "skip": "ArrowDown"}[what]
+    ),
+    "clicks": lambda page, what: page.click(f"#{what}"),
+    "touch": lambda page, what: page.tap(f"#{what}"),
+}
+
+
+@pytest.mark.parametrize("way", ACTIONS)
+def test_pairs_are_chosen_from(browser, run, way):
+    pairs, desk = asked(run, 5), desk_of(run)
+    with serving(desk) as server, opened(browser, server.url, "phone" if way == "touch" else "wide") as page:
+        for number, what in enumerate(("left", "right", "tie", "skip", "left")):
+            assert page.inner_text("#prompt") == f"prompt {number}"
+            pair = pairs[number]
+            names = [pair.first, pair.second] if pair.left == "first" else [pair.second, pair.first]
+            assert shown(page) == [f"/choose/pictures/{name}.png" for name in names]
+            ACTIONS[way](page, what)
+        choices = saved(page, desk, 5)
+        page.wait_for_selector("#rest:not([hidden])")
+        assert "last pair of this epoch" in page.inner_text("#rest-title")
+    expected = [
+        what if what in ("tie", "skip") else ((pair.left == "first") == (what == "left") and "first") or "second"
+        for pair, what in zip(pairs, ("left", "right", "tie", "skip", "left"), strict=True)
+    ]
+    assert [choice.chosen for choice in choices] == expected
+    assert all(0 <= choice.seconds < 60 for choice in choices)
+
+
+@pytest.mark.parametrize("key", ["Backspace", "u", "Control+z"])
+def test_undo_shows_the_pair_again(browser, run, key):
+    asked(run, 3)
+    desk = desk_of(run)
+    with serving(desk) as server, opened(browser, server.url) as page:
+        before = shown(page)
+        assert page.is_disabled("#pair .undo")
+        page.keyboard.press("ArrowLeft")
+        saved(page, desk, 1)
+        page.keyboard.press(key)
+        page.wait_for_function("document.getElementById('prompt').textContent === 'prompt 0'")
+        assert shown(page) == before and desk.journal.choices() == []
+        page.keyboard.press("ArrowRight")
+        saved(page, desk, 1)
+
+
+MEASURE = """async () => {
+  const begun = performance.now();
+  const before = document.querySelector("#left img");
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
+  const images = [...document.querySelectorAll(".side img")];
+  if (images[0] === before || !images.every((image) => image.complete && image.naturalWidth)) return Infinity;
+  await Promise.all(images.map((image) => image.decode()));
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  return performance.now() - begun;
+}"""
+
+
+def test_the_next_pictures_are_there_within_100_ms_of_a_key(browser, run):
+    """512 x 512 pixels, loaded ahead: from the key to the frame after the one that shows them."""
+    asked(run, 24, side=512)
+    with serving(desk_of(run)) as server, opened(browser, server.url) as page:
+        taken = []
+        for _ in range(20):
+            page.wait_for_timeout(150)  # the fastest person
+            taken.append(page.evaluate(MEASURE))
+    assert median(taken) < 100, taken
+
+
+def test_what_is_drawn_while_one_chooses_appears_by_itself(browser, run):
+    pairs = asked(run, 1, total=4)
+    desk = desk_of(run)
+    with serving(desk) as server, opened(browser, server.url) as page:
+        assert page.inner_text("#count") == "0 of 4 pairs"
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("#rest:not([hidden])")
+        assert "being drawn" in page.inner_text("#rest-title")
+        post(run, 0, Round(number=0, total=4, pairs=(*pairs, *asked(run, 3, first=1))))
+        page.wait_for_selector("#pair:not([hidden])")
+        assert page.inner_text("#prompt") == "prompt 1"
+
+
+def test_prompts_are_text(browser, run):
+    evil = "<img src=x onerror=\"document.title='hacked'\"> {} </script> \u202e'\"&amp;"
+    asked(run, 1, prompt=evil)
+    with serving(desk_of(run)) as server, opened(browser, server.url) as page:
+        page.wait_for_timeout(100)
+        assert page.inner_text("#prompt") == evil.format(0) and page.title().startswith("Choose")
+        assert page.locator("#prompt img").count() == 0
+
+
+def test_a_choice_that_could_not_be_saved_is_asked_again(browser, run, monkeypatch):
+    asked(run, 3)
+    desk = desk_of(run)
+
+    def full(choice):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(desk.journal, "add", full)
+    with serving(desk) as server, opened(browser, server.url) as page:
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("#notice:not([hidden])")
+        assert "Not saved: the disk of the run is full" in page.inner_text("#notice")
+        assert page.inner_text("#prompt") == "prompt 0" and violations(page) == []
+        monkeypatch.undo()
+        page.keyboard.press("ArrowLeft")
+        saved(page, desk, 1)
+        assert page.is_hidden("#notice") and page.inner_text("#prompt") == "prompt 1"
+
+
+def test_a_choice_that_comes_too_late_is_told_and_the_next_pair_shown(browser, run):
+    pairs, desk = asked(run, 3), desk_of(run, ("anna", "ben"))
+    with serving(desk) as server, opened(browser, desk.people.links(server.url)["anna"]) as page:
+        assert "token" not in page.url
+        desk.answer("ben", answer(desk, pairs[0]))
+        page.evaluate("choose('left')")
+        page.wait_for_function("document.getElementById('prompt').textContent === 'prompt 1'")
+        assert len(desk.journal.choices()) == 1
+
+
+def test_a_page_survives_the_end_of_the_server_and_goes_on(browser, run):
+    asked(run, 3)
+    desk = desk_of(run)
+    with serving(desk) as server, opened(browser, server.url) as page:
+        server.stop()
+        page.keyboard.press("ArrowLeft")  # kept by the page
+        page.wait_for_selector("#notice:not([hidden])")
+        assert "does not answer" in page.inner_text("#notice")
+        with serving(desk, server.port):
+            saved(page, desk, 1)
+            page.wait_for_selector("#notice", state="hidden")
+
+
+def test_a_missing_picture_can_only_be_skipped(browser, run):
+    (pair, _), desk = asked(run, 2), desk_of(run)
+    (pictures_of(run) / f"{pair.second}.png").unlink()
+    with serving(desk) as server, opened(browser, server.url) as page:
+        page.wait_for_selector(".gone")
+        assert page.is_disabled("#left") and page.is_disabled("#right") and page.is_disabled("#tie")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowDown")
+        assert saved(page, desk, 1)[0].chosen == "skip"
+
+
+def test_a_wrong_link_says_so(browser, run):
+    with serving(desk_of(run, ("anna",))) as server, opened(browser, f"{server.url}/?token=wrong") as page:
+        assert "open the one that the run printed for you" in page.inner_text("main")
+        assert violations(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_everybody_can_use_it_and_it_fits(browser, run, size, scheme):
+    long = "a very long prompt about {} " + "with many words that go on and on, " * 12
+    asked(run, 2, prompt=long, side=512)
+    desk = desk_of(run, repeat=0.5)
+    with serving(desk) as server, opened(browser, server.url, size, scheme) as page:
+        assert violations(page) == []
+        width, height = SIZES[size]
+        for side in ("left", "right"):
+            box = page.locator(f"#{side} .frame").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+            assert box["width"] > 0.35 * min(width, height)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.evaluate("choose('left')")
+        page.evaluate("choose('left')")
+        page.wait_for_selector("#rest:not([hidden])")
+        assert violations(page) == []

@@ -1,0 +1,337 @@
+"""People as the score of a run: pairs in, choices out, the same weights for the same choices."""
+
+import json
+import re
+import socket
+import time
+from http.client import HTTPConnection
+from threading import Event, Thread
+
+import pytest
+import torch
+
+from fdfo.config.tree import RewardConfig
+from fdfo.errors import RewardError
+from fdfo.evaluation.runs import read_events
+from fdfo.rewards import human
+from fdfo.rewards.endpoint import giving_up_when
+from fdfo.rewards.weighted import WeightedSum
+from fdfo.studio.choices import Journal
+from fdfo.studio.pairs import digest
+from tests.studio.browser import chromium, opened
+from tests.training.runs import adapter, command, run
+
+OPTIONS = ("train.epochs=2", "optim.updates_per_epoch=3", "eval.every=2", "train.checkpoint_every=5")
+"""Checkpoints are written every epoch all the same."""
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch):
+    monkeypatch.setattr(human, "LAST_UNDO_S", 0.0)
+    monkeypatch.setattr(human, "POLL_S", 0.02)
+
+
+def asking(port, **options):
+    entry = {"name": "human", "port": port, "repeat": 0.5} | options
+    return f"reward=[{json.dumps(entry)}]"
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def taste(item):
+    """What the scripted person chooses: a function of the pictures alone."""
+    names = sorted(re.findall(r"[0-9a-f]{32}", item["left"] + item["right"]))
+    number = int(digest(*names)[:8], 16) / 16**8
+    if number < 0.3:
+        return "tie" if number < 0.15 else "skip"
+    return "left" if names[number < 0.65] in item["left"] else "right"
+
+
+class Person(Thread):
+    """Chooses over HTTP until told to stop, or after so many choices."""
+
+    def __init__(self, port, most=10**6):
+        super().__init__(daemon=True)
+        self._port, self._most, self.is_done, self._end = port, most, Event(), Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self.join()
+
+    def run(self):
+        count = 0
+        while not self._end.is_set() and count < self._most:
+            try:
+                view = self._ask("GET", "/choose/state")
+                for item in view["items"][:1]:
+                    body = {"id": f"{time.monotonic_ns()}", "run": view["run"], "pair": item["pair"]}
+                    body |= {"chosen": taste(item), "repeat": item["repeat"], "seconds": 0.1}
+                    count += "done" in self._ask("POST", "/choose/answer", body)
+            except OSError:
+                pass  # the run is not there yet, or not any more
+            self._end.wait(0.02)
+        self.is_done.set()
+
+    def _ask(self, method, path, body=None):
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A whole run with a scripted person."""
+    folder, port = tmp_path_factory.mktemp("runs") / "undisturbed", free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(human, "LAST_UNDO_S", 0.0)
+        with Person(port):
+            run(folder, *OPTIONS, asking(port))
+    return folder
+
+
+def same(first, second):
+    a, b = adapter(first), adapter(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def decisions(folder):
+    """What was chosen from every pair, repetitions left out."""
+    return {choice.pair: choice.chosen for choice in Journal(folder).choices() if not choice.repeat}
+
+
+def test_choices_are_differences_of_scores(undisturbed):
+    rollouts = [event for event in read_events(undisturbed) if event["event"] == "rollout"]
+    chosen = list(decisions(undisturbed).values())
+    assert len(rollouts) == 2 and len(chosen) == 10 and len(set(chosen)) == 4
+    assert sum(event["skipped_groups"] for event in rollouts) == chosen.count("skip")
+    assert all(event["failed"] == 0 for event in rollouts)
+    first = [value != "skip" for value in chosen[:5]].count(True)
+    squares = sum(value in ("first", "second") for value in chosen[:5]) * 0.5**2  # scores are 1/2 and -1/2
+    assert rollouts[0]["group_spread"] == pytest.approx((squares / first) ** 0.5)
+    assert len({choice.pair for choice in Journal(undisturbed).choices() if choice.repeat}) > 0
+
+
+def test_a_person_at_the_keyboard_is_killed_and_goes_on_to_the_same_weights(undisturbed, tmp_path):
+    """In a browser: half of the second epoch, a kill, and the rest after the same command, on the same open page."""
+    folder, port = tmp_path / "killed", free_port()
+    process = command(folder, *OPTIONS, asking(port))
+    try:
+        wait_for_server(port)
+        with chromium() as browser, opened(browser, f"http://127.0.0.1:{port}/") as page:
+            choose_by_keys(page, folder, 8)
+            process.kill()
+            process.communicate()
+            before = [choice.id for choice in Journal(folder).choices()]
+            training = Thread(target=lambda: run(folder, *OPTIONS, asking(port)), daemon=True)
+            training.start()
+            page.wait_for_selector("#notice:not([hidden])", state="visible")
+            page.wait_for_selector("#notice", state="hidden")
+            choose_by_keys(page, folder, 10)
+            page.wait_for_function("document.getElementById('epoch').textContent === 'Finished'")
+            training.join()
+    finally:
+        process.kill()
+    choices = Journal(folder).choices()
+    assert [choice.id for choice in choices][: len(before)] == before
+    once = [choice.pair for choice in choices if not choice.repeat]
+    assert len(once) == len(set(once)) == 10  # nothing was asked twice
+    assert decisions(folder) == decisions(undisturbed)
+    assert same(folder, undisturbed)
+
+
+def wait_for_server(port):
+    for _ in range(1200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the run serves no page")
+
+
+KEYS = {"left": "ArrowLeft", "right": "ArrowRight", "tie": "ArrowUp", "skip": "ArrowDown"}
+SHOWN = """() => current === null || unsent.length ? null : {
+  left: document.querySelector('#left img').getAttribute('src'),
+  right: document.querySelector('#right img').getAttribute('src')}"""
+
+
+def choose_by_keys(page, folder, count):
+    """Until so many pairs are decided."""
+    for _ in range(3000):
+        if len(decisions(folder)) >= count:
+            return
+        if item := page.evaluate(SHOWN):
+            page.keyboard.press(KEYS[taste(item)])
+        page.wait_for_timeout(20)
+    raise AssertionError(f"{len(decisions(folder))} of {count} pairs are decided")
+
+
+# ---- the score by itself ----
+
+
+@pytest.fixture
+def pictures():
+    return torch.rand(8, 3, 6, 5, generator=torch.Generator().manual_seed(1))
+
+
+def attending(tmp_path, *others, size=1, **options):
+    """A weighted sum with people in it, in a run folder, and the lines that it says."""
+    from tests.studio.folders import run_folder
+
+    reward = WeightedSum([RewardConfig(name="human", port=0, **options), *others])
+    reward.load(torch.device("cpu"), torch.float32)
+    lines = []
+    reward.asked.attend(run_folder(tmp_path / "run"), 0, size, lines.append)
+    return reward, lines
+
+
+def port_of(lines):
+    return int(re.search(r":(\d+)/", lines[0]).group(1))
+
+
+PROMPTS = [f"prompt {i // 2}" for i in range(8)]
+
+
+def test_one_line_tells_the_address_and_the_scores_are_there_when_all_is_chosen(tmp_path, pictures):
+    reward, lines = attending(tmp_path)
+    with Person(port_of(lines)):
+        scores = reward.components(pictures, PROMPTS, [{}] * 8, group_size=2, batch=2)["human"]
+    reward.asked.leave()
+    assert [line.partition(" at ")[0] for line in lines[:2]] == ["choose pictures", "4 pairs wait to be chosen from"]
+    chosen = {choice.prompt: choice for choice in Journal(tmp_path / "run").choices() if not choice.repeat}
+    assert len(chosen) == 4  # in one round, however small the batches of other scores are
+    for prompt, gap in zip(PROMPTS[::2], scores[0::2] - scores[1::2], strict=True):
+        expected = {"tie": 0.0, "skip": float("nan")}.get(chosen[prompt].chosen)
+        assert abs(gap) == 1 if expected is None else gap == expected or gap.isnan() == (expected != expected)
+
+
+def test_the_same_picture_twice_is_a_tie_that_nobody_is_asked_for(tmp_path, pictures):
+    reward, lines = attending(tmp_path)
+    twice = pictures[:1].repeat(2, 1, 1, 1)
+    assert reward.components(twice, PROMPTS[:2], [{}] * 2, group_size=2)["human"].tolist() == [0, 0]
+    assert "wait" not in str(lines)
+    reward.asked.leave()
+
+
+def test_pairs_are_asked_as_soon_as_they_are_drawn(tmp_path, pictures):
+    reward, lines = attending(tmp_path)
+    with Person(port_of(lines)) as person:
+        reward.asked.expect(pictures[:4], PROMPTS[:4], 2, 8)
+        for _ in range(500):
+            if len(decisions(tmp_path / "run")) == 2:
+                break
+            time.sleep(0.02)
+        assert len(decisions(tmp_path / "run")) == 2  # before the rest is drawn
+        reward.components(pictures, PROMPTS, [{}] * 8, group_size=2)
+        assert not person.is_done.is_set()
+    assert len(decisions(tmp_path / "run")) == 4
+    reward.asked.leave()
+
+
+def test_what_was_chosen_is_not_asked_again_and_the_order_of_images_does_not_matter(tmp_path, pictures):
+    reward, lines = attending(tmp_path)
+    with Person(port_of(lines)):
+        scores = reward.components(pictures, PROMPTS, [{}] * 8, group_size=2)["human"]
+    count = len(Journal(tmp_path / "run").choices())
+    swapped = pictures.reshape(4, 2, 3, 6, 5).flip(1).reshape(8, 3, 6, 5)
+    mirrored = reward.components(swapped, PROMPTS, [{}] * 8, group_size=2)["human"]
+    torch.testing.assert_close(mirrored.reshape(4, 2).flip(1).reshape(8), scores, equal_nan=True)
+    assert len(Journal(tmp_path / "run").choices()) == count
+    reward.asked.leave()
+
+
+def test_several_processes_wait_for_each_other(tmp_path, pictures):
+    """Two scores in one folder, as two processes of a run have them: neither goes on before both are decided."""
+    first, lines = attending(tmp_path, size=2)
+    second = WeightedSum([RewardConfig(name="human", port=0)])
+    second.asked.attend(tmp_path / "run", 1, 2, lambda line: pytest.fail(f"only one tells: {line}"))
+    results = {}
+
+    def score(rank, reward, rows):
+        results[rank] = reward.components(pictures[rows], PROMPTS[rows], [{}] * 4, group_size=2)["human"]
+
+    early = Thread(target=score, args=(0, first, slice(0, 4)))
+    with Person(port_of(lines)):
+        early.start()
+        early.join(0.5)
+        assert early.is_alive() and len(decisions(tmp_path / "run")) == 2
+        score(1, second, slice(4, 8))
+        early.join()
+    assert len(results[0]) == len(results[1]) == 4 and len(decisions(tmp_path / "run")) == 4
+    first.asked.leave()
+
+
+def test_a_port_in_use_is_passed_over_and_told(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        reward = WeightedSum([RewardConfig(name="human", port=port)])
+        from tests.studio.folders import run_folder
+
+        lines = []
+        reward.asked.attend(run_folder(tmp_path / "run"), 0, 1, lines.append)
+        reward.asked.leave()
+    assert re.match(rf"port {port} is in use; people choose at {port + 1}|port {port} is in use; .* \d+$", lines[0])
+
+
+def test_everybody_gets_a_link(tmp_path):
+    reward, lines = attending(tmp_path, people=["anna", "ben"], votes=2)
+    assert [line.split("?token=")[0].rsplit(":", 1)[0] for line in lines] == [
+        "anna chooses at http://127.0.0.1",
+        "ben chooses at http://127.0.0.1",
+    ]
+    assert len({line.split("?token=")[1] for line in lines}) == 2
+    reward.asked.leave()
+
+
+def test_beyond_this_machine_nobody_chooses_without_a_token(tmp_path):
+    reward, lines = attending(tmp_path, host="0.0.0.0")
+    assert "?token=" in lines[0]
+    reward.asked.leave()
+
+
+def test_who_is_told_to_stop_does_not_wait_for_people(tmp_path, pictures):
+    reward, _ = attending(tmp_path)
+    begun = time.monotonic()
+    with giving_up_when(lambda: time.monotonic() > begun + 0.2), pytest.raises(RewardError, match="asked to stop"):
+        reward.components(pictures, PROMPTS, [{}] * 8, group_size=2)
+    reward.asked.leave()
+
+
+def test_without_a_run_there_is_nobody_to_ask(pictures):
+    with pytest.raises(RewardError, match="asks people during a run"):
+        WeightedSum([RewardConfig(name="human")]).components(pictures, PROMPTS, [{}] * 8, group_size=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"votes": 0}, "votes must be"),
+        ({"votes": 2}, r"votes=2 needs as many people: people=\[anna, ben\]"),
+        ({"repeat": 1.5}, "repeat must be a share"),
+        ({"people": ["anna", "anna"]}, "different names"),
+        ({"people": ["a\n"]}, "list of names"),
+        ({"port": 70000}, "port must be"),
+    ],
+    ids=str,
+)
+def test_options_are_checked(options, problem):
+    with pytest.raises(RewardError, match=problem):
+        WeightedSum([RewardConfig(name="human", **options)])
+
+
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setattr(human, "find_spec", lambda name: None)
+    with pytest.raises(RewardError, match=r"needs starlette, uvicorn, .*fdfo\[studio\]"):
+        WeightedSum([RewardConfig(name="human")])
