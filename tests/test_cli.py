@@ -69,6 +69,7 @@ def test_help_names_every_command(command, monkeypatch):
         "doctor",
         "serve-reward",
         "rewards",
+        "choices",
     ):
         assert name in out
     assert "..." not in out.partition("Commands:")[2]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fdfo import __version__
+from fdfo.commands.choices_app import choices_app
 from fdfo.commands.door import check_surroundings, prepare_terminal
 from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.options import (
@@ -57,6 +58,7 @@ app = typer.Typer(
 )
 
 app.add_typer(rewards_app, name="rewards")
+app.add_typer(choices_app, name="choices")
 
 
 @app.command()
@@ -295,7 +297,6 @@ def serve_reward(
     from fdfo.commands.extras import need
 
     need("serve-reward", "starlette", "uvicorn")
-
     from fdfo.commands.serve import run_serve
 
     run_serve(name, options or [], host, port, key_variable, device)

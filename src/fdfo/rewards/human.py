@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdfo.errors import RewardError
+from fdfo.config.bounds import Port, Processes, Share
+from fdfo.errors import RewardError, install_advice
 from fdfo.rewards.endpoint import is_asked_to_stop
 from fdfo.rewards.png import levels, png_file
 from fdfo.studio.board import Board
@@ -43,18 +44,18 @@ class Human:
     differentiable = False
     pairwise = True
     remote = True
-    asks_people = True
     antisymmetric = True
+    asks_people = True
     """All pairs of an epoch come at once, and by `expect` as they are drawn; `attend` comes first."""
 
     def __init__(
         self,
         *,
-        votes: int = 1,
-        repeat: float = 0.1,
+        votes: Processes = 1,
+        repeat: Share = 0.1,
         people: Sequence[str] = (),
         host: str = "127.0.0.1",
-        port: int = 8765,
+        port: Port = 8765,
     ):
         """votes people choose from each pair; a share `repeat` of the pairs comes again, to measure their agreement
         with themselves. `people` are their names, each of whom gets a link. host other than this machine's own
@@ -72,20 +73,14 @@ class Human:
 
     def _problems(self) -> list[str]:
         names, found = self._people, []
-        if not isinstance(self._votes, int) or self._votes < 1:
-            found.append(f"votes must be a whole number from 1, got {self._votes!r}")
-        elif self._votes > max(1, len(names)):
+        if isinstance(self._votes, int) and self._votes > max(1, len(names)):
             found.append(f"votes={self._votes} needs as many people: people=[anna, ben]")
-        if not isinstance(self._repeat, int | float) or not 0 <= self._repeat <= 1:
-            found.append(f"repeat must be a share from 0 to 1, got {self._repeat!r}")
         if not all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 40 for name in names):
             found.append("people must be a list of names, up to 40 characters each")
         elif len(set(names)) < len(names):
             found.append("people must have different names")
-        if not isinstance(self._port, int) or not 0 <= self._port < 2**16:
-            found.append(f"port must be a number from 0 to 65535, got {self._port!r}")
         if missing := [name for name in _PACKAGES if find_spec(name) is None]:
-            found.append(f"needs {', '.join(missing)}, not installed here; run pip install 'fdfo[studio]'")
+            found.append(f"needs {', '.join(missing)}, not installed here; {install_advice(*missing)}")
         return found
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:

@@ -184,7 +184,9 @@ def _phase(board: Board, items: list[Item], progress: Progress) -> str:
         return "others" if board.is_whole else "drawing"
     if board.pairs:
         return "done"
-    return "finished" if progress.is_finished else "training"
+    if progress.is_finished:
+        return "finished"
+    return "training" if board.choices else "starting"
 
 
 def _choice(pair: Pair, who: str, answer: Answer) -> Choice:

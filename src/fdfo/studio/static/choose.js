@@ -88,6 +88,7 @@ function draw() {
     : "Which picture do you prefer for";
   at("epoch").textContent = view.phase === "finished" ? "Finished" : `Epoch ${view.epoch} of ${view.epochs}`;
   at("count").textContent = view.total ? `${view.decided} of ${view.total} pairs` : "";
+  at("progress").hidden = !view.total;
   at("progress").max = view.total || 1;
   at("progress").value = view.decided;
   const pace = [];
@@ -115,7 +116,8 @@ function rest() {
     drawing: ["Pictures are being drawn", "They appear here one after the other, as soon as they are there."],
     others: ["Others are still choosing", "You have chosen from all your pairs of this epoch. The next ones appear here."],
     done: ["That was the last pair of this epoch", "Training goes on with your choices in a moment."],
-    training: [view.epoch > 1 ? "Training on your choices" : "The first pictures are being drawn", `The next pairs appear here by themselves.${view.epoch > 1 ? soon : ""}`],
+    starting: ["The first pictures are being drawn", "They appear here by themselves."],
+    training: ["Training on your choices", `The next pairs appear here by themselves.${soon}`],
     finished: ["The run is finished", "Thank you. Its report shows what the model learned."],
   };
   const [title, text] = texts[view.phase] ?? texts.training;

@@ -1,0 +1,48 @@
+"""`fdfo choices`: what people chose, afterwards."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fdfo.commands.output import prepare_output
+from fdfo.errors import CheckpointError
+from fdfo.studio.choices import FILE, Choice, Journal
+from fdfo.studio.export import export
+from fdfo.studio.statistics import between_people, habits, kappas
+
+
+def run_export(runs: Sequence[Path], output: Path) -> None:
+    """Write a data set, and tell what it holds. Raises CheckpointError where nobody chose, or it cannot be written."""
+    for run in runs:
+        _choices(run)
+    prepare_output(output)
+    try:
+        done = export(runs, output)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {output}: {error.strerror or error}; give another --output") from error
+    print(f"wrote {output}: {done.rows} choices")
+    for count, what in ((done.skipped, "skipped"), (done.repeats, "repetitions"), (done.missing, "without pictures")):
+        if count:
+            print(f"  {count} {what}: left out")
+
+
+def run_stats(runs: Sequence[Path]) -> None:
+    """Print how people chose. Raises CheckpointError where nobody did."""
+    choices = [choice for run in runs for choice in _choices(run)]
+    for person in habits(choices):
+        counts = person.counts
+        sides = counts["first"] + counts["second"]
+        print(f"{person.who}: {sum(counts.values())} pairs, {person.median_s:.1f} s each (median)")
+        print(f"  no preference {counts['tie']}, skipped {counts['skip']}, left picture {person.left} of {sides}")
+        alike, again = person.alike
+        print(f"  with themselves: {alike} of {again} pairs that came again" if again else "  nothing came again")
+    unanimous, shared = between_people(choices)
+    if shared:
+        print(f"between people: all alike on {unanimous} of {shared} pairs that several chose from")
+    for pair in kappas(choices):
+        print(f"  {pair.first} and {pair.second}: Cohen's kappa {pair.value:.2f} on {pair.pairs} pairs")
+
+
+def _choices(run: Path) -> list[Choice]:
+    if not (run / FILE).is_file():
+        raise CheckpointError(f"{run} has no {FILE}; give the folder of a run with reward=[human]")
+    return Journal(run).choices()
