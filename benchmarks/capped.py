@@ -9,7 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +38,7 @@ from fdfo.training.distributed import Team
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.run import Run
+from fdfo.training.setup import held_out_prompts, run_folder, training_prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +123,13 @@ def peaks_of(config: Config, device: torch.device) -> tuple[dict[str, int], list
 
     with (
         TemporaryDirectory() as folder,
+        ExitStack() as stack,
         patch("fdfo.training.setup.policy_from_config", policy_of),
         patch.object(WeightedSum, "load", load_random),
         peaks_by_phase(device) as found,
     ):
-        run = Run(config, Path(folder) / "run", team, StopRequest())
+        held = stack.enter_context(run_folder(config, Path(folder) / "run", team))
+        run = Run(config, held, training_prompts(config, team), held_out_prompts(config, team), team, StopRequest())
         with run.console:
             run._epoch()
             run._epoch()  # with the optimizer's state from the beginning

@@ -11,7 +11,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +30,7 @@ from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.run import Run
+from fdfo.training.setup import held_out_prompts, run_folder, training_prompts
 
 EMBEDDED = ("shapes", "train.overlap_scoring=false")
 REAL = (
@@ -79,8 +80,9 @@ def measure(config: Config, epochs: int) -> dict[str, list[float]]:
     """
     team = Team(Accelerator(cpu=not torch.cuda.is_available()))
     found: dict[str, list[float]] = {"epoch": [], "outside": [], "evaluation outside": [], "checkpoint": []}
-    with TemporaryDirectory() as folder, networks_timed(team.device) as watch:
-        run = Run(config, Path(folder) / "run", team, StopRequest())
+    with TemporaryDirectory() as folder, ExitStack() as stack, networks_timed(team.device) as watch:
+        held = stack.enter_context(run_folder(config, Path(folder) / "run", team))
+        run = Run(config, held, training_prompts(config, team), held_out_prompts(config, team), team, StopRequest())
 
         def timed(work: Callable[[], object]) -> tuple[float, float]:
             """All seconds, and those outside the networks."""
