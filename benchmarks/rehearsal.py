@@ -43,7 +43,7 @@ RECIPES: Sequence[tuple[str, float, Sequence[str]]] = (
     ("sd35-medium-paper", 80, ("method.direction=score_gradient", "reward=[pickscore]", *AUTO)),
     ("sd35-draft", 80, AUTO),
     ("sd35-refl", 80, AUTO),
-    ("sd35-flow-grpo", 80, AUTO),
+    ("sd35-flow-grpo-classic", 80, AUTO),
 )
 """Name, card in GB and changes beside SMALL."""
 

@@ -36,6 +36,7 @@ class GaussianPolicy:
         self.weights.attach(AdapterConfig(kind="full"), seed=0)
         self.offset = network.offset
         self.calls: list[tuple[int, float]] = []
+        self.graded: list[bool] = []  # whether each call was made with gradient
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         return Conditioning(tuple({} for _ in prompts))
@@ -46,7 +47,8 @@ class GaussianPolicy:
     def velocity(self, x: Tensor, t, cond: Conditioning, *, weights="current") -> Tensor:
         assert len(cond) == len(x)
         times = torch.as_tensor(t, dtype=x.dtype).expand(len(x)).reshape(-1, 1, 1, 1)
-        self.calls.append((len(x), float(times.flatten()[0])))
+        self.calls.append((len(x), float(times.detach().flatten()[0])))
+        self.graded.append(torch.is_grad_enabled())
         variance = (1 - times) ** 2 * self.std**2 + times**2
         deviation = (x - (1 - times) * self.mean) / variance
         v = times * deviation - (self.mean + (1 - times) * self.std**2 * deviation)

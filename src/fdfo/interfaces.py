@@ -184,6 +184,10 @@ class Method(Protocol):
     """A way to learn from scores (methods/*): a rollout, the credit of its items, and their loss."""
 
     Config: ClassVar[type]
+    needs_scores: bool
+    """True where `credit` reads scores of the rollout's endpoints. False where the loss makes and scores images itself:
+    then no endpoint is decoded or scored before, and the scores that `credit` gets are all 0."""
+
     needs_score_gradient: bool
     """True where `credit` reads `scores.gradient`; the reward must then be differentiable."""
 
@@ -196,8 +200,11 @@ class Method(Protocol):
     trained_times: int
     """Times K of every sample that are trained on."""
 
-    row_evaluations: int
-    """Velocity evaluations with gradient in the loss of one row, for planning."""
+    row_evaluations: float
+    """Velocity evaluations with gradient in the loss of one row, in the mean, for planning."""
+
+    row_forwards: float
+    """Velocity evaluations without gradient in the loss of one row, in the mean, for planning."""
 
     kept_evaluations: int
     """Of these, how many keep their activations at the same time: fewer where the method computes some again."""
@@ -221,8 +228,8 @@ class Method(Protocol):
     metrics: tuple[str, ...]
     """Names of the metrics that `loss` reports."""
 
-    def sampling_evaluations(self, num_prompts: int) -> int:
-        """Velocity evaluations of a rollout of this many prompts, in rows, for planning."""
+    def sampling_evaluations(self, num_prompts: int) -> float:
+        """Velocity evaluations of a rollout of this many prompts, in rows, for planning; the mean over epochs."""
         ...
 
     def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> Rollout:

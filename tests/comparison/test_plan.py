@@ -93,7 +93,7 @@ COUNTED = {
     "refl": ["method.kl_weight=1"],
     "draft": ["method.last_steps=2", "method.checkpointing=true"],
     "nft": ["method.group_size=2", "method.trained_times=2"],
-    "awm": ["method.group_size=2", "method.trained_times=2", "method.kl_weight=1", "method.kl_reference=average"],
+    "awm": ["method.group_size=2", "method.trained_times=2", "method.time_density=uniform"],
 }
 
 

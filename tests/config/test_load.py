@@ -209,27 +209,44 @@ def test_hash_follows_the_content():
     assert config_hash(config) != config_hash(load_config("shapes", ["train.seed=1"]))
 
 
-@pytest.mark.parametrize("name", ["flow-grpo", "ddpo", "refl", "draft", "nft", "awm"])
+@pytest.mark.parametrize("name", ["flow-grpo", "flow-grpo-classic", "ddpo", "refl", "draft", "nft", "awm"])
 def test_rivals_start_from_the_same_model_and_prompts(name):
     for base, recipe in (("sd35-medium-paper", f"sd35-{name}"), ("shapes", f"shapes-{name}")):
         ours, theirs = load_config(base), load_config(recipe)
         assert theirs.policy.model_copy(update={"guidance": ours.policy.guidance}) == ours.policy
         sources = [(config.prompts.name, config.prompts.eval_name) for config in (ours, theirs)]
         assert sources[0] == sources[1]
-        assert theirs.method.name == name.replace("-", "_")
+        assert theirs.method.name == name.removesuffix("-classic").replace("-", "_")
 
 
 def test_published_settings_of_the_rivals_value_by_value():
-    grpo, nft, ddpo, refl, draft = (load_config(f"sd35-{n}") for n in ("flow-grpo", "nft", "ddpo", "refl", "draft"))
+    names = ("flow-grpo", "flow-grpo-classic", "nft", "awm", "ddpo", "refl", "draft")
+    fast, grpo, nft, awm, ddpo, refl, draft = (load_config(f"sd35-{name}") for name in names)
     expected = {"group_size": 24, "steps": 10, "noise_level": 0.7, "kl_weight": 0.01, "clip_range": 1e-4}
     assert {"spread": "batch", "advantage_clip": 5, "window": "all", **expected}.items() <= dict(grpo.method).items()
-    assert (grpo.policy.guidance, grpo.optim.lr, grpo.optim.updates_per_epoch, grpo.eval.steps) == (4.5, 3e-4, 2, 40)
+    assert (grpo.policy.guidance, grpo.optim.lr, grpo.eval.steps, grpo.method.kl_form) == (4.5, 3e-4, 40, "code")
+    expected = {"group_size": 18, "noise_level": 0.8, "sampler": "cps", "clip_range": 1e-5, "kl_weight": 0, "window": 3}
+    expected |= {"window_place": "first_half", "shared_prefix": True, "steps": 10, "spread": "batch"}
+    assert expected.items() <= dict(fast.method).items()
+    assert (fast.policy.guidance, fast.prompts.pairs_per_epoch, fast.method.window_places) == (1, 64, 3)
     expected = {"group_size": 24, "beta": 1, "kl_weight": 1e-4, "old_decay_rate": 0.001, "old_decay_limit": 0.5}
-    assert {"advantage_clip": 5, **expected}.items() <= dict(nft.method).items()
-    assert (nft.policy.guidance, nft.optim.updates_per_epoch) == (1, 2)
+    assert {"advantage_clip": 5, "time_density": "grid", **expected}.items() <= dict(nft.method).items()
+    assert (nft.policy.guidance, nft.optim.updates_per_epoch, nft.optim.ema) == (1, 1, 0.9)
+    assert nft.method.grid_times == range(9) and nft.method.trained_times == 9
+    expected = {"weighting": "huber", "huber_power": 0.25, "clip_range": 1, "advantage_max": 1, "average_weight": 1}
+    expected |= {"average_decay_rate": 0.001, "average_decay_limit": 0.3, "on_policy": True, "kl_weight": 1e-4}
+    assert {"steps": 14, "group_size": 24, "trained_times": 6, **expected}.items() <= dict(awm.method).items()
+    assert (awm.method.grid_times, awm.optim.updates_per_epoch, awm.optim.ema) == (range(12), 1, 0.99)
     assert {"form": "importance", "buffer_size": 32, "clip_range": 1e-4}.items() <= dict(ddpo.method).items()
     assert {"steps": 40, "late_share": 0.25, "weight": 1e-3}.items() <= dict(refl.method).items()
     assert {"last_steps": 1, "copies": None}.items() <= dict(draft.method).items()
+
+
+def test_a_policy_that_is_not_evaluated_again_has_one_update_an_epoch():
+    assert "method.on_policy=true holds for the first of optim.updates_per_epoch=2 alone" in problems(
+        "shapes-awm", ["optim.updates_per_epoch=2"]
+    )
+    load_config("shapes-awm", ["optim.updates_per_epoch=2", "method.on_policy=false"])
 
 
 def test_unknown_keys_do_not_hide_what_does_not_fit_together():

@@ -56,5 +56,5 @@ def test_every_field_that_the_document_mentions_exists():
         (module,) = re.findall(r"\[`methods/(\w+)\.py`\]", section)
         fields = set(find("methods", module).Config.model_fields)
         words = re.findall(r"`(\w+)(?:=\w+)?`", section)
-        values = {"group", "batch", "velocity", "clean", "noise", "bound"}
+        values = {"group", "batch", "huber", "velocity", "clean", "noise", "bound"}
         assert {word for word in words if word not in values} <= fields, module

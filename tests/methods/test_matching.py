@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from fdfo.flow.noise import NoiseStreams
 from fdfo.methods.awm import time_weight
+from fdfo.objectives.penalty import norm_excess
 from tests.methods.world import flat, in_float64, make, make_trainer, prompts, scored, start_averages, train
 from tests.worlds import GaussianPolicy
 
@@ -21,7 +22,7 @@ def rows_of(method, policy, count=3):
 def test_times_are_fresh_one_in_each_part_of_the_density():
     policy = GaussianPolicy()
     for density, grid in (("uniform", torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0])), ("sampler", policy.grid(5)[:-1])):
-        method = make("awm", time_density=density, steps=5)
+        method = make("awm", time_density=density, steps=5, trained_times=4)
         rollout = method.rollout(policy, prompts(20), NOISE)
         assert (rollout.t <= grid[:-1]).all() and (rollout.t >= grid[1:]).all()
         place = (grid[:-1] - rollout.t) / (grid[:-1] - grid[1:])  # in each part, uniform and independent of the others
@@ -92,8 +93,83 @@ def test_the_old_policy_follows_with_its_growing_decay():
         assert_close(kept, old)
 
 
+@pytest.mark.parametrize(("first", "last", "times"), [(0, 1, 9), (1, 2, 7), (1, 2, 3), (0, 0, 4)])
+def test_times_of_the_grid_are_its_own_one_in_each_part_equally_often(first, last, times):
+    policy = GaussianPolicy()
+    settings = {"skipped_first": first, "skipped_last": last, "trained_times": times}
+    method = make("nft", steps=10, **settings)
+    start_averages(method, policy)
+    rollout = method.rollout(policy, prompts(250), NOISE)
+    own = policy.grid(10)[first : 10 - last]
+    place = (rollout.t[:, :, None] == own).float()  # [B, K, n]
+    assert (place.sum(2) == 1).all() and (rollout.t.diff(dim=1) <= 0).all()
+    assert_close(place.sum(1).mean(0), torch.full((len(own),), times / len(own)), rtol=0, atol=0.07)
+    if times == len(own):
+        assert torch.equal(rollout.t, own.expand(len(rollout.t), -1))
+
+
+def test_awms_released_ratio_is_that_of_the_roots_of_the_errors():
+    """log p = -(t / p) ((e + 1e-10)^p - 1e-20^(p / 2)) with p = 1/4, and advantages of at most 1."""
+    method, policy = make("awm", on_policy=False, kl_weight=0.0, average_weight=0.0, clip_range=0.05), GaussianPolicy()
+    rows = in_float64(policy, rows_of(method, policy))
+    policy.offset.data += 0.05
+    v = policy.velocity(rows.x, rows.t, rows.cond)
+
+    def log_likelihood(v):
+        return -4 * rows.t * ((v - (rows.eps - rows.x0)).square().flatten(1).mean(1) + 1e-10) ** 0.25
+
+    ratio = (log_likelihood(v) - log_likelihood(rows.v_old)).exp()
+    advantage = rows.advantage / 5
+    expected = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(0.95, 1.05))
+    assert_close(method.loss(policy, rows, None).losses, expected)
+
+
+def test_awm_on_policy_is_awm_with_the_old_policy_evaluated():
+    gradients = []
+    for on_policy in (True, False):
+        method, policy = make("awm", on_policy=on_policy), GaussianPolicy()
+        rows = rows_of(method, policy)
+        method.loss(policy, rows, None).losses.sum().backward()
+        gradients.append(policy.offset.grad)
+        assert sum(n for n, _ in policy.calls) == 12 * (6 + 3 * (not on_policy)) + 3 * 36  # base, average and itself
+    assert_close(*gradients)
+
+
+def test_awm_is_held_near_its_own_average():
+    method, policy = make("awm", average_weight=2.0), GaussianPolicy()
+    rows = rows_of(method, policy)
+    policy.offset.data += 0.5
+    added = method.loss(policy, rows, None).losses - make("awm", average_weight=0.0).loss(policy, rows, None).losses
+    assert_close(added, torch.full_like(added, 2 * 0.25))
+    decays = [method.averages["average"](epoch) for epoch in (0, 9, 298, 299, 5000)]
+    assert decays == pytest.approx([0.001, 0.01, 0.299, 0.3, 0.3])
+
+
+def test_the_norm_guard_is_the_excess_of_the_rms():
+    """A velocity of twice the base's length, and one of half of it."""
+    base = torch.randn(5, 2, 3, dtype=torch.float64)
+    rms = base.square().flatten(1).mean(1).sqrt()
+    assert_close(norm_excess(2 * base, base), rms)
+    v = (base / 2).requires_grad_()
+    excess = norm_excess(v, base)
+    assert torch.equal(excess, torch.zeros(5, dtype=torch.float64))
+    (gradient,) = torch.autograd.grad(excess.sum(), v)
+    assert torch.equal(gradient, torch.zeros_like(v))
+    policy, plain = GaussianPolicy(), make("nft")
+    rows = rows_of(plain, policy)
+    start_averages(guarded := make("nft", norm_weight=3.0), policy)
+    policy.offset.data[0, 0] = torch.tensor([0.7, -0.7])
+    v = policy.velocity(rows.x, rows.t, rows.cond)
+    v_base = v - policy.offset
+    difference = v.square().flatten(1).mean(1).sqrt() - v_base.square().flatten(1).mean(1).sqrt()
+    added = guarded.loss(policy, rows, None).losses - plain.loss(policy, rows, None).losses
+    assert (difference > 0).any() and (difference < 0).any()
+    assert_close(added, 3 * difference.clamp(min=0), rtol=1e-4, atol=1e-5)
+
+
 def test_awms_ratio_is_that_of_the_matching_losses():
-    method, policy = make("awm", weighting="bound", clip_range=0.9), GaussianPolicy()
+    settings = {"clip_range": 0.9, "advantage_max": 5.0, "on_policy": False, "kl_weight": 0.0, "average_weight": 0.0}
+    method, policy = make("awm", weighting="bound", **settings), GaussianPolicy()
     rows = in_float64(policy, rows_of(method, policy))
     policy.offset.data += 0.05
     target = rows.eps - rows.x0

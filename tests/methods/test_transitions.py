@@ -30,9 +30,11 @@ def test_rows_hold_the_transitions_that_were_made(sampler):
     for k in range(method.trained_times):
         made = transition(sampler, rollout.x[:, k], rollout.v[:, k], rollout.t[:, k], rollout.s[:, k], second, 0.7)
         x_s = made[0] + made[1] * rollout.noise[:, k]
-        if k + 1 < len(states) - (sampler == "cps"):
+        if k + 2 < len(states):
             assert_close(states[k + 1], x_s)
-    assert rollout.s[:, -1].eq(0).all() == (sampler == "sde")
+    assert (rollout.s[:, -1] == policy.grid(4)[3]).all()
+    last = policy.velocity(x_s, policy.grid(4)[3], policy.encode([""] * len(x_s)))
+    assert_close(rollout.x0, x_s - policy.grid(4)[3] * last)  # the last step is one of the ODE, and not trained
 
 
 def test_steps_outside_the_window_are_those_of_the_ode():
@@ -50,12 +52,49 @@ def test_steps_outside_the_window_are_those_of_the_ode():
     assert_close(rollout.x[:, 0], reached)
 
 
-def test_random_windows_are_everywhere_equally_often_and_common_to_a_group():
-    method = make("flow_grpo", window=2, steps=5)
-    starts = method._window_starts(range(4000), NOISE)
-    assert_close(torch.bincount(starts) / 4000, torch.full((4,), 0.25), rtol=0, atol=0.03)
+@pytest.mark.parametrize(("place", "places"), [("random", 8), ("first_half", 4)])
+def test_windows_are_at_every_place_equally_often_and_common_to_a_group(place, places):
+    """Of ten steps, a window of two before the last one, or inside the first five."""
+    method = make("flow_grpo", window=2, steps=10, window_place=place)
+    for epoch in (0, 1):
+        starts = method._window_starts(range(40 * places), NoiseStreams(seed=0, epoch=epoch))
+        assert torch.bincount(starts).tolist() == [40] * places
+    over_epochs = [int(method._window_starts([5], NoiseStreams(seed=0, epoch=epoch))[0]) for epoch in range(places)]
+    assert sorted(over_epochs) == list(range(places))
     rollout = method.rollout(GaussianPolicy(), prompts(3), NOISE)
     assert torch.equal(rollout.t[0::4], rollout.t[3::4])
+
+
+def test_a_shared_prefix_is_sampled_once_and_parted_by_the_windows_noise():
+    """Three prompts, whose windows of two begin at steps 0, 1 and 0 of six; groups of four."""
+    policy, settings = GaussianPolicy(), {"steps": 6, "window": 2, "window_place": "first_half", "kl_weight": 0.0}
+    method = make("flow_grpo", shared_prefix=True, **settings)
+    rollout = method.rollout(policy, prompts(3), NOISE)
+    first = [(number + NOISE.epoch) % 2 for number in range(3)]  # two places in the first half
+    expected = [sum(4 if step > begin else 1 for begin in first) for step in range(6)]  # one row until the noise
+    assert [rows for rows, _ in policy.calls] == expected
+    z = NOISE.normal(policy.latent_shape, "start", range(3))
+    for p, begin in enumerate(first):
+        x, grid = z[p : p + 1], policy.grid(6).tolist()
+        for t, s in pairwise(grid[: begin + 1]):
+            x = x + (s - t) * policy.velocity(x, t, policy.encode([""]))
+        group = slice(4 * p, 4 * p + 4)
+        assert_close(rollout.x[group, 0], x.expand(4, -1, -1, -1))  # one state before the noise
+        assert len(rollout.x[group, 1].unique(dim=0)) == 4  # and four after it
+        assert_close(rollout.v[group, 0], policy.velocity(x, grid[begin], policy.encode([""])).expand(4, -1, -1, -1))
+
+
+def test_images_of_a_shared_prefix_differ_by_their_windows_alone():
+    """With the noise of the window set to that of one image, all images of a group are the same."""
+    method = make("flow_grpo", shared_prefix=True, window=1, steps=4)
+
+    class Alike(NoiseStreams):
+        def normal(self, shape, use, samples, step=0):
+            return super().normal(shape, use, [0] * len(samples) if use == "transition" else samples, step)
+
+    rollout = method.rollout(GaussianPolicy(), prompts(2), Alike(seed=0, epoch=0))
+    assert_close(rollout.x0[1:4], rollout.x0[:1].expand(3, -1, -1, -1))
+    assert (rollout.x0[0] - rollout.x0[4]).abs().max() > 0.1
 
 
 def test_trained_times_are_some_of_the_stochastic_steps_equally_often():
@@ -70,7 +109,7 @@ def test_trained_times_are_some_of_the_stochastic_steps_equally_often():
 
 
 def test_a_sliding_window_goes_from_noise_to_image_and_starts_over():
-    method = make("flow_grpo", window=2, steps=4, window_place="sliding", window_epochs=5)
+    method = make("flow_grpo", window=2, steps=5, window_place="sliding", window_epochs=5)
     places = [int(method._window_starts([7], NoiseStreams(0, epoch))[0]) for epoch in (0, 4, 5, 10, 14, 15)]
     assert places == [0, 0, 1, 2, 2, 0]
 
@@ -85,33 +124,59 @@ def test_advantages_are_those_of_the_group_in_units_of_the_batch_and_clipped():
     assert_close(method.credit(rollout, scores).advantage[:, 0], expected.clamp(-1, 1).flatten().float())
 
 
-def test_the_divergence_is_that_of_the_transitions():
-    """KL of two Gaussians from their means, in the units of the sum over steps divided by D."""
+@pytest.mark.parametrize("form", ["paper", "code"])
+def test_the_divergence_is_that_of_the_transitions(form):
+    """KL of two Gaussians from their means, over D; the authors' code leaves the step's length out of the variance."""
     policy, settings = GaussianPolicy(), {"clip_range": 0.9}
-    method = make("flow_grpo", kl_weight=0.5, **settings)
+    method = make("flow_grpo", kl_weight=0.5, kl_form=form, **settings)
     rows = flat(method.credit(rollout := method.rollout(policy, prompts(2), NOISE), scored(method, rollout)))
     policy.offset.data += 0.3
     second = float(policy.grid(4)[1])
     means = [transition("sde", rows.x, rows.v_ref + shift, rows.t, rows.s, second, 0.7) for shift in (0.3, 0.0)]
-    expected = ((means[0][0] - means[1][0]).square() / (2 * means[0][1].square())).flatten(1).mean(1)
+    variance = means[0][1].square()
+    if form == "code":
+        variance = variance / (rows.t - rows.s).reshape(-1, 1, 1, 1)
+    expected = ((means[0][0] - means[1][0]).square() / (2 * variance)).flatten(1).mean(1)
     output, without = method.loss(policy, rows, None), make("flow_grpo", **settings).loss(policy, rows, None)
     assert_close(output.metrics["divergence"], expected, rtol=1e-4, atol=1e-6)
     assert_close(output.losses - without.losses, 0.5 * expected, rtol=1e-3, atol=1e-5)
 
 
+def test_rows_far_away_are_left_out_unless_they_come_back():
+    """Flow-DPPO: the KL of old and new transition, and whether the ratio moved as the advantage wants it."""
+    policy, method = GaussianPolicy(), make("flow_grpo", kl_weight=0.0)
+    rows = flat(method.credit(rollout := method.rollout(policy, prompts(8), NOISE), scored(method, rollout)))
+    policy.offset.data += 0.1 * torch.randn_like(policy.offset)
+    second = float(policy.grid(4)[1])
+    v = policy.velocity(rows.x, rows.t, rows.cond)
+    (old, std), (new, _) = (transition("sde", rows.x, u, rows.t, rows.s, second, 0.7) for u in (rows.v_ref, v))
+    divergence = (new - old).square().flatten(1).mean(1) / (2 * std.flatten().square())
+    x_s = old + std * rows.noise
+    log_ratio = (((x_s - old).square() - (x_s - new).square()) / (2 * std.square())).flatten(1).mean(1)
+    moves_away = ((log_ratio > 0) & (rows.advantage > 0)) | ((log_ratio < 0) & (rows.advantage < 0))
+    limit = 0.9 * divergence.max().item()  # which differs by time alone
+    far = divergence >= limit
+    assert (far & moves_away).sum() > 0 and (far & ~moves_away).sum() > 0 and (~far & moves_away).sum() > 0
+    mask = make("flow_grpo", trust_region="divergence", divergence_limit=limit, kl_weight=0.0)
+    output = mask.loss(policy, rows, None)
+    assert_close(output.losses, torch.where(far & moves_away, 0.0, -rows.advantage * log_ratio.exp()))
+    assert torch.equal(output.metrics["clip_fraction"], far.float())
+
+
 def test_the_score_function_is_unbiased_on_a_linear_flow():
     """Its mean over images, times D and the scores' deviation, against the exact gradient of the mean score.
 
-    The image is affine in the offset and in all noises, so E R = -|E x0 - TARGET|^2 - a constant.
+    The image is affine in the offset and in all noises, so E R = -|E x0 - TARGET|^2 - a constant. The offset of the
+    last step, which is not trained, is held fixed.
     """
-    policy, steps, count = GaussianPolicy(), 3, 16384
+    policy, steps, count = GaussianPolicy(), 4, 16384
     method = DDPO(DdpoConfig(steps=steps, form="score_function", advantage_clip=100))
     rollout = method.rollout(policy, [Prompt(text=str(i), number=i) for i in range(count)], NOISE)
     scores = scored(method, rollout)
     items = method.credit(rollout, scores)
     estimates = []
     for part in torch.arange(count).chunk(16):
-        samples, times = part.repeat_interleave(steps), torch.arange(steps).repeat(len(part))
+        samples, times = part.repeat_interleave(steps - 1), torch.arange(steps - 1).repeat(len(part))
         loss = method.loss(policy, items.rows(samples, times), None).losses.sum() / len(part)
         (gradient,) = torch.autograd.grad(loss, policy.offset)
         estimates.append(-gradient.flatten() * policy.offset.numel() * scores.batch_std)
@@ -119,7 +184,11 @@ def test_the_score_function_is_unbiased_on_a_linear_flow():
 
     x, grid = torch.zeros(1, *policy.latent_shape), policy.grid(steps)
     for t, s in pairwise(grid.tolist()):
-        x, _ = transition("sde", x, policy.velocity(x, t, policy.encode([""])), t, s, float(grid[1]), 0.7)
+        v = policy.velocity(x, t, policy.encode([""]))
+        if s == 0:
+            x = x + (s - t) * (v - policy.offset + policy.offset.detach())
+            break
+        x, _ = transition("sde", x, v, t, s, float(grid[1]), 0.7)
     (exact,) = torch.autograd.grad(-(x - TARGET).square().sum(), policy.offset)
     error = estimates.std(0) / 4
     assert error.max() < 0.06 * exact.abs().min()
@@ -170,11 +239,12 @@ def test_ddpo_with_several_images_compares_them_with_each_other_and_the_past():
 @pytest.mark.parametrize(
     ("config", "wrong"),
     [
-        (FlowGrpoConfig, {"window": 11}),
-        (FlowGrpoConfig, {"window": 10, "sampler": "cps"}),
-        (FlowGrpoConfig, {"steps": 1, "sampler": "cps"}),
+        (FlowGrpoConfig, {"window": 10}),
+        (FlowGrpoConfig, {"window": 6, "window_place": "first_half"}),
+        (FlowGrpoConfig, {"window_place": "first_half"}),
+        (FlowGrpoConfig, {"steps": 1}),
         (FlowGrpoConfig, {"window": 2, "trained_times": 3}),
-        (DdpoConfig, {"steps": 3, "trained_times": 4}),
+        (DdpoConfig, {"steps": 3, "trained_times": 3}),
         (FlowGrpoConfig, {"group_size": 1}),
         (FlowGrpoConfig, {"noise_level": 0}),
         (DdpoConfig, {"needed_scores": 33}),

@@ -11,16 +11,17 @@ from fdfo.training.setup import check
 from tests.training.runs import adapter, command, finish, largest_difference, run
 
 METHODS = {
-    "flow_grpo": ("method.group_size=2",),
-    "ddpo": ("method.buffer_size=2", "method.needed_scores=2"),
+    "flow_grpo": ("method.group_size=2", "method.steps=4"),
+    "ddpo": ("method.buffer_size=2", "method.needed_scores=2", "method.steps=4"),
     "refl": ("optim.updates_per_epoch=1",),
     "draft": ("method.last_steps=2", "optim.updates_per_epoch=1"),
-    "nft": ("method.group_size=2", "method.trained_times=3", "method.old_decay_rate=0.5"),
+    "nft": ("method.group_size=2", "method.steps=4", "method.trained_times=3", "method.old_decay_rate=0.5"),
     "awm": (
         "method.group_size=2",
         "method.trained_times=3",
-        "method.kl_weight=1",
-        "method.kl_reference=average",
+        "method.time_density=sampler",
+        "method.on_policy=false",
+        "method.average_decay_rate=0.2",
         "method.clip_range=0.5",
     ),
 }

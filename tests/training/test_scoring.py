@@ -263,10 +263,10 @@ def test_a_constant_score_is_said_once_and_stands_in_the_report(tmp_path, capsys
     ("method", "settings"),
     [
         ("fdfo", []),
-        ("flow_grpo", ["method.group_size=2"]),
-        ("ddpo", ["method.buffer_size=4", "method.needed_scores=2"]),
-        ("nft", ["method.group_size=2", "method.trained_times=3"]),
-        ("awm", ["method.group_size=2", "method.trained_times=3"]),
+        ("flow_grpo", ["method.group_size=2", "method.steps=4"]),
+        ("ddpo", ["method.buffer_size=4", "method.needed_scores=2", "method.steps=4"]),
+        ("nft", ["method.group_size=2", "method.trained_times=3", "method.steps=4"]),
+        ("awm", ["method.group_size=2", "method.trained_times=3", "method.steps=6", "method.on_policy=false"]),
     ],
 )
 @pytest.mark.parametrize("score", [123.456, 100000.3])

@@ -78,13 +78,15 @@ def plan(config: Config) -> dict[str, str]:
     images = prompts * group
     rows = images * method.trained_times
     guided = 1 if config.policy.guidance == 1 else 2
-    evaluations = rows * method.row_evaluations * guided
-    each = f" x {method.row_evaluations} evaluations" if method.row_evaluations > 1 else ""
+    evaluations = f"{rows * method.row_evaluations * guided:.0f} (forward and backward)"
+    if method.row_forwards:
+        evaluations += f" and {rows * method.row_forwards * guided:.0f} (forward)"
+    each = f" x {method.row_evaluations:g} evaluations" if method.row_evaluations != 1 else ""
     latent = latent_shape(config.policy)
     return {
         "images an epoch": f"{prompts} prompts x {group} = {images}",
-        "sampling": f"{method.sampling_evaluations(prompts) * guided} network evaluations (forward)",
-        "training": f"{images} x {method.trained_times} trained times{each} = {evaluations} (forward and backward)",
+        "sampling": f"{method.sampling_evaluations(prompts) * guided:.0f} network evaluations (forward)",
+        "training": f"{images} x {method.trained_times} trained times{each} = {evaluations}",
         "updates": f"{config.optim.updates_per_epoch} of {rows // config.optim.updates_per_epoch} rows an epoch, "
         f"{config.optim.updates_per_epoch * config.train.epochs} in all",
         "latent": f"{latent[0]} x {latent[1]} x {latent[2]}, float32",

@@ -53,7 +53,8 @@ def epoch_cost(config: Config) -> EpochCost:
     method.loss(policy, items.rows(*rows), Brightness()).losses.sum().backward()
     guided = 1 if config.policy.guidance == 1 else 2
     differentiated = counting.decoded + (len(rollout.x0) if method.needs_score_gradient else 0)
-    return EpochCost(len(rollout.x0), counting.forwards * guided, counting.trained * guided, differentiated)
+    images = len(rollout.x0) if method.needs_scores else len(rows[0])
+    return EpochCost(images, counting.forwards * guided, counting.trained * guided, differentiated)
 
 
 class CountingPolicy:

@@ -25,6 +25,7 @@ from fdfo.training.distributed import Team
 from fdfo.training.epoch import accumulate, credited, sample
 from fdfo.training.folder import environment
 from fdfo.training.interrupt import StopRequest
+from fdfo.training.listening import take_heard
 from fdfo.training.setup import build_trainer, training_prompts
 from fdfo.training.trainer import Trainer
 
@@ -126,10 +127,11 @@ class Prober:
         for batch in range(self.batches):
             noise = NoiseStreams(seed, batch)
             sampled = sample(trainer, source.take(batch, count), noise)
-            images += int(sampled.metrics["images"])
             items = credited(trainer, sampled)
             (rows,) = deal(items.sample_number[:, 0], items.num_times, 1, noise)
             accumulate(trainer, items, rows)
+            scored_in_loss = next(iter(take_heard(trainer).values()))
+            images += int(sampled.metrics.get("images", len(scored_in_loss)))
             gradients.append(_flat_gradient(trainer))
         seconds = (_clock_s(trainer) - started) / self.batches
         return gradients, _mean_cost(trainer, images, self.batches), round(seconds, 3)

@@ -17,7 +17,13 @@ from fdfo.plugins import find, method_of, names
 
 def cross_field_problems(config: Config) -> list[str]:
     """Everything that is wrong with the combination of otherwise valid fields."""
-    return [*_batch_arithmetic(config), *_decay(config), *_evaluation(config), *_threads(config)]
+    return [
+        *_batch_arithmetic(config),
+        *_decay(config),
+        *_on_policy(config),
+        *_evaluation(config),
+        *_threads(config),
+    ]
 
 
 def machine_problems(config: Config) -> list[str]:
@@ -94,6 +100,15 @@ def _decay(config: Config) -> Iterator[str]:
         yield (
             f"optim.weight_decay={optim.weight_decay:g}: with optim.lr={optim.lr:g} a step turns the weights around; "
             f"use less than {1 / optim.lr:g}"
+        )
+
+
+def _on_policy(config: Config) -> Iterator[str]:
+    updates = config.optim.updates_per_epoch
+    if getattr(config.method, "on_policy", False) and updates > 1:
+        yield (
+            f"method.on_policy=true holds for the first of optim.updates_per_epoch={updates} alone; use one update, or "
+            "on_policy=false, which evaluates the sampling policy at every row"
         )
 
 

@@ -50,6 +50,11 @@ class MeanVelocity:
                 return self._multistep(x, t, r, before, self.previous[1])
         return v
 
+    def keep(self, count: int) -> None:
+        """From here on there are only the first `count` states."""
+        if self.previous is not None:
+            self.previous = (self.previous[0], self.previous[1][:count])
+
     def split(self, branches: int) -> None:
         """From here on every state is repeated `branches` times."""
         if self.previous is not None:
@@ -61,9 +66,9 @@ class MeanVelocity:
         return clean_to_velocity(x, extrapolated, t)
 
 
-def evaluations(steps: int, solver: Solver) -> int:
-    """Velocity evaluations of one trajectory; Heun's last step, to t = 0, is an Euler step."""
-    return 2 * steps - 1 if solver == "heun" else steps
+def evaluations(steps: int, solver: Solver, reaches_zero: bool = True) -> int:
+    """Velocity evaluations of so many steps; Heun's step to t = 0, where it is one of them, is an Euler step."""
+    return 2 * steps - reaches_zero if solver == "heun" and steps else steps
 
 
 def integrate(

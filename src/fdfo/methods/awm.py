@@ -1,14 +1,17 @@
 """AWM: advantage-weighted matching (arXiv:2509.25050).
 
 Minus the weighted flow-matching loss of an image, re-noised at a fresh time, stands in for its log-likelihood: that of
-better images is raised, that of worse ones lowered, inside a trust region. Departures from the paper:
+better images is raised, that of worse ones lowered, inside a trust region. The defaults are the setting that the
+authors released; their paper's plain form is `weighting: velocity`. Departures:
 
-1. The weightings are named by what they measure: the error of the velocity, of the clean estimate, of the noise
-   estimate, or the evidence lower bound.
-2. The log ratio is evaluated as -weight mean(dv^2 + 2 dv (v_old - target)), dv = v - v_old, the same number without
-   subtracting two large ones.
+1. The released setting draws one set of times for each batch; here every image has its own. Its solver is an SA-solver
+   without noise; here any of flow/solve.py.
+2. The log ratio is evaluated from -mean(dv^2 + 2 dv (v_old - target)), dv = v - v_old, without subtracting two large
+   numbers.
 3. The items of an epoch are dealt to its updates per image and stratified over time, so that the partition does not
    depend on the number of processes (training/batching.py).
+4. Weightings other than huber and velocity are named by what they measure: the error of the clean estimate, of the
+   noise estimate, or the evidence lower bound.
 """
 
 from collections.abc import Sequence
@@ -18,10 +21,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fdfo.config.bounds import Decay, NonNegative
+from fdfo.config.bounds import Decay, NonNegative, Positive, Share, Steps, StepsFromZero
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.matching import (
+    ComparedItems,
     MatchingConfig,
     MatchingItems,
     MatchingRollout,
@@ -29,43 +33,76 @@ from fdfo.methods.matching import (
     sample_and_renoise,
 )
 from fdfo.methods.metrics import RATIO_METRICS, ratio_metrics
-from fdfo.methods.terms import distance_to
+from fdfo.methods.terms import PenaltyConfig, penalties, velocity_of
+from fdfo.objectives.difference import mean_square
+from fdfo.objectives.penalty import velocity_distance
 from fdfo.objectives.surrogate import clipped, velocity_log_ratio
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
 AVERAGE = "average"
-"""Name of the averaged weights that the policy may be held near."""
+"""Name of the averaged weights that the policy is held near."""
 
-Weighting = Literal["velocity", "clean", "noise", "bound"]
+Weighting = Literal["huber", "velocity", "clean", "noise", "bound"]
+
+SMALLEST_ERROR = 1e-10
+"""Added to an error before its root is taken (the released code)."""
 
 
-class AwmConfig(MatchingConfig):
-    """Defaults are Flow-GRPO's where the two methods agree; the others are ours."""
+class AwmConfig(MatchingConfig, PenaltyConfig):
+    """Defaults are the released setting for GenEval and text rendering; for PickScore see sd35-awm."""
 
     name: Literal["awm"] = "awm"
-    weighting: Weighting = "velocity"
-    """weight(t) of the matching error: velocity 1, clean t^2, noise (1 - t)^2, bound (1 - t) / t."""
-    clip_range: Annotated[float, Field(gt=0, lt=1)] = 1.0e-4
-    """Trusted change c of the ratio (Flow-GRPO's)."""
-    kl_weight: NonNegative = 0.0
-    """Weight of the squared velocity distance to `kl_reference`."""
-    kl_reference: Literal["base", "average"] = "base"
-    """base: the weights before training; average: those of the epochs so far, with `average_decay`."""
-    average_decay: Decay = 0.9
-    """Decay per epoch of the averaged weights."""
+    steps: Annotated[Steps, Field(ge=2)] = 14
+    """Sampling steps T of training (released: 14)."""
+    trained_times: Steps = 6
+    """Fresh times of each image (released: 6)."""
+    skipped_first: StepsFromZero = 1
+    """How many of the grid's noisiest times are never trained (released: 1; 0 with PickScore)."""
+    skipped_last: StepsFromZero = 2
+    """How many of the grid's last times are never trained (released: 90 % of 14 steps are)."""
+    weighting: Weighting = "huber"
+    """Of the matching error e, the mean square of the velocity's: huber (t / p) e^p; or weight(t) e with velocity 1,
+    clean t^2, noise (1 - t)^2, bound (1 - t) / t."""
+    huber_power: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Power p of the generalised Huber weighting (released: 0.25)."""
+    advantage_max: Positive = 1.0
+    """Advantages, once clipped, are scaled to be at most this (released: 1)."""
+    clip_range: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Trusted change c of the ratio (released: 1)."""
+    on_policy: bool = True
+    """The policy that sampled is the one that is trained, and not evaluated again: one update an epoch (released)."""
+    kl_weight: NonNegative = 0.003
+    """Weight of the squared velocity distance to the base (released: 0.003; 1e-4 with PickScore)."""
+    average_weight: NonNegative = 1.0
+    """Weight of the squared velocity distance to the average of the policy (released: 1)."""
+    average_decay_rate: Share = 0.001
+    """Growth per epoch of the average's decay (released: 0.001)."""
+    average_decay_limit: Decay = 0.3
+    """Largest decay of the average (released: 0.3)."""
 
 
 def time_weight(weighting: Weighting, t: Tensor) -> Tensor:
-    """weight(t) [n] of mean((v - (eps - x0))^2), t in (0, 1]."""
+    """weight(t) [n] of mean((v - (eps - x0))^2), t in (0, 1], for the weightings that are linear in it."""
     match weighting:
-        case "velocity":
-            return torch.ones_like(t)
         case "clean":
             return t.square()
         case "noise":
             return (1 - t).square()
         case "bound":
             return (1 - t) / t
+        case _:
+            return torch.ones_like(t)
+
+
+def matching_log_ratio(v: Tensor, v_old: Tensor, items: MatchingItems, config: AwmConfig) -> Tensor:
+    """Log ratio [n] of new to old policy: the fall of the weighted matching error from v_old to v [n, C, H, W]."""
+    missing = v_old - items.target
+    fall = velocity_log_ratio(v, v_old, missing)  # e_old - e
+    if config.weighting != "huber":
+        return time_weight(config.weighting, items.t) * fall
+    error, p = mean_square(missing) + SMALLEST_ERROR, config.huber_power
+    change = (-fall / error).clamp(min=torch.finfo(fall.dtype).eps - 1)  # e / e_old - 1
+    return -items.t / p * error.pow(p) * (p * change.log1p()).expm1()
 
 
 class AWM:
@@ -75,24 +112,29 @@ class AWM:
 
     def __init__(self, config: AwmConfig):
         self.config = config
+        self.needs_scores = True
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size, self.trained_times = config.group_size, config.trained_times
         self.row_evaluations = self.kept_evaluations = 1
-        self.row_latents, self.row_velocities = 2, 0
-        keeps_average = config.kl_weight > 0 and config.kl_reference == "average"
-        self.averages = {AVERAGE: lambda epoch: config.average_decay} if keeps_average else {}
+        holds = config.average_weight > 0
+        self.row_forwards = config.penalty_forwards + holds
+        self.row_latents, self.row_velocities = 1 if config.on_policy else 2, 0
+        self.averages = {AVERAGE: self._decay} if holds else {}
         self.memory = None
-        self.metrics = RATIO_METRICS
-        if config.kl_weight > 0:
-            self.metrics += ("velocity_distance",)
+        self.metrics = RATIO_METRICS + config.penalty_metrics
+        if holds:
+            self.metrics += ("average_distance",)
 
-    def sampling_evaluations(self, num_prompts: int) -> int:
-        """All steps of each image, and the sampling policy at its fresh times."""
-        return self.config.sampling_evaluations(num_prompts)
+    def _decay(self, epoch: int) -> float:
+        return min(self.config.average_decay_rate * (epoch + 1), self.config.average_decay_limit)
+
+    def sampling_evaluations(self, num_prompts: int) -> float:
+        """All steps of each image, and the sampling policy at its fresh times unless that is the trained one."""
+        return self.config.sampling_evaluations(num_prompts, is_compared=not self.config.on_policy)
 
     def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> MatchingRollout:
         """Sample a group per prompt, and re-noise it."""
-        return sample_and_renoise(policy, prompts, noise, self.config, "current")
+        return sample_and_renoise(policy, prompts, noise, self.config, is_compared=not self.config.on_policy)
 
     def credit(self, rollout: Rollout, scores: Scores) -> MatchingItems:
         """One row per fresh time of the groups in which every score is valid."""
@@ -100,16 +142,18 @@ class AWM:
         return matching_items(rollout, scores, self.config)
 
     def loss(self, policy: Policy, items: Items, reward: Reward) -> LossOutput:
-        """Clipped surrogate on the ratio of matching likelihoods, plus the distance to the reference."""
+        """Clipped surrogate on the ratio of matching likelihoods, plus the distances to the average and the base."""
         assert isinstance(items, MatchingItems)
         config, cond, x = self.config, items.cond, items.x
         v = policy.velocity(x, items.t, cond)
-        missing = items.v_old - (items.eps - items.x0)
-        log_ratio = time_weight(config.weighting, items.t) * velocity_log_ratio(v, items.v_old, missing)
-        losses = clipped(log_ratio, items.advantage, config.clip_range)
-        metrics = ratio_metrics(log_ratio, config.clip_range, v)
-        if config.kl_weight > 0:
-            distance = distance_to(config.kl_reference, policy, v, x, items.t, cond)
-            losses = losses + config.kl_weight * distance
-            metrics["velocity_distance"] = distance.detach()
-        return LossOutput(losses=losses, metrics=metrics)
+        v_old = items.v_old if isinstance(items, ComparedItems) else v.detach()
+        log_ratio = matching_log_ratio(v, v_old, items, config)
+        advantage = items.advantage * (config.advantage_max / config.advantage_clip)
+        losses = clipped(log_ratio, advantage, config.clip_range)
+        penalty, metrics = penalties(config, policy, v, x, items.t, cond)
+        metrics |= ratio_metrics(log_ratio, config.clip_range, v)
+        if config.average_weight > 0:
+            distance = velocity_distance(v, velocity_of(AVERAGE, policy, x, items.t, cond))
+            losses = losses + config.average_weight * distance
+            metrics["average_distance"] = distance.detach()
+        return LossOutput(losses=losses + penalty, metrics=metrics)

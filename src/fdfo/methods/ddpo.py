@@ -3,7 +3,8 @@
 Every step of a stochastic sampler is a Gaussian action; an image is compared with earlier images of its prompt, and its
 steps made more or less likely. Departures from the paper:
 
-1. The sampler is a flow's (the transitions of Flow-GRPO) instead of DDIM with eta = 1.
+1. The sampler is a flow's (the transitions of Flow-GRPO) instead of DDIM with eta = 1. Its last step is an ODE step and
+   not trained: its noise would be so small that its log ratios are noise themselves.
 2. Log-probabilities are means over the elements, as in Flow-GRPO: with `form: importance` the ratio is clipped per
    element, with `form: score_function` this is a constant factor. With `sampler: cps` a step's log ratio is also
    multiplied by 2 std^2 (methods/transitions.py, step_weight).
@@ -68,16 +69,18 @@ class DDPO:
 
     def __init__(self, config: DdpoConfig):
         self.config = config
+        self.needs_scores = True
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size = config.images_per_prompt
         self.trained_times = config.num_trained
         self.row_evaluations = self.kept_evaluations = 1
+        self.row_forwards = 0
         self.row_latents, self.row_velocities = 3, 0
         self.averages = {}
         self.memory = PromptStatistics(config.buffer_size, config.needed_scores)
         self.metrics = RATIO_METRICS
 
-    def sampling_evaluations(self, num_prompts: int) -> int:
+    def sampling_evaluations(self, num_prompts: int) -> float:
         """One for each step of each image."""
         return num_prompts * self.group_size * self.config.steps
 

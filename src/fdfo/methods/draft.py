@@ -1,15 +1,17 @@
 """DRaFT: direct reward fine-tuning (arXiv:2309.17400), on flows.
 
 Follow the score's own gradient through the last K steps of sampling. K = 1 is DRaFT-1; K = T is the full chain, the
-ablation of FDFO in which the score's gradient is propagated and not copied; `copies` is DRaFT-LV. Departures:
+ablation of FDFO in which the score's gradient is propagated and not copied; a random K is randomised truncation
+(AlignProp, arXiv:2310.03739); `copies` is DRaFT-LV. Departures:
 
 1. The steps are those of the flow's ODE.
-2. The trajectory is sampled to its end and scored once without gradient: the reported score is that of real samples,
-   and images whose score fails are dropped. It costs K more forward evaluations of T.
+2. With `last_steps: random` every image has a K of its own, all from 1 to T equally often in an epoch.
 3. With `copies` the sampled image is trained on through its re-noised copies only, whose losses are averaged.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -21,11 +23,10 @@ from fdfo.config.bounds import Images, Steps
 from fdfo.config.section import Section
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import Scalar, interpolate
-from fdfo.flow.solve import evaluations, integrate
+from fdfo.flow.solve import MeanVelocity, evaluations
 from fdfo.interfaces import Policy, Reward
-from fdfo.methods.recorder import Recorder
-from fdfo.methods.rows import numbers_of
-from fdfo.methods.states import StateItems, StateRollout, state_items
+from fdfo.methods.rows import numbers_of, rotated
+from fdfo.methods.states import StateItems, StateRollout, sample_to, scored_loss, state_items
 from fdfo.methods.terms import scores_of
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
@@ -38,17 +39,25 @@ class DraftConfig(Section):
     """Sampling steps T (DRaFT: 50)."""
     solver: Literal["euler", "heun"] = "euler"
     """Solver of the steps; a multistep solver would forget its past where the gradient starts."""
-    last_steps: Steps | Literal["all"] = 1
-    """Last steps K that the gradient passes through; all: the full chain."""
+    last_steps: Steps | Literal["all", "random"] = 1
+    """Last steps K that the gradient passes through; all: the full chain; random: any number from 1 to T."""
     copies: Images | None = None
     """DRaFT-LV: re-noise each image this many times to the start of the last step (DRaFT: 2); null: DRaFT-K."""
     checkpointing: bool = True
     """Keep only the states between the differentiated steps and recompute the rest, for K > 1: the memory of one step,
     one more forward evaluation for each."""
 
+    @property
+    def truncations(self) -> range:
+        """The numbers K of last steps, all equally often."""
+        if self.last_steps == "random":
+            return range(1, self.steps + 1)
+        last = self.steps if self.last_steps == "all" else self.last_steps
+        return range(last, last + 1)
+
     @model_validator(mode="after")
     def _fits(self) -> "DraftConfig":
-        if self.last_steps != "all" and self.last_steps > self.steps:
+        if isinstance(self.last_steps, int) and self.last_steps > self.steps:
             raise ValueError(f"last_steps={self.last_steps} exceeds steps={self.steps}; use 'all' or fewer")
         if self.copies is not None and self.last_steps != 1:
             raise ValueError("copies (DRaFT-LV) re-noises to the last step alone; use last_steps=1")
@@ -56,77 +65,88 @@ class DraftConfig(Section):
 
 
 class DRaFT:
-    """DRaFT-K, DRaFT-LV and the full chain."""
+    """DRaFT-K, DRaFT-LV, randomised truncation and the full chain."""
 
     Config: ClassVar[type[DraftConfig]] = DraftConfig
 
     def __init__(self, config: DraftConfig):
-        self.config = config
-        self.last_steps = config.steps if config.last_steps == "all" else config.last_steps
-        self.is_chain = config.checkpointing and self.last_steps > 1
-        self.needs_score_gradient, self.differentiates_reward = False, True
+        self.config, counts = config, config.truncations
+        self.is_chain = config.checkpointing and counts[-1] > 1
+        self.needs_scores = self.needs_score_gradient = False
+        self.differentiates_reward = True
         self.group_size = 1
         self.trained_times = config.copies or 1
-        self.row_evaluations = evaluations(self.last_steps, config.solver)
-        self.kept_evaluations = 1 if self.is_chain else self.row_evaluations
+        self.row_evaluations = sum(evaluations(count, config.solver) for count in counts) / len(counts)
+        self.row_forwards = self.row_evaluations if self.is_chain else 0
+        self.kept_evaluations = 1 if self.is_chain else evaluations(counts[-1], config.solver)
         self.row_latents, self.row_velocities = 1, 0
         self.averages, self.memory = {}, None
-        self.metrics = ("trained_score",)
+        self.metrics = ()
 
-    def sampling_evaluations(self, num_prompts: int) -> int:
-        """All steps of one trajectory per prompt."""
-        return num_prompts * evaluations(self.config.steps, self.config.solver)
+    def sampling_evaluations(self, num_prompts: int) -> float:
+        """The steps before the last K of one trajectory per prompt; all of them for images that are re-noised."""
+        steps, solver, counts = self.config.steps, self.config.solver, self.config.truncations
+        if self.config.copies is not None:
+            return num_prompts * evaluations(steps, solver)
+        each = [evaluations(steps - count, solver, reaches_zero=False) for count in counts]
+        return num_prompts * sum(each) / len(each)
 
-    @torch.no_grad()
     def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> StateRollout:
-        """Sample one trajectory per prompt and keep the state before its last K steps, or re-noised copies."""
-        samples = numbers_of(prompts, self.group_size)
-        grid = policy.grid(self.config.steps)
-        first = self.config.steps - self.last_steps
-        record = Recorder(torch.full((len(samples), 1), first), ("x",))
-        cond = policy.encode([prompt.text for prompt in prompts])
-        start = noise.normal(policy.latent_shape, "start", samples).to(policy.device)
-        x0 = integrate(
-            lambda x, t: policy.velocity(x, t, cond),
-            start,
-            grid.tolist(),
-            self.config.solver,
-            lambda i, t, x: record.visit(i, x=x),
-        )
-        if self.config.copies is None:
-            x = record.store("x")
-        else:
-            draws = [noise.normal(policy.latent_shape, "renoise", samples, i) for i in range(self.config.copies)]
-            x = torch.stack([interpolate(x0, eps.to(x0), float(grid[first])) for eps in draws], 1)
+        """Sample one trajectory per prompt as far as the state before its last K steps; or make re-noised copies."""
+        config, samples = self.config, numbers_of(prompts, self.group_size)
+        grid, counts = policy.grid(config.steps), config.truncations
+        first = config.steps - counts.start - rotated(samples, noise, len(counts))  # [B]
+        reach = first if config.copies is None else torch.full_like(first, config.steps)
+        conditioning = policy.encode([prompt.text for prompt in prompts])
+        x = sample_to(reach, policy, prompts, conditioning, noise, grid, config.solver)[:, None]
+        if config.copies is not None:
+            draws = [noise.normal(policy.latent_shape, "renoise", samples, i) for i in range(config.copies)]
+            x = torch.stack([interpolate(x[:, 0], eps.to(x), float(grid[-2])) for eps in draws], 1)
         return StateRollout(
             prompts=prompts,
-            conditioning=cond,
+            conditioning=conditioning,
             group_size=self.group_size,
-            x0=x0,
-            t=grid[first].expand(x.shape[:2]),
+            x0=x[:, 0],
+            step=first[:, None].expand(x.shape[:2]),
+            t=grid[first, None].to(x, non_blocking=True).expand(x.shape[:2]),
             x=x,
         )
 
     def credit(self, rollout: Rollout, scores: Scores) -> StateItems:
-        """One row per sample with a valid score, or per copy of it."""
+        """One row per sample, or per copy of it."""
         assert isinstance(rollout, StateRollout)
         return state_items(rollout, scores)
 
     def loss(self, policy: Policy, items: Items, reward: Reward) -> LossOutput:
         """Minus the score of the image at the end of the last K steps."""
         assert isinstance(items, StateItems)
-        cond = items.cond
-        tail = policy.grid(self.config.steps)[-self.last_steps - 1 :].tolist()
+        score = scores_of(policy, reward, self._images(policy, items), items)
+        return LossOutput(losses=scored_loss(-score, score, items.x))
+
+    def _images(self, policy: Policy, items: StateItems) -> Tensor:
+        """Clean latents [n, C, H, W] at the end of every row's last steps, with gradient."""
+        counts, steps = self.config.truncations, self.config.steps
+        first = items.step.tolist() if len(counts) > 1 else [steps - counts.start] * len(items.t)
+        order = sorted(range(len(first)), key=first.__getitem__)  # rows that have begun are always the first ones
+        first.sort()
+        waiting, cond = items.x[order].detach(), items.conditioning[items.prompt_row[order]]
+        waiting.requires_grad_(self.is_chain)  # a reentrant checkpoint passes gradient on only where its input has some
 
         def velocity(x: Tensor, t: Scalar) -> Tensor:
             if not self.is_chain:
-                return policy.velocity(x, t, cond)
+                return policy.velocity(x, t, cond[: len(x)])
             # Reentrant: its first pass is without gradient, and so counted as the forward evaluation that it is.
-            v = checkpoint(lambda x: policy.velocity(x, t, cond), x, use_reentrant=True, preserve_rng_state=False)
+            v = checkpoint(
+                lambda x: policy.velocity(x, t, cond[: len(x)]), x, use_reentrant=True, preserve_rng_state=False
+            )
             assert isinstance(v, Tensor)
             return v
 
-        # A reentrant checkpoint passes gradient on only where its input has some.
-        x = items.x.detach().requires_grad_(self.is_chain)
-        score = scores_of(policy, reward, integrate(velocity, x, tail, self.config.solver), items)
-        return LossOutput(losses=-score.to(x), metrics={"trained_score": score.detach()})
+        x, mean_velocity = waiting[:0], MeanVelocity(velocity, self.config.solver)
+        grid = policy.grid(steps).tolist()
+        for i, (t, s) in enumerate(pairwise(grid)):
+            begun = bisect_right(first, i)
+            if begun:
+                x = torch.cat([x, waiting[len(x) : begun]])
+                x = x + (s - t) * mean_velocity(x, velocity(x, t), t, s)
+        return x[torch.tensor(order).argsort().to(x.device)]

@@ -20,8 +20,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fdfo.config.bounds import Images, NonNegative, Positive, Steps, StepsFromZero
-from fdfo.config.section import Section
+from fdfo.config.bounds import Images, Positive, Steps, StepsFromZero
 from fdfo.flow import strength
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, renoise_start
@@ -30,7 +29,7 @@ from fdfo.interfaces import Policy, Reward
 from fdfo.methods.metrics import RATIO_METRICS, ratio_metrics
 from fdfo.methods.recorder import Recorder, spread_slots
 from fdfo.methods.rows import numbers_of, shared_fields, valid_samples
-from fdfo.methods.terms import distance_to
+from fdfo.methods.terms import PenaltyConfig, penalties
 from fdfo.objectives.difference import (
     gradient_differences,
     group_differences,
@@ -42,7 +41,7 @@ from fdfo.objectives.surrogate import bounded_spo, spo, velocity_log_ratio
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
 
-class FdfoConfig(Section):
+class FdfoConfig(PenaltyConfig):
     """Defaults are the reference setting (SD3.5-Medium, arXiv:2603.12893)."""
 
     name: Literal["fdfo"] = "fdfo"
@@ -71,8 +70,6 @@ class FdfoConfig(Section):
     trusted: Annotated[Positive, Field(gt=1)] | None = 4.0
     """SPO holds as far as so many times the edges of its trust region; beyond, its force stays what it is there (ours;
     the same until a row is that far out). null: nowhere bounded, as published."""
-    kl_weight: NonNegative = 0.0
-    """Weight of the squared velocity distance to the base."""
 
     @model_validator(mode="after")
     def _fits(self) -> "FdfoConfig":
@@ -118,20 +115,20 @@ class FDFO:
 
     def __init__(self, config: FdfoConfig):
         self.config = config
+        self.needs_scores = True
         self.needs_score_gradient = config.direction == "score_gradient"
         self.differentiates_reward = False
         self.group_size = config.branches
         self.trained_times = config.steps if config.trained_times == "all" else config.trained_times
         self.row_evaluations = self.kept_evaluations = 1
+        self.row_forwards = config.penalty_forwards
         self.row_latents, self.row_velocities = int(config.credit == "step"), 1
         self.averages, self.memory = {}, None
-        self.metrics = RATIO_METRICS
-        if config.kl_weight > 0:
-            self.metrics += ("velocity_distance",)
+        self.metrics = RATIO_METRICS + config.penalty_metrics
 
     # ---- rollout ----
 
-    def sampling_evaluations(self, num_prompts: int) -> int:
+    def sampling_evaluations(self, num_prompts: int) -> float:
         """Shared steps once per prompt, the others once per branch; Heun doubles all but the last."""
         shared, steps, branches = self.config.shared_steps, self.config.steps, self.config.branches
         own = steps - shared
@@ -266,9 +263,6 @@ class FDFO:
         else:
             reach = mean_square(items.direction)
             losses = bounded_spo(log_ratio, items.slope, reach, config.clip_range, config.trusted)
-        metrics = ratio_metrics(log_ratio, config.clip_range, v)
-        if config.kl_weight > 0:
-            distance = distance_to("base", policy, v, items.x, items.t, cond)
-            losses = losses + config.kl_weight * distance
-            metrics["velocity_distance"] = distance.detach()
-        return LossOutput(losses=losses, metrics=metrics)
+        penalty, metrics = penalties(config, policy, v, items.x, items.t, cond)
+        metrics |= ratio_metrics(log_ratio, config.clip_range, v)
+        return LossOutput(losses=losses + penalty, metrics=metrics)

@@ -1,15 +1,21 @@
 """Flow-GRPO: group-relative policy optimization of flow models (arXiv:2505.05470).
 
 Every step of a stochastic sampler is a Gaussian action; images of a prompt are compared with each other, and the steps
-of the better ones made more likely. Departures from the paper and its published settings:
+of the better ones made more likely. Two settings are the authors': the classic one of the paper (the defaults), and the
+better one of their repository, Flow-GRPO-Fast with coefficient-preserving noise (recipe sd35-flow-grpo). Departures:
 
-1. All stochastic steps are trained, or `trained_times` of them; the authors leave out the last one (99 % of ten).
-2. The items of an epoch are dealt to its updates per trajectory and stratified over time, not by trajectory, so that
+1. The last step is an ODE step; the authors add its noise, of a standard deviation below .01, and do not train it (they
+   train 99 % of ten steps).
+2. The place of the window goes round the prompts of an epoch and moves on with every epoch, so that all places come
+   equally often; the authors draw one for each batch.
+3. The velocity at the first stochastic step is evaluated once for a group that shares its prefix, since its images are
+   still one there.
+4. The items of an epoch are dealt to its updates per trajectory and stratified over time, not by trajectory, so that
    the partition does not depend on the number of processes (training/batching.py).
-3. Beyond the paper, off by default: `sampler: cps` (Flow-CPS, arXiv:2509.05952), and `window` with its steps at random
-   (Flow-GRPO-Fast) or sliding from noise to image (MixGRPO, arXiv:2507.21802). Each group has a random window of its
-   own, so that every epoch covers all times, and its images have different starts. With cps the log ratio and the
-   divergence of a step are multiplied by 2 std^2 (methods/transitions.py, step_weight).
+5. Of others, off by default: `sampler: cps` (Flow-CPS, arXiv:2509.05952), where the log ratio and the divergence of a
+   step are multiplied by 2 std^2 (methods/transitions.py, step_weight); `window_place: sliding` (MixGRPO,
+   arXiv:2507.21802); `trust_region: divergence` (Flow-DPPO, arXiv:2606.11025, Eq. 14 and 18, from its authors'
+   description of the code).
 """
 
 from collections.abc import Sequence
@@ -19,11 +25,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fdfo.config.bounds import Count, Images, NonNegative, Steps
+from fdfo.config.bounds import Count, Images, NonNegative, Positive, Steps
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.metrics import RATIO_METRICS
-from fdfo.methods.rows import valid_samples
+from fdfo.methods.rows import rotated, valid_samples
+from fdfo.methods.terms import velocity_of
 from fdfo.methods.transitions import (
     TransitionConfig,
     TransitionItems,
@@ -36,38 +43,56 @@ from fdfo.methods.transitions import (
 )
 from fdfo.objectives.advantage import group_advantages
 from fdfo.objectives.penalty import gaussian_divergence
-from fdfo.objectives.surrogate import clipped
+from fdfo.objectives.surrogate import clipped, masked
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
 
 class FlowGrpoConfig(TransitionConfig):
-    """Defaults are the published setting for SD3.5-Medium."""
+    """Defaults are the classic published setting for SD3.5-Medium."""
 
     name: Literal["flow_grpo"] = "flow_grpo"
     group_size: Annotated[Images, Field(ge=2)] = 24
     """Images G of a prompt, compared with each other (Flow-GRPO: 24)."""
     spread: Literal["group", "batch"] = "batch"
     """Whose standard deviation divides the advantages (the authors' default: batch)."""
+    trust_region: Literal["ratio", "divergence"] = "ratio"
+    """ratio: clipped at 1 +- `clip_range`; divergence: rows that move away from the sampling policy, and are further
+    than `divergence_limit` from it, are left out (Flow-DPPO)."""
+    divergence_limit: Positive = 1.0e-5
+    """Largest KL divergence of a step's transitions, averaged over elements (Flow-DPPO's released setting: 1e-5)."""
     kl_weight: NonNegative = 0.04
-    """Weight beta of the transitions' KL divergence to the base (Flow-GRPO: 0.04; 0.01 for PickScore)."""
+    """Weight beta of the divergence from the base (Flow-GRPO: 0.04; 0.01 for PickScore; 0 in the better setting)."""
+    kl_form: Literal["code", "paper"] = "code"
+    """paper: the KL divergence of the transitions; code: times the length of the step, as in the authors' code, to
+    which their beta belongs. The same with `sampler: cps`."""
     window: Steps | Literal["all"] = "all"
-    """Number of stochastic steps; the others are ODE steps (Flow-GRPO-Fast: 2, MixGRPO: 4)."""
-    window_place: Literal["random", "sliding"] = "random"
-    """random: anywhere, for each group anew; sliding: one step toward the image every `window_epochs`."""
+    """Number of stochastic steps; the others are ODE steps (Flow-GRPO-Fast: 2 or 3, MixGRPO: 4)."""
+    window_place: Literal["random", "first_half", "sliding"] = "random"
+    """random: anywhere before the last step; first_half: inside the first half of the steps (Flow-GRPO-Fast); sliding:
+    for all one step toward the image every `window_epochs`."""
     window_epochs: Count = 25
     """Epochs that a sliding window stays (MixGRPO: 25)."""
+    shared_prefix: bool = False
+    """Whether the images of a prompt have one start and one path up to the window, whose noise makes the group
+    (Flow-GRPO-Fast); else each has a start of its own."""
 
     @property
     def stochastic_steps(self) -> int:
         """Steps of each trajectory that are stochastic: those of the window."""
         return self.noisy_steps if self.window == "all" else self.window
 
+    @property
+    def window_places(self) -> int:
+        """Number of places that the window can have."""
+        steps = self.steps // 2 if self.window_place == "first_half" else self.noisy_steps
+        return steps - self.stochastic_steps + 1
+
     @model_validator(mode="after")
     def _window_fits(self) -> "FlowGrpoConfig":
-        if self.window != "all" and self.window > self.noisy_steps:
-            raise ValueError(
-                f"window={self.window} exceeds the {self.noisy_steps} steps that can be stochastic; use 'all' or fewer"
-            )
+        if self.window_places < 1:
+            where = "the first half of the steps" if self.window_place == "first_half" else "the steps but the last"
+            fits = self.stochastic_steps + self.window_places - 1
+            raise ValueError(f"window={self.window} does not fit into {where}, which are {fits}; use at most that")
         return self
 
 
@@ -78,32 +103,39 @@ class FlowGRPO:
 
     def __init__(self, config: FlowGrpoConfig):
         self.config = config
+        self.needs_scores = True
         self.needs_score_gradient = self.differentiates_reward = False
         self.group_size = config.group_size
         self.trained_times = config.num_trained
         self.row_evaluations = self.kept_evaluations = 1
+        self.row_forwards = int(config.kl_weight > 0)
         self.row_latents, self.row_velocities = 3, 0
         self.averages, self.memory = {}, None
         self.metrics = RATIO_METRICS
         if config.kl_weight > 0:
             self.metrics += ("divergence",)
 
-    def sampling_evaluations(self, num_prompts: int) -> int:
-        """One for each step of each image."""
-        return num_prompts * self.group_size * self.config.steps
+    def sampling_evaluations(self, num_prompts: int) -> float:
+        """One for each step of each image; up to and with the window's first step one for a group that shares them."""
+        alone = 0.0
+        if self.config.shared_prefix:
+            alone = 1 + (self.config.window_places - 1) / 2
+        return num_prompts * (alone + self.group_size * (self.config.steps - alone))
 
     def rollout(self, policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams) -> TransitionRollout:
         """Sample a group of trajectories per prompt and keep their trained steps."""
         first = self._window_starts([prompt.number for prompt in prompts], noise)
-        return sample_transitions(policy, prompts, noise, self.config, first, self.group_size)
+        return sample_transitions(
+            policy, prompts, noise, self.config, first, self.group_size, self.config.shared_prefix
+        )
 
     def _window_starts(self, numbers: Sequence[int], noise: NoiseStreams) -> Tensor:
         """First stochastic step of every prompt: [P] int64."""
-        positions = self.config.noisy_steps - self.config.stochastic_steps + 1
+        places = self.config.window_places
         if self.config.window_place == "sliding":
             assert noise.epoch is not None
-            return torch.full((len(numbers),), noise.epoch // self.config.window_epochs % positions)
-        return (noise.uniform("window", numbers) * positions).long()
+            return torch.full((len(numbers),), noise.epoch // self.config.window_epochs % places)
+        return rotated(numbers, noise, places)
 
     def credit(self, rollout: Rollout, scores: Scores) -> TransitionItems:
         """One row per trained step of the groups in which every score is valid."""
@@ -115,17 +147,24 @@ class FlowGRPO:
         return transition_items(rollout, valid, advantages.clamp(-limit, limit))
 
     def loss(self, policy: Policy, items: Items, reward: Reward) -> LossOutput:
-        """Clipped surrogate, plus the weighted divergence from the base."""
+        """Surrogate inside its trust region, plus the weighted divergence from the base."""
         assert isinstance(items, TransitionItems)
-        cond = items.cond
+        config, cond = self.config, items.cond
         v = policy.velocity(items.x, items.t, cond)
-        log_ratio, metrics = step_log_ratio(policy, items, v, self.config)
-        losses = clipped(log_ratio, items.advantage, self.config.clip_range)
-        if self.config.kl_weight > 0:
-            with torch.no_grad():
-                v_base = policy.velocity(items.x, items.t, cond, weights="base")
-            shift, std = mean_shift(policy, items, v - v_base, self.config)
-            divergence = step_weight(self.config, std) * gaussian_divergence(shift, std)
-            losses = losses + self.config.kl_weight * divergence
+        log_ratio, metrics = step_log_ratio(policy, items, v, config)
+        if config.trust_region == "ratio":
+            losses = clipped(log_ratio, items.advantage, config.clip_range)
+        else:
+            shift, std = mean_shift(policy, items, v.detach() - items.v_ref, config)
+            is_far = gaussian_divergence(shift, std) >= config.divergence_limit
+            losses = masked(log_ratio, items.advantage, is_far)
+            metrics["clip_fraction"] = is_far.float()
+        if config.kl_weight > 0:
+            v_base = velocity_of("base", policy, items.x, items.t, cond)
+            shift, std = mean_shift(policy, items, v - v_base, config)
+            divergence = step_weight(config, std) * gaussian_divergence(shift, std)
+            if config.kl_form == "code" and config.sampler == "sde":
+                divergence = (items.t - items.s) * divergence
+            losses = losses + config.kl_weight * divergence
             metrics["divergence"] = divergence.detach()
         return LossOutput(losses=losses, metrics=metrics)

@@ -1,17 +1,17 @@
-"""Images of an ODE solver, re-noised at fresh times: what the forward-process methods NFT and AWM share.
+"""Images of an ODE solver, re-noised at fresh times: what the forward-process methods NFT, AWM and RVM share.
 
 B samples of P prompts, K fresh times of each. At x_t = (1 - t) x0 + t eps the velocity is matched to eps - x0.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from fdfo.config.bounds import Images, Positive, Steps
+from fdfo.config.bounds import Images, Positive, Steps, StepsFromZero
 from fdfo.config.section import Section
 from fdfo.flow.grid import times_at
 from fdfo.flow.noise import NoiseStreams
@@ -24,7 +24,7 @@ from fdfo.records import Items, Prompt, Rollout, Scores
 
 
 class MatchingConfig(Section):
-    """How images are sampled, re-noised and compared; defaults are DiffusionNFT's and Flow-GRPO's."""
+    """How images are sampled, re-noised and compared; defaults are DiffusionNFT's."""
 
     steps: Annotated[Steps, Field(ge=2)] = 10
     """Sampling steps T of training, at least 2; evaluation has its own number."""
@@ -32,18 +32,39 @@ class MatchingConfig(Section):
     """Solver of the steps; of the trajectory, only its end is used."""
     group_size: Annotated[Images, Field(ge=2)] = 24
     """Images G of a prompt, compared with each other (DiffusionNFT: 24)."""
-    trained_times: Steps = 10
-    """Fresh times of each image, one in each of as many equal parts of the density (as many as steps)."""
-    time_density: Literal["sampler", "uniform"] = "sampler"
-    """sampler: as dense as the grid's times, down to its last one before 0; uniform: in t (ours)."""
+    trained_times: Steps = 9
+    """Fresh times of each image, one in each of as many equal parts of what `time_density` says (DiffusionNFT: 9)."""
+    time_density: Literal["grid", "sampler", "uniform"] = "grid"
+    """grid: the sampler's own times (DiffusionNFT, AWM); sampler: between them, as dense as they are, down to the last
+    one before 0; uniform: in t."""
+    skipped_first: StepsFromZero = 0
+    """With the density grid: how many of the noisiest times are never trained."""
+    skipped_last: StepsFromZero = 1
+    """With the density grid: how many of the last times are never trained (DiffusionNFT: 99 % of ten are)."""
     spread: Literal["group", "batch"] = "batch"
-    """Whose standard deviation divides the advantages (Flow-GRPO: batch)."""
+    """Whose standard deviation divides the advantages (DiffusionNFT, Flow-GRPO: batch)."""
     advantage_clip: Positive = 5.0
     """Largest absolute advantage (DiffusionNFT, Flow-GRPO: 5)."""
 
-    def sampling_evaluations(self, num_prompts: int) -> int:
-        """Velocity evaluations of the trajectories, and of the behaviour policy at the fresh times."""
-        return num_prompts * self.group_size * (evaluations(self.steps, self.solver) + self.trained_times)
+    @property
+    def grid_times(self) -> range:
+        """Which of the grid's times are trained with the density grid."""
+        return range(self.skipped_first, self.steps - self.skipped_last)
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> "MatchingConfig":
+        there = len(self.grid_times)
+        if self.time_density == "grid" and self.trained_times > there:
+            raise ValueError(
+                f"trained_times={self.trained_times} exceeds the {there} times of the grid that are trained; use at "
+                "most that, or another time_density"
+            )
+        return self
+
+    def sampling_evaluations(self, num_prompts: int, is_compared: bool) -> int:
+        """Velocity evaluations of the trajectories, and of the same weights at the fresh times if they are compared."""
+        fresh = self.trained_times if is_compared else 0
+        return num_prompts * self.group_size * (evaluations(self.steps, self.solver) + fresh)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +73,7 @@ class MatchingRollout(Rollout):
 
     t: Tensor  # [B, K]
     eps: Tensor  # [B, K, C, H, W]
-    v_old: Tensor  # [B, K, C, H, W] velocity of the behaviour policy at x_t
+    v_old: Tensor | None  # [B, K, C, H, W] velocity of the behaviour policy at x_t, where the loss compares with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +83,6 @@ class MatchingItems(Items):
     t: Tensor  # [n]
     x0: Tensor  # [n, C, H, W]
     eps: Tensor  # [n, C, H, W]
-    v_old: Tensor  # [n, C, H, W]
     advantage: Tensor  # [n]
 
     @property
@@ -70,12 +90,29 @@ class MatchingItems(Items):
         """States x_t [n, C, H, W]."""
         return interpolate(self.x0, self.eps, self.t)
 
+    @property
+    def target(self) -> Tensor:
+        """Velocity eps - x0 [n, C, H, W] that leads from the noise to this image."""
+        return self.eps - self.x0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedItems(MatchingItems):
+    """Rows with the behaviour policy's velocity."""
+
+    v_old: Tensor  # [n, C, H, W]
+
 
 @torch.no_grad()
 def sample_and_renoise(
-    policy: Policy, prompts: Sequence[Prompt], noise: NoiseStreams, config: MatchingConfig, weights: Weights
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    noise: NoiseStreams,
+    config: MatchingConfig,
+    weights: Weights = "current",
+    is_compared: bool = True,
 ) -> MatchingRollout:
-    """Sample a group per prompt with `weights`, re-noise its images, and evaluate the same weights there."""
+    """Sample a group per prompt with `weights`, re-noise it, and evaluate the same weights there if compared."""
     samples = numbers_of(prompts, config.group_size)
     grid, shape = policy.grid(config.steps), policy.latent_shape
     conditioning = policy.encode([prompt.text for prompt in prompts])
@@ -89,7 +126,9 @@ def sample_and_renoise(
     slots = range(config.trained_times)
     t = torch.stack([_fresh_times(samples, noise, k, grid, config) for k in slots], 1).to(x0)
     eps = torch.stack([noise.normal(shape, "fresh noise", samples, k) for k in slots], 1).to(x0)
-    v_old = torch.stack([velocity(interpolate(x0, eps[:, k], t[:, k]), t[:, k]) for k in slots], 1)
+    v_old = None
+    if is_compared:
+        v_old = torch.stack([velocity(interpolate(x0, eps[:, k], t[:, k]), t[:, k]) for k in slots], 1)
     return MatchingRollout(
         prompts=prompts,
         conditioning=conditioning,
@@ -105,22 +144,25 @@ def _fresh_times(
     samples: Sequence[int], noise: NoiseStreams, slot: int, grid: Tensor, config: MatchingConfig
 ) -> Tensor:
     """A time of every sample in one of the equal parts of the density: [B] float32."""
-    position = (slot + noise.uniform("fresh time", samples, slot)) / config.trained_times
+    position = (slot + noise.uniform("fresh time", samples, slot)) / config.trained_times  # in [0, 1), float64
+    if config.time_density == "grid":
+        there = config.grid_times
+        return grid[there.start + (position * len(there)).long()]
     return times_at(grid[:-1] if config.time_density == "sampler" else torch.tensor([1.0, 0.0]), position)
 
 
 def matching_items(rollout: MatchingRollout, scores: Scores, config: MatchingConfig) -> MatchingItems:
-    """One row per fresh time of the groups in which every score is valid."""
+    """One row per fresh time of the groups in which every score is valid; ComparedItems where v_old is there."""
     valid = valid_samples(scores, config.group_size)
     keep = slice(None) if bool(valid.all()) else valid.to(rollout.x0.device)
     spread = scores.batch_std if config.spread == "batch" else None
     advantages = group_advantages(scores.total[valid], config.group_size, spread)
     limit, times = config.advantage_clip, config.trained_times
-    return MatchingItems(
+    fields: dict[str, Any] = {
         **shared_fields(rollout, valid, times),
-        t=rollout.t[keep],
-        x0=rollout.x0[keep][:, None].expand_as(rollout.eps[keep]),
-        eps=rollout.eps[keep],
-        v_old=rollout.v_old[keep],
-        advantage=advantages.clamp(-limit, limit).to(rollout.x0)[:, None].expand(-1, times),
-    )
+        "t": rollout.t[keep],
+        "x0": rollout.x0[keep][:, None].expand_as(rollout.eps[keep]),
+        "eps": rollout.eps[keep],
+        "advantage": advantages.clamp(-limit, limit).to(rollout.x0)[:, None].expand(-1, times),
+    }
+    return MatchingItems(**fields) if rollout.v_old is None else ComparedItems(**fields, v_old=rollout.v_old[keep])

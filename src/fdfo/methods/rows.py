@@ -6,12 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fdfo.flow.noise import NoiseStreams
 from fdfo.records import Prompt, Rollout, Scores
 
 
 def numbers_of(prompts: Sequence[Prompt], group_size: int) -> list[int]:
     """Global number of every sample of a rollout that is still to be made; keys its noise."""
     return [prompt.number * group_size + i for prompt in prompts for i in range(group_size)]
+
+
+def rotated(numbers: Sequence[int], noise: NoiseStreams, places: int) -> Tensor:
+    """A place in range(places) for every number: [n] int64.
+
+    All places equally often in an epoch, so that its cost is known, and for every number the next one in the next
+    epoch; which prompt has which number is random (prompts/source.py).
+    """
+    assert noise.epoch is not None
+    return (torch.tensor(numbers, dtype=torch.int64) + noise.epoch) % places
 
 
 def valid_samples(scores: Scores, group_size: int) -> Tensor:

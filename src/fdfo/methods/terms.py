@@ -3,16 +3,56 @@
 import torch
 from torch import Tensor
 
+from fdfo.config.bounds import NonNegative
+from fdfo.config.section import Section
 from fdfo.interfaces import Policy, Reward, Weights
-from fdfo.objectives.penalty import velocity_distance
+from fdfo.objectives.penalty import norm_excess, velocity_distance
 from fdfo.records import Conditioning, Items
 
 
-def distance_to(weights: Weights, policy: Policy, v: Tensor, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
-    """Squared distance [n] of velocities v [n, C, H, W] to those of other weights at the same states and times."""
-    with torch.no_grad():
-        v_other = policy.velocity(x, t, cond, weights=weights)
-    return velocity_distance(v, v_other)
+class PenaltyConfig(Section):
+    """Penalties that hold a velocity near the base's; either makes one evaluation of the base for each row."""
+
+    kl_weight: NonNegative = 0.0
+    """Weight of the squared velocity distance to the base."""
+    norm_weight: NonNegative = 0.0
+    """Weight of what the velocity's RMS exceeds that of the base by (NormGuard, arXiv:2606.27771)."""
+
+    @property
+    def penalty_forwards(self) -> int:
+        """Evaluations of the base for each row."""
+        return int(self.kl_weight > 0 or self.norm_weight > 0)
+
+    @property
+    def penalty_metrics(self) -> tuple[str, ...]:
+        """Names of what `penalties` reports."""
+        weights = {"velocity_distance": self.kl_weight, "norm_excess": self.norm_weight}
+        return tuple(name for name, weight in weights.items() if weight > 0)
+
+
+def penalties(
+    config: PenaltyConfig, policy: Policy, v: Tensor, x: Tensor, t: Tensor, cond: Conditioning
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted penalties [n] of velocities v [n, C, H, W] at states x and times t, and their metrics."""
+    total, metrics = v.new_zeros(len(v)), {}
+    if not config.penalty_forwards:
+        return total, metrics
+    v_base = velocity_of("base", policy, x, t, cond)
+    if config.kl_weight > 0:
+        distance = velocity_distance(v, v_base)
+        total = total + config.kl_weight * distance
+        metrics["velocity_distance"] = distance.detach()
+    if config.norm_weight > 0:
+        excess = norm_excess(v, v_base)
+        total = total + config.norm_weight * excess
+        metrics["norm_excess"] = excess.detach()
+    return total, metrics
+
+
+@torch.no_grad()
+def velocity_of(weights: Weights, policy: Policy, x: Tensor, t: Tensor, cond: Conditioning) -> Tensor:
+    """Velocities [n, C, H, W] of other weights than the current ones, without gradient."""
+    return policy.velocity(x, t, cond, weights=weights)
 
 
 def scores_of(policy: Policy, reward: Reward, x0: Tensor, items: Items) -> Tensor:

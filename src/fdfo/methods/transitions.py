@@ -29,11 +29,11 @@ Metrics = dict[str, Tensor]
 class TransitionConfig(Section):
     """How a trajectory is sampled and clipped; defaults are Flow-GRPO's."""
 
-    steps: Steps = 10
-    """Sampling steps T of training; evaluation has its own number (Flow-GRPO: 10)."""
+    steps: Annotated[Steps, Field(ge=2)] = 10
+    """Sampling steps T of training; evaluation has its own number (Flow-GRPO: 10). The last one is an ODE step."""
     sampler: Sampler = "sde"
-    """sde: the flow SDE (arXiv:2505.05470); cps: coefficient-preserving (arXiv:2509.05952), whose last step is an ODE
-    step and not trained, and whose log ratios are weighted by 2 std^2."""
+    """sde: the flow SDE (arXiv:2505.05470); cps: coefficient-preserving (arXiv:2509.05952), whose log ratios are
+    weighted by 2 std^2."""
     noise_level: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Noise a of the stochastic steps (Flow-GRPO: 0.7)."""
     trained_times: Steps | Literal["all"] = "all"
@@ -45,8 +45,8 @@ class TransitionConfig(Section):
 
     @property
     def noisy_steps(self) -> int:
-        """Steps that the sampler can make stochastic: all, or all but the last."""
-        return self.steps - 1 if self.sampler == "cps" else self.steps
+        """Steps that can be stochastic: all but the last."""
+        return self.steps - 1
 
     @property
     def stochastic_steps(self) -> int:
@@ -60,8 +60,6 @@ class TransitionConfig(Section):
 
     @model_validator(mode="after")
     def _has_enough_stochastic_steps(self) -> "TransitionConfig":
-        if self.noisy_steps < 1:
-            raise ValueError("sampler=cps adds no noise in its last step; use steps=2 or more")
         if self.trained_times != "all" and self.trained_times > self.stochastic_steps:
             raise ValueError(
                 f"trained_times={self.trained_times} exceeds the {self.stochastic_steps} stochastic steps; "
@@ -101,10 +99,13 @@ def sample_transitions(
     config: TransitionConfig,
     first: Tensor,
     group_size: int,
+    shares_prefix: bool = False,
 ) -> TransitionRollout:
-    """Sample `group_size` trajectories a prompt, each from its own start, and keep the trained steps.
+    """Sample `group_size` trajectories a prompt and keep the trained steps.
 
-    The `stochastic_steps` from first [P] int64 on are stochastic, the others Euler steps of the ODE.
+    The `stochastic_steps` from first [P] int64 on are stochastic, the others Euler steps of the ODE. Every trajectory
+    has its own start; where the prefix is shared, the trajectories of a prompt have one start, and are one until the
+    noise of the first stochastic step parts them: what they share is evaluated once.
     """
     samples = numbers_of(prompts, group_size)
     grid = policy.grid(config.steps)
@@ -113,13 +114,21 @@ def sample_transitions(
     record = Recorder(slots.repeat_interleave(group_size, 0), ("t", "s", "x", "v", "noise"))
     first_of_sample = first.repeat_interleave(group_size)
     conditioning = policy.encode([prompt.text for prompt in prompts])
-    cond = conditioning.repeat(group_size)
-    x = noise.normal(policy.latent_shape, "start", samples).to(policy.device)
+    if shares_prefix:
+        x = noise.normal(policy.latent_shape, "start", [prompt.number for prompt in prompts])
+        x = x.repeat_interleave(group_size, 0).to(policy.device)
+    else:
+        x = noise.normal(policy.latent_shape, "start", samples).to(policy.device)
     step = torch.arange(len(grid) - 1)[:, None]
     is_stochastic = (first_of_sample <= step) & (step < first_of_sample + config.stochastic_steps)  # [steps, B]
     levels = config.noise_level * is_stochastic.to(x)  # on the device at once: nothing in the loop waits for it
+    has_parted = first_of_sample < step if shares_prefix else torch.ones_like(is_stochastic)  # [steps, B]
+    lead, place = _distinct(has_parted, group_size)
+    owner = torch.arange(len(prompts)).repeat_interleave(group_size)
+    places = place.to(policy.device, non_blocking=True)
     for i, (t, s) in enumerate(pairwise(grid.tolist())):
-        v = policy.velocity(x, t, cond)
+        rows = lead[i].to(policy.device, non_blocking=True)
+        v = policy.velocity(x[rows], t, conditioning[owner[lead[i]]])[places[i]]
         mean, std = transition(config.sampler, x, v, t, s, float(grid[1]), levels[i])
         n = noise.normal(policy.latent_shape, "transition", samples, i).to(x, non_blocking=True)
         record.visit(i, t=t, s=s, x=x, v=v, noise=n)
@@ -135,6 +144,15 @@ def sample_transitions(
         v=record.store("v"),
         noise=record.store("noise"),
     )
+
+
+def _distinct(has_parted: Tensor, group_size: int) -> tuple[list[Tensor], Tensor]:
+    """Which samples to evaluate at each step, [n] int64 each, and where among them every sample finds its own: [T, B].
+
+    Samples that have not parted, has_parted [T, B], are evaluated by the first of their group.
+    """
+    leads = has_parted | (torch.arange(has_parted.shape[1]) % group_size == 0)
+    return [row.nonzero().flatten() for row in leads], leads.cumsum(1) - 1
 
 
 def transition_items(rollout: TransitionRollout, valid: Tensor, advantages: Tensor) -> TransitionItems:

@@ -41,6 +41,17 @@ def clipped(log_ratio: Tensor, advantage: Tensor, clip_range: float) -> Tensor:
     return torch.maximum(-advantage * (1 + change), -advantage * (1 + change.clamp(-clip_range, clip_range)))
 
 
+def masked(log_ratio: Tensor, advantage: Tensor, is_far: Tensor) -> Tensor:
+    """Surrogate without the rows that leave their trust region (Flow-DPPO, arXiv:2606.11025, Eq. 18) per item [B].
+
+        -A ratio,    and 0 where is_far and the ratio has moved as A wants it (A log_ratio > 0)
+
+    A row that is far from the old policy, but would come back, is kept. is_far is [B] bool.
+    """
+    losses = -advantage * log_ratio.exp()
+    return losses.where(~(is_far & (advantage * log_ratio > 0)), 0.0)
+
+
 def spo(log_ratio: Tensor, slope: Tensor, clip_range: float = 0.03) -> Tensor:
     """Simple policy optimization (arXiv:2401.16025, Eq. 14) per item [B], a loss to minimise.
 

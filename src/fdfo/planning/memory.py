@@ -169,7 +169,7 @@ def branches_at_a_time(config: Config, batches: Batches) -> int:
 
 def row_bytes(config: Config, method: Method, sizes: PolicySizes, batches: Batches) -> int:
     """What the network holds of one row of a training step: all of its evaluations, and the states that enter them."""
-    return trained_bytes(config, sizes, batches, method.kept_evaluations) + method.row_evaluations * sizes.latent
+    return trained_bytes(config, sizes, batches, method.kept_evaluations) + round(method.row_evaluations * sizes.latent)
 
 
 def trained_bytes(config: Config, sizes: PolicySizes, batches: Batches, evaluations: int = 1) -> int:

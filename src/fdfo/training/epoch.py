@@ -15,6 +15,7 @@ from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.finite import refuse_not_finite
 from fdfo.training.fitting import fitting
+from fdfo.training.listening import Listening, take_heard
 from fdfo.training.scoring import Scoring
 from fdfo.training.trainer import Trainer
 
@@ -29,14 +30,20 @@ class Sampled:
     rollouts: list[Rollout]
     scores: Sequence[Scores]
     pairs: Tensor  # [n, group, 3, H, W] uint8 images of the first groups
-    metrics: Mapping[str, float]
+    metrics: dict[str, float]
+    """Of the scores; where the loss scores images itself, `update` fills them in."""
 
 
 def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
-    """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups."""
+    """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups.
+
+    Where the loss scores images itself, there are none yet, and every score is 0.
+    """
     prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
     with trainer.team.together(), trainer.phases("encode"):
         trainer.policy.prepare([prompt.text for prompt in prompts], watch=trainer.stop.check)
+    if not trainer.method.needs_scores:
+        return _sample_alone(trainer, prompts, noise)
     rollouts: list[Rollout] = []
     scores: list[Scores] = []
     pictures: list[Tensor] = []
@@ -65,6 +72,26 @@ def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStream
         trainer.method.memory.observe(epoch_prompts, batch)
     scores = [replace(part, batch=batch) for part in scores]
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
+
+
+def _sample_alone(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams) -> Sampled:
+    """Rollouts of the prompts, whose images are neither decoded nor scored."""
+
+    def draw() -> Rollout:
+        with trainer.phases("sample"):
+            return trainer.method.rollout(trainer.policy, prompts[start : start + trainer.sample_batch], noise)
+
+    rollouts: list[Rollout] = []
+    start = 0
+    with trainer.team.together():
+        while start < len(prompts):
+            trainer.stop.check()
+            trainer.console.phase("sample", start, len(prompts))
+            rollouts.append(move(fitting(trainer, "sample_batch", draw), "cpu"))
+            start += len(rollouts[-1].prompts)
+    zeros = [torch.zeros(len(rollout.x0), dtype=torch.float64) for rollout in rollouts]
+    scores = [Scores(total=total, components={}, batch=total) for total in zeros]
+    return Sampled(rollouts=rollouts, scores=scores, pairs=torch.empty(0), metrics={})
 
 
 def _sampled(
@@ -127,8 +154,9 @@ def _score_metrics(trainer: Trainer, trained: Tensor, components: Mapping[str, T
 def _stop_if_too_many_failed(
     trainer: Trainer, rollouts: Sequence[Rollout], scores: Sequence[Scores], metrics: Mapping[str, float]
 ) -> None:
+    group_size = trainer.method.group_size if trainer.method.needs_scores else 1
     share, allowed = metrics["failed"] / metrics["images"], trainer.config.train.max_failed_share
-    if share <= allowed and metrics["dropped_groups"] * trainer.method.group_size < metrics["images"]:
+    if share <= allowed and metrics["dropped_groups"] * group_size < metrics["images"]:
         return
     failed = [
         (prompt.text, [name for name, values in part.components.items() if not values[i].isfinite()])
@@ -150,7 +178,10 @@ def _stop_if_too_many_failed(
 
 
 def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
-    """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step."""
+    """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step.
+
+    What losses scored themselves is observed, and becomes the metrics of the samples.
+    """
     items = credited(trainer, sampled)
     updates = trainer.config.optim.updates_per_epoch
     dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
@@ -158,6 +189,12 @@ def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict
     metrics = [_one_update(trainer, items, rows, noise.epoch * updates + i) for i, rows in enumerate(dealt)]
     for name, decay in trainer.method.averages.items():
         trainer.policy.weights.average(name, decay(noise.epoch))
+    if not trainer.method.needs_scores:
+        components = take_heard(trainer)
+        trainer.reward.observe(components)
+        trained, total = trainer.reward.standardized_total(components), trainer.reward.total(components)
+        sampled.metrics.update(_score_metrics(trained, total, components, group_size=1))
+        _stop_if_too_many_failed(trainer, [], [], sampled.metrics)
     return metrics
 
 
@@ -186,15 +223,18 @@ def _own_gradients(
 ) -> dict[str, Tensor | int]:
     """Put the gradient of this process's rows, over the count of all, into the parameters; sums of the metrics."""
     sums: dict[str, Tensor | int] = {}
+    listening = Listening(trainer.reward)
+    reward = trainer.reward if trainer.method.needs_scores else listening
     trainer.optimizer.zero_grad(set_to_none=True)
     for index, (samples, times) in enumerate(micro_batches(rows, trainer.micro_batch)):
         trainer.stop.check()
         trainer.console.phase("train", index * trainer.micro_batch, len(rows[0]))
         part = items.rows(samples, times).to(trainer.policy.device)
-        output = trainer.method.loss(trainer.policy, part, trainer.reward)
+        output = trainer.method.loss(trainer.policy, part, reward)
         (output.losses.sum() / count).backward()
         for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
             sums[name] = sums.get(name, 0) + values.double().sum()
+    trainer.heard += listening.heard
     return sums
 
 

@@ -212,7 +212,7 @@ class Run:
         with self.team.together():
             if self.team.is_main:
                 self.journal.epoch(self.progress, metrics, updates, seconds)
-            if is_shown:
+            if is_shown and trainer.method.needs_scores:
                 totals = torch.cat([part.total for part in sampled.scores])
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
         self.console.end(sampled.metrics["reward"], sampled.metrics["images"] / sum(seconds.values()))
