@@ -38,6 +38,9 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "draft": "fdfo.methods.draft:DRaFT",
         "nft": "fdfo.methods.nft:NFT",
         "awm": "fdfo.methods.awm:AWM",
+        "art": "fdfo.methods.art:ART",
+        "rvm": "fdfo.methods.rvm:RVM",
+        "opsd": "fdfo.methods.opsd:OPSD",
     },
     "families": {},
     "rewards": {

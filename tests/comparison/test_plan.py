@@ -94,6 +94,9 @@ COUNTED = {
     "draft": ["method.last_steps=2", "method.checkpointing=true"],
     "nft": ["method.group_size=2", "method.trained_times=2"],
     "awm": ["method.group_size=2", "method.trained_times=2", "method.time_density=uniform"],
+    "art": ["method.group_size=2", "method.kl_weight=1"],
+    "rvm": ["method.group_size=2"],
+    "opsd": ["method.group_size=2"],
 }
 
 

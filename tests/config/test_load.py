@@ -209,7 +209,9 @@ def test_hash_follows_the_content():
     assert config_hash(config) != config_hash(load_config("shapes", ["train.seed=1"]))
 
 
-@pytest.mark.parametrize("name", ["flow-grpo", "flow-grpo-classic", "ddpo", "refl", "draft", "nft", "awm"])
+@pytest.mark.parametrize(
+    "name", ["flow-grpo", "flow-grpo-classic", "ddpo", "refl", "draft", "nft", "awm", "art", "rvm", "opsd"]
+)
 def test_rivals_start_from_the_same_model_and_prompts(name):
     for base, recipe in (("sd35-medium-paper", f"sd35-{name}"), ("shapes", f"shapes-{name}")):
         ours, theirs = load_config(base), load_config(recipe)

@@ -11,7 +11,6 @@ import torch
 from torch.testing import assert_close
 
 from fdfo.flow.perturb import overshoot_time, perturbation, perturbed_step, renoise_start
-from fdfo.flow.strength import prior_only, random_interval, uniform
 
 M, C = 0.7, 0.4
 
@@ -81,18 +80,6 @@ def test_perturbation_is_what_the_step_added():
     x, v, n = torch.randn(3, 2, 1, 2, 2, dtype=torch.float64)
     x_s = perturbed_step(x, v, 0.8, 0.5, 0.2, n)
     assert_close(x + (0.5 - 0.8) * v + perturbation(x_s, x, v, 0.8, 0.5), x_s)
-
-
-def test_schedules_share_their_total():
-    """log(1 + g) sums to w (T + 1) for every schedule but the uniform one, which is g = w itself."""
-    grid = torch.linspace(1, 0, 11, dtype=torch.float64)
-    w = 0.01
-    bump = random_interval(grid, w, torch.tensor([-1.0, 0.5], dtype=torch.float64), width=0.2)
-    for g in (prior_only(grid, w, 2).double(), bump):
-        assert_close(g.log1p().sum(1), torch.full((2,), w * 11, dtype=torch.float64), rtol=1e-5, atol=0)
-    assert_close(uniform(grid, w, 2), torch.full((2, 11), w))
-    centre = grid[bump.argmax(1)]
-    assert_close(centre, torch.sigmoid(torch.tensor([-1.0, 0.5], dtype=torch.float64)), rtol=0, atol=0.051)
 
 
 def test_marginals_survive_a_whole_perturbed_trajectory():

@@ -25,8 +25,8 @@ from tests.methods.world import (
 from tests.worlds import GaussianPolicy
 
 NOISE = NoiseStreams(seed=0, epoch=3)
-HAVE_DIVISORS = ("nft",)
-"""Methods whose loss has divisors that are constants for the gradient, tested in test_matching.py."""
+HAVE_CONSTANTS = ("nft", "rvm", "opsd")
+"""Methods whose loss has parts that are constants for the gradient, tested in test_matching.py and test_opsd.py."""
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -63,13 +63,15 @@ def test_planned_evaluations_and_rows_are_those_made(variant):
 
 
 SMOOTH = {
-    **{name: {"clip_range": 0.5} for name in ("fdfo", "flow_grpo", "ddpo")},
+    **{name: {"clip_range": 0.5} for name in ("flow_grpo", "ddpo")},
+    "fdfo": {"clip_range": 0.5, "movement_limit": None},
+    "art": {"movement_limit": None},
     "awm": {"on_policy": False},  # else the old policy moves with the new one
 }
 """Settings with a trust region wide enough to be smooth, and an old policy that stands still."""
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if not name.startswith(HAVE_DIVISORS)])
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if not name.startswith(HAVE_CONSTANTS)])
 def test_the_gradient_of_the_loss_equals_finite_differences(variant):
     """Away from the behaviour policy."""
     method, policy, items = items_of(variant, **SMOOTH.get(VARIANTS[variant][0], {}))
@@ -90,7 +92,7 @@ def test_the_gradient_of_the_loss_equals_finite_differences(variant):
 
 
 @pytest.mark.parametrize(
-    "variant", [name for name in VARIANTS if name.startswith(("flow_grpo", "ddpo", "awm", "fdfo"))]
+    "variant", [name for name in VARIANTS if name.startswith(("flow_grpo", "ddpo", "awm", "fdfo", "art"))]
 )
 def test_the_log_ratio_is_zero_at_the_behaviour_policy(variant):
     method, policy, items = items_of(variant, **SMOOTH.get(VARIANTS[variant][0], {}))

@@ -11,6 +11,8 @@ from torch.testing import assert_close
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.perturb import overshoot_time, perturbed_step
 from fdfo.flow.solve import MeanVelocity, integrate
+from fdfo.flow.strength import interval_density
+from fdfo.methods.branches import _schedule
 from fdfo.methods.fdfo import FDFO, FdfoConfig
 from fdfo.objectives.difference import scale_by
 from fdfo.records import Prompt, Scores
@@ -34,7 +36,7 @@ def scored(rollout, total=None, gradient=None):
 
 
 def run(count=3, policy=None, first=0, **settings):
-    strength = settings.pop("strength", 0.01)  # zero is refused in a configuration, but has a meaning
+    strength = settings.pop("strength", 0.01)  # zero is refused for a shared start, but has a meaning
     config = FdfoConfig(**{"steps": 6, **settings}).model_copy(update={"strength": strength})
     method = FDFO(config)
     policy = policy or GaussianPolicy()
@@ -192,13 +194,16 @@ def _endpoint_variance(policy, grid, solver, g):
 
 
 def test_trained_times_are_spread_evenly_and_equally_often():
+    policy = GaussianPolicy()
     method = FDFO(FdfoConfig(steps=10, trained_times=4))
-    slots = method._trained_slots(range(4000), NOISE)
+    rollout = method.rollout(policy, prompts(4000), NOISE)
+    slots = (rollout.t[:, :, None] - policy.grid(10)[:-1]).abs().argmin(2)
     counts = torch.bincount(slots.flatten(), minlength=10) / 8000
     assert_close(counts, torch.full((10,), 0.4), rtol=0, atol=0.02)
     gaps = slots.diff(dim=1)
     assert gaps.min() >= 2 and gaps.max() <= 3
     assert torch.equal(slots[0::2], slots[1::2])
+    assert torch.equal(rollout.s, policy.grid(10)[slots + 1])
 
 
 def test_shared_steps_are_sampled_once_and_shared():
@@ -276,10 +281,94 @@ def test_the_surrogate_is_the_papers_unless_a_row_is_far_outside():
     assert losses(published, policy, items).max() > 20 * losses(method, policy, items).max() > 0
 
 
-@pytest.mark.parametrize("schedule", ["random_interval", "prior_only"])
-def test_other_schedules_perturb_too(schedule):
-    _, _, rollout = run(schedule=schedule, strength=0.02)
+def test_schedules_are_drawn_once_a_prompt_as_published():
+    """Centre 1 + 1.5 n of a random interval of weight 1; weight exp(ln .1 + n') of the prior's."""
+    grid = GaussianPolicy().grid(6)
+    config = FdfoConfig(steps=6, schedule="random_interval")
+    density, g = _schedule(grid, range(40), NOISE, config)
+    centre = 1 + 1.5 * NOISE.normal((), "interval", range(40))
+    expected = interval_density(grid, centre, 0.25)
+    assert_close(density, expected.repeat_interleave(2, 0))
+    assert_close(g[::2, :-1], torch.expm1(expected).float())
+    ablation = config.model_copy(update={"schedule_weight": 3.0, "interval_centre": 1.3})
+    _, g = _schedule(grid, range(40), NOISE, ablation)
+    assert_close(g[::2, :-1], torch.expm1(3 * interval_density(grid, centre + 0.3, 0.25)).float())
+    density, g = _schedule(grid, range(4000), NOISE, FdfoConfig(steps=6, schedule="prior_only"))
+    assert torch.equal(g[::2], g[1::2]) and torch.count_nonzero(g[:, 1:]) == 0
+    logs = g[::2, 0].log1p().log()  # ln of the weight
+    assert logs.mean().item() == pytest.approx(math.log(0.1), abs=0.07)
+    assert logs.std().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_prior_schedule_perturbs_the_start_alone():
+    """The branches' paths are those of the ODE from starts that differ."""
+    _, policy, rollout = run(schedule="prior_only")
     assert (rollout.x0[0::2] - rollout.x0[1::2]).flatten(1).norm(dim=1).min() > 0
+    x = rollout.x[:, 0]
+    cond = policy.encode([""] * len(x))
+    assert_close(rollout.x0, integrate(lambda x, t: policy.velocity(x, t, cond), x, policy.grid(6).tolist()).detach())
+
+
+def test_a_deterministic_branch_is_the_ode_from_the_shared_start():
+    _, policy, rollout = run(deterministic_branch=True, branches=3)
+    z = NOISE.normal(policy.latent_shape, "start", [0, 1, 2])
+    cond = policy.encode([""] * 3)
+    x0 = integrate(lambda x, t: policy.velocity(x, t, cond), z, policy.grid(6).tolist()).detach()
+    assert_close(rollout.x0[0::3], x0)
+    assert (rollout.x0[1::3] - x0).abs().max() > 1e-3 and (rollout.x0[2::3] - x0).abs().max() > 1e-3
+
+
+def test_independent_starts_are_those_of_the_samples():
+    _, policy, rollout = run(start="independent", strength=0.0)
+    assert_close(rollout.x[:, 0], NOISE.normal(policy.latent_shape, "start", range(6)))
+    noisy = run(start="independent", strength=0.1)[2]
+    assert torch.equal(noisy.x[:, 0], rollout.x[:, 0]) and (noisy.x0 - rollout.x0).abs().max() > 0.05
+
+
+def test_antithetic_branches_mirror_each_other_on_a_linear_flow():
+    """The mean of both is the path without noise but for the shrinking, which is the same for both."""
+    _, policy, rollout = run(antithetic=True, strength=0.05)
+    plain = run(strength=0.05)[2]
+    z = NOISE.normal(policy.latent_shape, "start", [0, 1, 2])
+    x, cond = z / 1.05, policy.encode([""] * 3)
+    for t, s in pairwise(policy.grid(6).tolist()):
+        v = policy.velocity(x, t, cond)
+        x = perturbed_step(x, v, t, s, 0.05, torch.zeros_like(x)) if s > 0 else x - t * v
+    assert_close((rollout.x0[0::2] + rollout.x0[1::2]) / 2, x.detach())
+    assert ((plain.x0[0::2] + plain.x0[1::2]) / 2 - x).abs().max() > 0.02
+
+
+def test_a_gap_may_stay_as_long_as_it_is():
+    for branches in (2, 4):
+        method, _, rollout = run(branches=branches, normalize_gap=False)
+        items = method.credit(rollout, scored(rollout))
+        scores, ends = scored(rollout).total.reshape(3, branches), rollout.x0.reshape(3, branches, -1)
+        apart = (scores - scores.mean(1, keepdim=True))[:, :, None]
+        expected = (apart * (ends - ends.mean(1, keepdim=True))).mean(1).repeat_interleave(branches, 0)
+        assert_close(scale_by(items.direction[:, 0], items.slope[:, 0]).flatten(1), expected)
+
+
+def test_times_may_be_weighted_as_the_perturbation_is():
+    """On the uniform schedule all alike; on the others with mean 1 over the times of a trajectory."""
+    method, _, rollout = run(time_weight="perturbation")
+    assert torch.equal(method.credit(rollout, scored(rollout)).slope, run()[0].credit(rollout, scored(rollout)).slope)
+    method, policy, rollout = run(time_weight="perturbation", schedule="random_interval", count=5)
+    items = method.credit(rollout, scored(rollout))
+    plain = FDFO(FdfoConfig(steps=6, schedule="random_interval")).credit(rollout, scored(rollout))
+    density, _ = _schedule(policy.grid(6), range(5), NOISE, method.config)
+    assert_close(items.slope, plain.slope * 6 * density.float())
+    assert_close((items.slope / plain.slope).mean(1), torch.ones(10))
+
+
+def test_unit_weights_lose_the_size_of_the_scores_differences_and_of_the_gap():
+    for branches in (2, 4):
+        method, _, rollout = run(branches=branches, weight="unit")
+        items = method.credit(rollout, scored(rollout))
+        vectors = scale_by(items.direction[:, 0], items.slope[:, 0])
+        assert_close(vectors.square().flatten(1).mean(1), torch.ones(len(vectors)))
+        plain = FDFO(FdfoConfig(steps=6, branches=branches)).credit(rollout, scored(rollout))
+        along = scale_by(plain.direction[:, 0], plain.slope[:, 0])
+        assert_close(torch.cosine_similarity(vectors.flatten(1), along.flatten(1)), torch.ones(len(vectors)))
 
 
 @pytest.mark.parametrize(
@@ -289,6 +378,10 @@ def test_other_schedules_perturb_too(schedule):
         {"steps": 4, "shared_steps": 4},
         {"clip_range": 0},
         {"strength": 0},
+        {"start": "independent", "shared_steps": 1},
+        {"start": "independent", "schedule": "prior_only"},
+        {"antithetic": True, "branches": 3},
+        {"antithetic": True, "deterministic_branch": True},
         {"schedule": "prior_only", "shared_steps": 1},
         {"schedule": "prior_only", "credit": "step"},
         {"steps": 1, "credit": "step"},

@@ -25,12 +25,20 @@ SETTINGS = {
     "draft": {"steps": 4},
     "nft": {"steps": 4, "group_size": 4, "trained_times": 3},
     "awm": {"steps": 6, "group_size": 4, "trained_times": 3},
+    "art": {"steps": 4, "group_size": 4},
+    "rvm": {"steps": 4, "group_size": 4},
+    "opsd": {"steps": 4, "group_size": 4},
 }
 """Small settings of every method; one update an epoch fits them all."""
 
 VARIANTS = {
     **{name: (name, {}) for name in SETTINGS},
     "fdfo-four": ("fdfo", {"branches": 4, "trained_times": 2, "kl_weight": 0.1}),
+    "fdfo-interval": ("fdfo", {"schedule": "random_interval", "time_weight": "perturbation"}),
+    "fdfo-prior": ("fdfo", {"schedule": "prior_only", "normalize_gap": False}),
+    "fdfo-apart": ("fdfo", {"start": "independent", "strength": 0.0, "branches": 4, "weight": "unit"}),
+    "fdfo-antithetic": ("fdfo", {"antithetic": True, "branches": 4, "shared_steps": 1, "norm_weight": 0.1}),
+    "fdfo-one-noisy": ("fdfo", {"deterministic_branch": True, "objective": "regression", "weight": "unit"}),
     "fdfo-gradient": ("fdfo", {"direction": "score_gradient"}),
     "flow_grpo-window": ("flow_grpo", {"window": 2, "kl_weight": 0.1, "spread": "group"}),
     "flow_grpo-cps": ("flow_grpo", {"sampler": "cps", "window": 2, "window_place": "sliding", "window_epochs": 1}),
@@ -50,6 +58,9 @@ VARIANTS = {
     "draft-random-heun": ("draft", {"last_steps": "random", "solver": "heun", "checkpointing": False}),
     "nft-uniform": ("nft", {"time_density": "uniform", "solver": "heun", "beta": 0.5, "old_decay_rate": 0.2}),
     "nft-guarded": ("nft", {"norm_weight": 0.1, "time_density": "sampler"}),
+    "art-wins": ("art", {"scores": "wins", "trained_times": 2, "error_weighting": "clean", "kl_weight": 0.01}),
+    "rvm-ram": ("rvm", {"form": "ram", "advantage_scale": 1.0, "norm_weight": 0.01}),
+    "opsd-half": ("opsd", {"beta": 0.5, "kl_weight": 1e-3, "solver": "multistep", "spread": "group"}),
     "awm-plain": (
         "awm",
         {
@@ -125,6 +136,7 @@ def scored(method, rollout, epoch_prompts=None, batch=None):
     batch = total.clone() if batch is None else batch
     if method.memory is not None:
         method.memory.observe(epoch_prompts or rollout.prompts, batch)
+    gradient = gradient if method.needs_score_gradient else None
     return Scores(total=total, components={}, batch=batch, gradient=gradient)
 
 

@@ -24,6 +24,9 @@ METHODS = {
         "method.average_decay_rate=0.2",
         "method.clip_range=0.5",
     ),
+    "art": ("method.group_size=2",),
+    "rvm": ("method.group_size=2", "method.trained_times=3"),
+    "opsd": ("method.group_size=2", "optim.updates_per_epoch=1", "method.old_decay_rate=0.5"),
 }
 
 

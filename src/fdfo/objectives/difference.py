@@ -39,16 +39,40 @@ def normalized_direction(gap: Tensor, eps: float = 1e-6) -> Tensor:
     return scale_by(gap, 1 / (mean_square(gap) + eps))
 
 
-def group_differences(x0: Tensor, scores: Tensor, branches: int, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
+def unit_slope(direction: Tensor, slope: Tensor, smallest: float = 1e-5) -> Tensor:
+    """Slopes [B] of the same signs for which slope x direction [B, ...] has an RMS of 1; 0 stays 0."""
+    return slope.sign() / mean_square(direction).sqrt().clamp_min(smallest)
+
+
+def covariance_vector(x0: Tensor, scores: Tensor, branches: int, smallest: float = 1e-5) -> Tensor:
+    """Covariance of scores and endpoints of each group, of unit RMS, the same for all its samples: [B, C, H, W].
+
+        C = sum_k (R_k - R_mean) (x0_k - x0_mean) / (K - 1),    G = C / mean |R - R_mean|,    G / max(RMS(G), smallest)
+
+    (DiffusionART, arXiv:2610.12572.) Zero for a group of equal scores. x0 is [B, C, H, W], groups of K = branches side
+    by side; scores are [B].
+    """
+    differences = centred(scores.reshape(-1, branches))  # [P, K]
+    endpoints = x0.reshape(-1, branches, *x0.shape[1:]).flatten(2)
+    gaps = endpoints - endpoints.mean(1, keepdim=True)  # [P, K, D]
+    size = differences.abs().mean(1, keepdim=True)
+    shape = (differences / size.clamp_min(torch.finfo(size.dtype).tiny)).to(x0.dtype)
+    vector = (shape[:, :, None] * gaps).sum(1) / (branches - 1)  # [P, D]
+    vector = scale_by(vector, 1 / mean_square(vector).sqrt().clamp_min(smallest))
+    return vector.repeat_interleave(branches, 0).reshape(x0.shape)
+
+
+def group_differences(
+    x0: Tensor, scores: Tensor, branches: int, eps: float = 1e-6, normalize: bool = True
+) -> tuple[Tensor, Tensor]:
     """Direction [B, C, H, W] and slope [B] of every sample from all pairs of its group of `branches` >= 2.
 
         V      = mean_i (R_i - R_mean) (x0_i - x0_mean) / (mean_i mean (x0_i - x0_mean)^2 + eps)
 
-    is the regression of the scores on the endpoints; the sum over all pairs is proportional to it. Every sample of
-    the group gets slope x direction = V, with |slope| = the standard deviation of the group's scores and the sign
-    of R_i - R_mean.
-    Two branches give exactly the half differences and normalized directions of the pair. Slopes have the precision of
-    the scores, directions that of x0.
+    is the regression of the scores on the endpoints; the sum over all pairs is proportional to it. Every sample of the
+    group gets slope x direction = V, with |slope| = the standard deviation of the group's scores and the sign of R_i -
+    R_mean. Without `normalize` the mean square is left out. Two branches give exactly the half differences and
+    normalized directions of the pair. Slopes have the precision of the scores, directions that of x0.
     """
     centred_scores = centred(scores.reshape(-1, branches))  # [P, N]
     endpoints = x0.reshape(-1, branches, *x0.shape[1:])
@@ -56,7 +80,9 @@ def group_differences(x0: Tensor, scores: Tensor, branches: int, eps: float = 1e
     spread = centred_scores.square().mean(1).sqrt()  # [P]
     length = gaps.square().mean((1, 2))  # [P]
     shape = (centred_scores / spread.clamp_min(torch.finfo(spread.dtype).tiny)[:, None]).to(x0.dtype)[:, :, None]
-    unit = (shape * gaps).mean(1) / (length + eps)[:, None]  # [P, D], V = spread x unit
+    unit = (shape * gaps).mean(1)  # [P, D], V = spread x unit
+    if normalize:
+        unit = unit / (length + eps)[:, None]
     sign = centred_scores.sign()  # [P, N]
     direction = (sign.to(x0.dtype)[:, :, None] * unit[:, None]).reshape(x0.shape)
     slope = (sign * spread[:, None]).reshape(-1)
