@@ -18,7 +18,9 @@ GUARD = Guard("score 'x'", RewardError)
 def names():
     found = {}
     exec(IMPORTS, found)
-    return found
+    yield found
+    found["held"].clear()
+    torch.set_grad_enabled(True)  # an inference mode that ends puts back the mode that it found
 
 
 @pytest.mark.parametrize("leak", LEAKS)
