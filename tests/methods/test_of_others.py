@@ -104,8 +104,8 @@ def test_prompts_of_a_file(tmp_path):
     }.items():
         with pytest.raises(PromptError, match=rf"mine.py:{name}'.*{told}"):
             of(name)
-    with pytest.raises(ConfigError, match="no 'texst' in the file; did you mean 'texts'"):
-        load_config("shapes", [f"prompts.name={tmp_path}/mine.py:texst"])
+    with pytest.raises(ConfigError, match="no 'descibed' in the file; did you mean 'described'"):
+        load_config("shapes", [f"prompts.name={tmp_path}/mine.py:descibed"])
 
 
 def warmth(images, prompts, metadata):

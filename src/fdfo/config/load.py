@@ -183,7 +183,7 @@ def _method(raw: Any, problems: list[str]) -> Section | None:
 @cache
 def _renamed(schema: type[Section], name: str) -> type[Section]:
     """The section of a method of others under the name by which it is found."""
-    return create_model(schema.__name__, __base__=schema, name=(Literal[name], name))  # type: ignore[valid-type]
+    return create_model(schema.__name__, __base__=schema, __module__=schema.__module__, name=(Literal[name], name))  # type: ignore[valid-type]
 
 
 def _validated(schema: type[S], raw: Mapping[str, Any], problems: list[str], prefix: str = "") -> S | None:
