@@ -20,7 +20,7 @@ def test_only_line_feeds_end_a_line_and_a_cut_off_one_does_not_count(tmp_path):
 
 
 def test_results_with_separators_come_back(tmp_path):
-    Results(tmp_path / "r.jsonl").keep(result("pair", [], error=f"broke{SEPARATORS}here"))
+    Results(tmp_path / "r.jsonl").keep(result("pair", [0.5], error=f"broke{SEPARATORS}here"))
     (found,) = Results(tmp_path / "r.jsonl").ordered
     assert found.error == f"broke{SEPARATORS}here"
 
@@ -37,7 +37,7 @@ def test_eval_takes_prompts_with_separators(monkeypatch, capsys, tmp_path, separ
 def test_the_run_of_a_damaged_result_is_done_again(tmp_path, caplog):
     path = tmp_path / "r.jsonl"
     for cell in ("pair", "single"):
-        Results(path).keep(result(cell, []))
+        Results(path).keep(result(cell, [0.5, 0.6]))
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0].replace('"seed": 0', '"seed": []'), "null", lines[1]]) + "\n")
     results = Results(path)

@@ -124,7 +124,7 @@ def test_two_processes_give_the_numbers_of_one(command, monkeypatch, tmp_path):
         assert filecmp.cmp(tmp_path / "alone" / name, tmp_path / "judged" / name, shallow=False), name
 
 
-def test_what_is_damaged_is_measured_again(command, tmp_path, capsys):
+def test_what_is_damaged_is_measured_again(command, tmp_path, caplog):
     arguments = ("--rewards", "shapes-verifier", "--keep-images")
     assert command(*arguments)[0] == 0
     judged = tmp_path / "judged"
@@ -136,17 +136,23 @@ def test_what_is_damaged_is_measured_again(command, tmp_path, capsys):
         (judged / name).write_bytes(b"")
     shown = judged / "shown" / "adapter" / "00002-0.png"
     shown.write_bytes(b"")
+    caplog.clear()
     code, _, err = command(*arguments)
+    err += caplog.text
     assert code == 0, err
     assert "base.0.jsonl is damaged (in line 1)" in err and "00003-0.png is damaged" in err
     assert "00002-0.png is damaged" not in err  # drawn again with its batch
     assert (judged / "scores.csv").read_bytes() == scores
     assert (judged / "base.0.jsonl.damaged").read_bytes().startswith(b"null\n")
     shown.write_bytes(b"")
+    caplog.clear()
     code, _, err = command(*arguments)
+    err += caplog.text
     assert (code, "00002-0.png is damaged" in err) == (0, True), err
     (judged / "manifest.json").write_bytes(manifest[:-30])
+    caplog.clear()
     code, _, err = command(*arguments)
+    err += caplog.text
     assert code == 0, err
     assert "manifest.json is damaged" in err and "set aside as base.0.jsonl.damaged" in err
     assert (judged / "scores.csv").read_bytes() == scores
