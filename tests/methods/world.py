@@ -8,6 +8,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.solve import integrate
 from fdfo.plugins import find
 from fdfo.records import Prompt, Scores
+from fdfo.rewards.asked import Asked
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
 from fdfo.training.epoch import sample, update
@@ -91,6 +92,7 @@ class Quadratic:
         return self.constant - (images - TARGET).square().flatten(1).sum(1).double()
 
     names, failures = ("quadratic",), {}
+    asked = Asked({}, {})
 
     def components(self, images, prompts, metadata, **batches):
         return {"quadratic": self(images, prompts, metadata)}
