@@ -56,7 +56,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(choices_app, name="choices")
 

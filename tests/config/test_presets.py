@@ -61,7 +61,7 @@ def test_the_resolved_tree_holds_the_entries_and_survives_a_round_trip():
         ("reward=[{name: mix, batch_size: 4}]", "'mix' is several scores and takes no batch_size; write them out"),
         ("reward=[{name: mix, weight: heavy}]", "weight: input should be a valid number"),
         ("reward=[{name: clip-l14, modle: x}]", "reward.0.modle: unknown option; did you mean 'model'?"),
-        ("reward=[clip-l15]", "did you mean 'clip-l14'?"),
+        ("reward=[clip_l14]", "did you mean 'clip-l14'?"),
         ("reward=clip-l14", "expected a list"),
     ],
 )

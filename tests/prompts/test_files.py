@@ -101,8 +101,8 @@ def test_path_overrides_name(tmp_path):
     assert [prompt.text for prompt in load_prompts(str(path), "no such list")] == ["a", "b"]
 
 
-@pytest.mark.parametrize("returned", [[], ["text"], None])
+@pytest.mark.parametrize("returned", [[], [1], None])
 def test_registered_list_must_return_prompts(monkeypatch, returned):
     monkeypatch.setattr("fdfo.prompts.find", lambda kind, name: lambda: returned)
-    with pytest.raises(PromptError, match="prompt list 'mine' must return one or more"):
+    with pytest.raises(PromptError, match="prompts 'mine' must give one or more"):
         load_prompts(None, "mine")

@@ -6,7 +6,6 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from benchmarks.loop import random_texts
 from benchmarks.scale import MEDIUM, random_policy
 from benchmarks.virtual import CARD, VirtualCard
 from fdfo.config.load import load_config
@@ -19,6 +18,7 @@ from fdfo.training.distributed import Team
 from fdfo.training.epoch import sample, update
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.run import Run
+from fdfo.training.setup import held_out_prompts, run_folder, training_prompts
 from tests.benchmarks.test_capped import CHANGES
 from tests.methods.world import VARIANTS, make, make_trainer, prompts
 
@@ -29,7 +29,7 @@ def small():
     configs = {path: {**content, **CHANGES.get(path, {})} for path, content in KNOWN[MEDIUM].items()}
     with pytest.MonkeyPatch.context() as patch, VirtualCard() as card:
         patch.setitem(KNOWN, MEDIUM, configs)
-        policy = random_texts(random_policy(MEDIUM, AdapterConfig(rank=4)))
+        policy = random_policy(MEDIUM, AdapterConfig(rank=4))
         policy.prepare([prompt.text for prompt in prompts(8)])
         yield card, policy
 
@@ -127,8 +127,9 @@ def test_a_whole_run(changes, tmp_path):
 
     def trained(epochs):
         config = load_config("shapes-smoke", [*RUN, f"train.epochs={epochs}", *changes])
-        with VirtualCard() as card:
-            run = Run(config, tmp_path / "run", team, StopRequest())
+        with VirtualCard() as card, run_folder(config, tmp_path / "run", team) as held:
+            given = training_prompts(config, team), held_out_prompts(config, team)
+            run = Run(config, held, *given, team, StopRequest())
             with run.console:
                 run.go()
             del run

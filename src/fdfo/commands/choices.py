@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fdfo.commands.output import prepare_output
+from fdfo.commands.tell import say
 from fdfo.errors import CheckpointError
 from fdfo.studio.choices import FILE, Choice, Journal
 from fdfo.studio.export import export
@@ -19,10 +20,10 @@ def run_export(runs: Sequence[Path], output: Path) -> None:
         done = export(runs, output)
     except OSError as error:
         raise CheckpointError(f"cannot write {output}: {error.strerror or error}; give another --output") from error
-    print(f"wrote {output}: {done.rows} choices")
+    say(f"wrote {output}: {done.rows} choices")
     for count, what in ((done.skipped, "skipped"), (done.repeats, "repetitions"), (done.missing, "without pictures")):
         if count:
-            print(f"  {count} {what}: left out")
+            say(f"  {count} {what}: left out")
 
 
 def run_stats(runs: Sequence[Path]) -> None:
@@ -31,15 +32,15 @@ def run_stats(runs: Sequence[Path]) -> None:
     for person in habits(choices):
         counts = person.counts
         sides = counts["first"] + counts["second"]
-        print(f"{person.who}: {sum(counts.values())} pairs, {person.median_s:.1f} s each (median)")
-        print(f"  no preference {counts['tie']}, skipped {counts['skip']}, left picture {person.left} of {sides}")
+        say(f"{person.who}: {sum(counts.values())} pairs, {person.median_s:.1f} s each (median)")
+        say(f"  no preference {counts['tie']}, skipped {counts['skip']}, left picture {person.left} of {sides}")
         alike, again = person.alike
-        print(f"  with themselves: {alike} of {again} pairs that came again" if again else "  nothing came again")
+        say(f"  with themselves: {alike} of {again} pairs that came again" if again else "  nothing came again")
     unanimous, shared = between_people(choices)
     if shared:
-        print(f"between people: all alike on {unanimous} of {shared} pairs that several chose from")
+        say(f"between people: all alike on {unanimous} of {shared} pairs that several chose from")
     for pair in kappas(choices):
-        print(f"  {pair.first} and {pair.second}: Cohen's kappa {pair.value:.2f} on {pair.pairs} pairs")
+        say(f"  {pair.first} and {pair.second}: Cohen's kappa {pair.value:.2f} on {pair.pairs} pairs")
 
 
 def _choices(run: Path) -> list[Choice]:

@@ -21,7 +21,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
     has_recipe = bool(arguments) and "=" not in arguments[0]
     recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (_own_recipe(run), arguments)
     if not dry_run and os.environ.get("RANK", "0") == "0":
-        print("loading ...", flush=True)  # the method's module, which has its settings, imports torch
+        say("loading ...", flush=True)  # the method's module, which has its settings, imports torch
     config = _loaded(recipe, overrides)
     if dry_run:
         from fdfo.training.setup import check

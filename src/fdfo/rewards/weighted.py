@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,10 +16,10 @@ from torch import Tensor
 
 from fdfo.config.scores import distinct
 from fdfo.errors import FdfoError, RewardError
-from fdfo.guard.contact import Guard, is_ours
 from fdfo.guard.own import own, own_tensor
 from fdfo.rewards.asked import Asked, asks_people
-from fdfo.rewards.build import Foreign, build_reward, keeps_time
+from fdfo.rewards.build import build_reward
+from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores, margin_problems, only_close
 from fdfo.rewards.scores import as_scores, failed_kinds, usable
@@ -63,7 +62,7 @@ class WeightedSum:
         """What a component returned instead of finite scores, the last time that it did."""
         self.rewards: list[Reward] = []
         self._margins = {name: entry.undecided_within for name, entry in zip(self.names, entries, strict=True)}
-        problems = [f"reward {entry.title!r}: {_NO_RETURN}" for entry in entries if entry.offload and _in_8bit(entry)]
+        problems = [f"reward {entry.title!r}: {_NO_RETURN}" for entry in entries if entry.offload and in_8bit(entry)]
         for entry in entries:
             try:
                 self.rewards.append(build_reward(entry))
@@ -82,9 +81,9 @@ class WeightedSum:
         ]
         if problems:
             raise RewardError("\n".join(problems))
-        self._both_orders = {name: _asks_twice(entry, reward) for name, entry, reward in built}
-        self._guards = {name: _guard(name, entry, reward) for name, entry, reward in built}
-        self._batch_sizes = {name: _batch_size(entry, reward) for name, entry, reward in built}
+        self._both_orders = {name: asks_twice(entry, reward) for name, entry, reward in built}
+        self._guards = {name: guard_of(name, entry, reward) for name, entry, reward in built}
+        self._batch_sizes = {name: batch_size(entry, reward) for name, entry, reward in built}
         self.differentiable = all(reward.differentiable for reward in self.rewards)
         named = zip(self.names, entries, strict=True)
         self._moments = RunningMoments([name for name, entry in named if entry.standardize])
@@ -307,34 +306,6 @@ class WeightedSum:
 
 def _occasion(prompts: Sequence[str]) -> str:
     return f"on {len(prompts)} images" + (f", the first for {prompts[0][:200]!r}" if prompts else "")
-
-
-def _guard(name: str, entry: RewardConfig, reward: Reward) -> Guard:
-    """One that gives up after the entry's timeout_s, unless the score has such an option itself."""
-    timeout_s = None if keeps_time(_kind(reward)) else entry.timeout_s
-    return Guard(f"reward {name!r}", RewardError, is_ours=is_ours(_kind(reward)), timeout_s=timeout_s)
-
-
-def _asks_twice(entry: RewardConfig, reward: Reward) -> bool:
-    """Whether a pairwise reward is asked in both orders: as the entry says, else unless both give the same."""
-    return not getattr(reward, "antisymmetric", False) if entry.both_orders is None else entry.both_orders
-
-
-def _kind(reward: Reward) -> Any:
-    """The function or class that was named."""
-    return reward.made_from if isinstance(reward, Foreign) else type(reward)
-
-
-def _batch_size(entry: RewardConfig, reward: Reward) -> int:
-    """Images that a reward embeds at a time; 1 where it has no such option."""
-    accepted = signature(_kind(reward)).parameters
-    default = accepted["batch_size"].default if "batch_size" in accepted else 1
-    size = entry.options.get("batch_size", default)
-    return size if isinstance(size, int) else 1
-
-
-def _in_8bit(entry: RewardConfig) -> bool:
-    return entry.options.get("quantize") == "8bit"
 
 
 def _numbered(device: torch.device) -> torch.device:

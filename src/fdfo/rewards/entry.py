@@ -1,0 +1,43 @@
+"""What the entry of a reward and the reward itself say of how it is asked."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from fdfo.errors import RewardError
+from fdfo.guard.contact import Guard, is_ours
+from fdfo.rewards.build import Foreign, keeps_time
+
+if TYPE_CHECKING:
+    from fdfo.config.tree import RewardConfig
+    from fdfo.interfaces import Reward
+
+
+def guard_of(name: str, entry: RewardConfig, reward: Reward) -> Guard:
+    """One that gives up after the entry's timeout_s, unless the score has such an option itself."""
+    timeout_s = None if keeps_time(kind(reward)) else entry.timeout_s
+    return Guard(f"reward {name!r}", RewardError, is_ours=is_ours(kind(reward)), timeout_s=timeout_s)
+
+
+def asks_twice(entry: RewardConfig, reward: Reward) -> bool:
+    """Whether a pairwise reward is asked in both orders: as the entry says, else unless both give the same."""
+    return not getattr(reward, "antisymmetric", False) if entry.both_orders is None else entry.both_orders
+
+
+def kind(reward: Reward) -> Any:
+    """The function or class that was named."""
+    return reward.made_from if isinstance(reward, Foreign) else type(reward)
+
+
+def batch_size(entry: RewardConfig, reward: Reward) -> int:
+    """Images that a reward embeds at a time; 1 where it has no such option."""
+    accepted = signature(kind(reward)).parameters
+    default = accepted["batch_size"].default if "batch_size" in accepted else 1
+    size = entry.options.get("batch_size", default)
+    return size if isinstance(size, int) else 1
+
+
+def in_8bit(entry: RewardConfig) -> bool:
+    """Whether its network is kept in 8 bits."""
+    return entry.options.get("quantize") == "8bit"
