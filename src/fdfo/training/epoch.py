@@ -122,12 +122,17 @@ def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, T
     return dict(zip(scores[0].components, trainer.team.gather_rows(own).unbind(1), strict=True))
 
 
+def _compared(trainer: Trainer) -> int:
+    """Images whose scores are compared with each other: a group, or each alone where the loss scores images itself."""
+    return trainer.method.group_size if trainer.method.needs_scores else 1
+
+
 def _score_metrics(trainer: Trainer, trained: Tensor, components: Mapping[str, Tensor]) -> dict[str, float]:
     """Means, spread within groups and failures of all samples.
 
     From what is trained on and the components, each [N]. What people skip did not fail.
     """
-    total, group_size = trainer.reward.total(components), trainer.method.group_size  # without standardisation
+    total, group_size = trainer.reward.total(components), _compared(trainer)  # the total without standardisation
     skipped = torch.zeros(len(total), dtype=torch.bool)
     for name in trainer.reward.asked.names:
         skipped |= components[name].isnan()
@@ -154,7 +159,7 @@ def _score_metrics(trainer: Trainer, trained: Tensor, components: Mapping[str, T
 def _stop_if_too_many_failed(
     trainer: Trainer, rollouts: Sequence[Rollout], scores: Sequence[Scores], metrics: Mapping[str, float]
 ) -> None:
-    group_size = trainer.method.group_size if trainer.method.needs_scores else 1
+    group_size = _compared(trainer)
     share, allowed = metrics["failed"] / metrics["images"], trainer.config.train.max_failed_share
     if share <= allowed and metrics["dropped_groups"] * group_size < metrics["images"]:
         return
@@ -192,8 +197,8 @@ def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict
     if not trainer.method.needs_scores:
         components = take_heard(trainer)
         trainer.reward.observe(components)
-        trained, total = trainer.reward.standardized_total(components), trainer.reward.total(components)
-        sampled.metrics.update(_score_metrics(trained, total, components, group_size=1))
+        trained = trainer.reward.standardized_total(components)
+        sampled.metrics.update(_score_metrics(trainer, trained, components))
         _stop_if_too_many_failed(trainer, [], [], sampled.metrics)
     return metrics
 
