@@ -49,6 +49,7 @@ def waits(small, variant, micro_batch=64, **settings):
     """How often an epoch waits for the card, and where."""
     card, policy = small
     trainer = trainer_on(policy, make(variant, **settings), micro_batch=micro_batch)
+    policy.grid(trainer.method.config.steps)  # is asked once
     card.waits.clear()
     epoch(trainer)
     policy.weights.snapshots.clear()
