@@ -126,7 +126,7 @@ def sample_branches(
     record = Recorder(slots, ("t", "s", "x", "v", "added") if keeps_noise else ("t", "s", "x", "v"))
 
     def noise_at(j: int) -> Tensor:
-        return _noise(noise, policy, samples, j, config).to(policy.device, non_blocking=True)
+        return _noise(noise, policy, samples, j, config)
 
     owners = samples if config.start == "independent" else numbers
     x = noise.normal(policy.latent_shape, "start", owners).to(policy.device)  # [P or B, C, H, W]
@@ -193,8 +193,7 @@ def _schedule(grid: Tensor, numbers: Sequence[int], noise: NoiseStreams, config:
 
 
 def _noise(noise: NoiseStreams, policy: Policy, samples: Sequence[int], step: int, config: BranchConfig) -> Tensor:
-    """Noise [B, C, H, W] of every sample at a step."""
-    if not config.antithetic:
-        return noise.normal(policy.latent_shape, "perturb", samples, step)
-    one = noise.normal(policy.latent_shape, "perturb", samples[::2], step)
-    return torch.stack([one, -one], 1).flatten(0, 1)
+    """Noise [B, C, H, W] of every sample at a step, on the policy's device."""
+    drawn = noise.normal(policy.latent_shape, "perturb", samples[::2] if config.antithetic else samples, step)
+    one = drawn.to(policy.device, non_blocking=True)
+    return torch.stack([one, -one], 1).flatten(0, 1) if config.antithetic else one
