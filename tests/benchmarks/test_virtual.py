@@ -146,4 +146,6 @@ def test_it_counts_what_a_real_card_measured_of_a_score(card, tmp_path, title):
         before = card.held
         card.reset_peak()
         reward(*asked)
-    assert card.peak - before == pytest.approx(measured, rel=0.02)
+    # When this was measured, scores without a gradient were given a copy of the images.
+    copied = 0 if reward.differentiable else asked[0].nbytes
+    assert card.peak - before == pytest.approx(measured - copied, rel=0.02)

@@ -299,7 +299,7 @@ def test_one_change_at_a_time_is_enforced(tmp_path):
     (problem,) = told({"method.branches": 1, "prompts.pairs_per_epoch": 16})
     assert "it differs from pair in method.branches, prompts.pairs_per_epoch; change one field at a time" in problem
     (problem,) = told({"method.kl_weight": 1.0, "method.clip_range": 0.1})
-    assert "in method.clip_range, method.kl_weight" in problem
+    assert "in method.kl_weight, method.clip_range" in problem
     assert any("in nothing that is not swept" in problem for problem in told({"optim.lr": 5e-4}))
 
 

@@ -1,5 +1,6 @@
 """Training on a virtual CUDA card (benchmarks/virtual): devices are right, no loop waits, memory is given back."""
 
+import gc
 import json
 
 import pytest
@@ -67,6 +68,8 @@ def test_neither_steps_nor_micro_batches_wait_for_the_card(small, variant):
 
 def test_out_of_memory_halves_the_micro_batch_and_leaves_nothing_behind(small):
     card, policy = small
+    policy.grid(8)  # is asked once
+    gc.collect()
     before, noise = card.held, NoiseStreams(seed=0, epoch=0)
 
     def trained(micro_batch, room=None):
