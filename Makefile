@@ -33,11 +33,6 @@ results: setup
 	$(BIN)/fdfo probe plans/gradient.yaml --batches 16 --output docs/results
 	$(BIN)/python -m benchmarks.negative
 
-# The pages are tested in a real browser. On other systems than Debian's install one, or name it in FDFO_CHROMIUM.
-browser:
-	@test -n "$$FDFO_CHROMIUM" || command -v chromium chromium-browser google-chrome > /dev/null \
-		|| (apt-get update --quiet && apt-get install --quiet --yes chromium)
-
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -35,7 +35,7 @@ def interval_density(grid: Tensor, centre: Tensor, width: float) -> Tensor:
     at each time, divided by its sum.
     """
     t = grid[:-1].double()
-    odds = torch.special.logit(t.clamp(max=1 - 1e-12))
+    odds = t.clamp(max=1 - 1e-12).logit()
     deviation = (odds[None] - centre.double()[:, None]) / width
     density = (-0.5 * deviation.square()).exp() / (width * sqrt(2 * pi) * (t * (1 - t)).clamp(min=1e-300))
     density = density.where(t < 1, 0.0)

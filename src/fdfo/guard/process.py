@@ -182,7 +182,7 @@ class Streams:
     def now() -> "Streams":
         """As the generators stand."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return Streams(random.getstate(), np.random.get_bit_generator(), torch.get_rng_state(), cuda)
+        return Streams(random.getstate(), np.random.mtrand.get_bit_generator(), torch.get_rng_state(), cuda)
 
     @staticmethod
     def new() -> "Streams":
@@ -194,7 +194,7 @@ class Streams:
         """Those in use until now; these are in use from now on."""
         before = Streams.now()
         random.setstate(self.python)
-        np.random.set_bit_generator(self.numpy)
+        np.random.mtrand.set_bit_generator(self.numpy)
         torch.set_rng_state(self.cpu)
         for device, state in enumerate(self.cuda):
             torch.cuda.set_rng_state(state, device)

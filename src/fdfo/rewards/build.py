@@ -39,7 +39,7 @@ def build_reward(entry: RewardConfig) -> Reward:
     return guard("while it was made", lambda: _made(found, options, what))
 
 
-def _made(found: Any, options: Mapping[str, Any], what: str) -> Reward:
+def _made(found: Any, options: Mapping[str, Any], what: str) -> Any:
     if isclass(found):
         thing = _construct(found, options, what)
         return thing if is_ours(found) else Foreign(thing, found, {}, what, needs_load=True)

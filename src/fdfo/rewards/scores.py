@@ -63,7 +63,7 @@ def _as_tensor(returned: Any) -> Tensor | None:
             if tensors := [item for item in returned if isinstance(item, Tensor)]:
                 return _stacked(returned, tensors)
         if isinstance(returned, np.ma.MaskedArray):
-            returned = returned.astype(np.float64).filled(np.nan)
+            returned = np.ma.filled(returned.astype(np.float64), np.nan)
         array = np.asarray(returned)
     except (ValueError, TypeError, RuntimeError):
         return None

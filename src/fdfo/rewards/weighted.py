@@ -228,7 +228,8 @@ class WeightedSum:
     ) -> dict[str, Tensor]:
         """How much each of the images is preferred to another one of its prompt, [B] by pairwise reward."""
         both = torch.stack([images, others], 1).flatten(0, 1)
-        texts, described = ([entry for entry in listed for _ in range(2)] for listed in (prompts, metadata))
+        texts = [text for text in prompts for _ in range(2)]
+        described = [entry for entry in metadata for _ in range(2)]
         scores = self.components(both, texts, described, group_size=2, only=self.held_out_pairwise, **options)
         return {name: values[0::2] - values[1::2] for name, values in scores.items()}
 
@@ -260,7 +261,7 @@ class WeightedSum:
         """The weighted sum [B] float64 to train on; see `components` and `standardized_total`."""
         return self.standardized_total(self.components(images, prompts, metadata))
 
-    def _checked(self, name: str, reward: Reward, tracked: bool, kept: Tensor) -> Callable[..., Tensor]:
+    def _checked(self, name: str, reward: Callable[..., Any], tracked: bool, kept: Tensor) -> Callable[..., Tensor]:
         """The reward, with what it returns converted and what it raises explained; the images `kept` stay as they are.
 
         The arguments are the images, the second images of pairs, the prompts and the metadata.

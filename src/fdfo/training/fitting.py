@@ -49,8 +49,8 @@ def components(
     group_size: int = 1,
 ) -> dict[str, Tensor]:
     """The scores of images [B, 3, H, W] by component, in pieces of whole groups of up to `score_batch` images."""
-    batches = {"group_size": group_size, "batch": trainer.score_batch}
-    return reward.components(images, texts, metadata, **batches, watch=trainer.stop.check)
+    watch = trainer.stop.check
+    return reward.components(images, texts, metadata, group_size=group_size, batch=trainer.score_batch, watch=watch)
 
 
 def preferences(
