@@ -14,3 +14,12 @@ def _seeded():
 def _one_thread():
     """The networks here are tiny, and threads that wait for each other on busy cores cost most of the time."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One for all tests of pages: it takes seconds to start, and every page has a profile of its own."""
+    from tests.browser import chromium
+
+    with chromium() as running:
+        yield running

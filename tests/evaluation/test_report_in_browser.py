@@ -5,7 +5,7 @@ import pytest
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import read_grid
 from fdfo.evaluation.report import evaluation_page, write_report
-from tests.browser import chromium, opened, violations
+from tests.browser import opened, violations
 from tests.evaluation.fabricated import make_run
 
 CUT = """
@@ -19,12 +19,6 @@ const right = document.documentElement.clientWidth + 1;
 SHOWN = 9
 SIZE = {"prompts": 4 * SHOWN, "shown": SHOWN}
 LONG = "a lighthouse on a cliff in a storm at dusk, " * 6
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,8 @@ from statistics import median
 import pytest
 
 from fdfo.studio.pairs import Round, pictures_of, post
-from tests.studio.browser import SIZES, chromium, opened, violations
+from tests.browser import SIZES, opened, violations
 from tests.studio.folders import answer, asked, desk_of, run_folder, serving
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from accelerate.state import AcceleratorState
 from torch.distributed import TCPStore
@@ -35,16 +36,35 @@ def forked(processes: int, work: Callable[[int], object], timeout_s: float = 120
 
 
 def _fork(rank: int, processes: int, port: int, work: Callable[[int], object]) -> int:
+    def join_in() -> None:
+        names = {"OMP_NUM_THREADS": 1, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+        os.environ.update({"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"})
+        os.environ.update({name: str(value) for name, value in names.items()})
+        work(rank)
+
+    return _child(join_in)
+
+
+@contextmanager
+def started(work: Callable[[], object]) -> Iterator[int]:
+    """One process that does some work, by its id; killed at the end, where it has not been."""
+    child = _child(work)
+    try:
+        yield child
+    finally:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _child(work: Callable[[], object]) -> int:
     child = os.fork()
     if child:
         return child
     code = 1
     try:
         AcceleratorState._reset_state(reset_partial_state=True)  # the parent's, of one process
-        names = {"OMP_NUM_THREADS": 1, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
-        os.environ.update({"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"})
-        os.environ.update({name: str(value) for name, value in names.items()})
-        work(rank)
+        work()
         code = 0
     except SystemExit as leaving:
         code = int(leaving.code or 0)

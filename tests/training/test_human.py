@@ -1,7 +1,9 @@
 """People as the score of a run: pairs in, choices out, the same weights for the same choices."""
 
 import json
+import os
 import re
+import signal
 import socket
 import time
 from http.client import HTTPConnection
@@ -18,8 +20,9 @@ from fdfo.rewards.endpoint import giving_up_when
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.studio.choices import Journal
 from fdfo.studio.pairs import digest
-from tests.studio.browser import chromium, opened
-from tests.training.runs import adapter, command, run
+from tests.browser import opened
+from tests.training.forks import started
+from tests.training.runs import adapter, run
 
 OPTIONS = ("train.epochs=2", "optim.updates_per_epoch=3", "eval.every=2", "train.checkpoint_every=5")
 """Checkpoints are written every epoch all the same."""
@@ -123,26 +126,23 @@ def test_choices_are_differences_of_scores(undisturbed):
     assert len({choice.pair for choice in Journal(undisturbed).choices() if choice.repeat}) > 0
 
 
-def test_a_person_at_the_keyboard_is_killed_and_goes_on_to_the_same_weights(undisturbed, tmp_path):
+def test_a_person_at_the_keyboard_is_killed_and_goes_on_to_the_same_weights(browser, undisturbed, tmp_path):
     """In a browser: half of the second epoch, a kill, and the rest after the same command, on the same open page."""
     folder, port = tmp_path / "killed", free_port()
-    process = command(folder, *OPTIONS, asking(port))
-    try:
-        wait_for_server(process, port)
-        with chromium() as browser, opened(browser, f"http://127.0.0.1:{port}/") as page:
+    with started(lambda: run(folder, *OPTIONS, asking(port))) as process:
+        wait_for_server(port)
+        with opened(browser, f"http://127.0.0.1:{port}/") as page:
             choose_by_keys(page, folder, 8)
-            process.kill()
-            process.communicate()
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
             before = [choice.id for choice in Journal(folder).choices()]
             training = Thread(target=lambda: run(folder, *OPTIONS, asking(port)), daemon=True)
-            training.start()
             page.wait_for_selector("#notice:not([hidden])", state="visible")
+            training.start()
             page.wait_for_selector("#notice", state="hidden")
             choose_by_keys(page, folder, 10)
             page.wait_for_function("document.getElementById('epoch').textContent === 'Finished'")
             training.join()
-    finally:
-        process.kill()
     choices = Journal(folder).choices()
     assert [choice.id for choice in choices][: len(before)] == before
     once = [choice.pair for choice in choices if not choice.repeat]
@@ -151,14 +151,14 @@ def test_a_person_at_the_keyboard_is_killed_and_goes_on_to_the_same_weights(undi
     assert same(folder, undisturbed)
 
 
-def wait_for_server(process, port):
-    while process.poll() is None:
+def wait_for_server(port):
+    for _ in range(1200):
         try:
             socket.create_connection(("127.0.0.1", port)).close()
             return
         except OSError:
             time.sleep(0.1)
-    raise AssertionError(process.communicate()[0])
+    raise AssertionError("no page within 120 s")
 
 
 KEYS = {"left": "ArrowLeft", "right": "ArrowRight", "tie": "ArrowUp", "skip": "ArrowDown"}
