@@ -88,7 +88,7 @@ def test_no_error_is_a_traceback(command, monkeypatch, error, code, text):
         raise error
 
     monkeypatch.setattr("fdfo.commands.train.load_config", fail)
-    assert command("train") == (code, "", text)
+    assert command("train") == (code, "loading ...\n", text)
 
 
 def test_configuration_errors_exit_with_2_before_a_model_loads(command, monkeypatch):

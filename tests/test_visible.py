@@ -38,7 +38,8 @@ def test_commands_say_it_as_an_escape(capsys):
     assert capsys.readouterr() == (f"checkpoint {SAFE}\n", f"error: reward raised {SAFE}\nsecond line\n")
 
 
-def test_a_run_says_it_as_an_escape(capsys):
+def test_a_run_says_it_as_an_escape(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("fdfo"), "propagate", False)  # a report of pytest holds no surrogates
     with Console(is_main=True, epochs=1) as console:
         console.say(HOSTILE, style="yellow")
         logging.getLogger("fdfo").warning("server said %s", HOSTILE)

@@ -60,7 +60,8 @@ VARIANTS = {
     "nft-uniform": ("nft", {"time_density": "uniform", "solver": "heun", "beta": 0.5, "old_decay_rate": 0.2}),
     "nft-guarded": ("nft", {"norm_weight": 0.1, "time_density": "sampler"}),
     "art-wins": ("art", {"scores": "wins", "trained_times": 2, "error_weighting": "clean", "kl_weight": 0.01}),
-    "rvm-ram": ("rvm", {"form": "ram", "advantage_scale": 1.0, "norm_weight": 0.01}),
+    # its anchor has weight 1, so the advantages decide how far from the base it comes to rest
+    "rvm-ram": ("rvm", {"form": "ram", "advantage_scale": 10.0, "norm_weight": 0.01}),
     "opsd-half": ("opsd", {"beta": 0.5, "kl_weight": 1e-3, "solver": "multistep", "spread": "group"}),
     "awm-plain": (
         "awm",

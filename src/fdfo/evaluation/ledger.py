@@ -138,7 +138,7 @@ class Ledger:
         return Evaluation(
             epoch=0,
             prompts=[prompt.text for prompt in prompts],
-            categories=[prompt.metadata.get("category") for prompt in prompts],
+            categories=[prompt.category for prompt in prompts],
             images_per_prompt=self.images_per_prompt,
             steps=steps,
             scores=_joined(row["scores"] for row in rows),
