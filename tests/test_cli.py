@@ -60,6 +60,7 @@ def test_help_names_every_command(command, monkeypatch):
     assert code == 0
     for name in (
         "train",
+        "init",
         "generate",
         "eval",
         "report",

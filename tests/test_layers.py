@@ -33,12 +33,13 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "web": set(),
     "studio": {"web", "look", "files", "evaluation"},
     "interfaces": {"flow", "records"},
-    "config": {"guard", "limits", "plugins", "documents"},
+    "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
     "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"},
     "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "visiting", "web"}
     | {"studio"},
-    "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"},
+    "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"}
+    | {"config"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look", "own"},
     "planning": {"interfaces", "config", "plugins", "models"},

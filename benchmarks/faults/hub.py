@@ -11,7 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 
-from benchmarks.faults.runs import Ended, command
+import yaml
+
+from benchmarks.faults.runs import SETTINGS, Ended
+from fdfo.config.load import load_config, to_yaml
 
 ROOT = Path(str(files("fdfo"))) / "shapes" / "assets" / "pipeline"
 COMMIT = "0" * 40
@@ -108,7 +111,7 @@ def lost_hub(folder: Path) -> Ended:
 def _run(folder: Path, port: int) -> Ended:
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HUB_DOWNLOAD_TIMEOUT": str(PATIENCE_S)}
     cache = {"HF_HOME": str(folder.with_suffix(".cache")), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
-    arguments = command(folder, "policy.name=local/shapes", "policy.text_tokens=1")
+    arguments = ["train", str(_recipe(folder.with_suffix(".yaml"))), "--run-dir", str(folder)]
     start = time.monotonic()
     process = subprocess.run(
         [sys.executable, "-m", "fdfo", *arguments],
@@ -118,3 +121,11 @@ def _run(folder: Path, port: int) -> Ended:
         text=True,
     )
     return Ended(process.returncode, process.stdout, time.monotonic() - start)
+
+
+def _recipe(file: Path) -> Path:
+    """The runs' recipe with the model of the hub, written to this file."""
+    tree = yaml.safe_load(to_yaml(load_config(SETTINGS[0], SETTINGS[1:])))
+    tree["policy"] |= {"name": "local/shapes", "text_tokens": 1}
+    file.write_text(yaml.safe_dump(tree))
+    return file

@@ -8,7 +8,9 @@ import typer
 
 from fdfo import __version__
 from fdfo.commands.choices_app import choices_app
+from fdfo.commands.comparison_app import compare, probe
 from fdfo.commands.door import check_surroundings, prepare_terminal
+from fdfo.commands.init_app import init
 from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.options import (
     AdaptersOption,
@@ -19,25 +21,19 @@ from fdfo.commands.options import (
     DryRunOption,
     FileOption,
     GuidanceOption,
-    HoursOption,
-    JobsOption,
     KeyOption,
     ModelOption,
     NoiseSeedOption,
     OffloadOption,
     OptionsArgument,
     PictureOption,
-    PinOption,
-    PlanArgument,
     PresetOption,
     PromptsOption,
     RecipeArgument,
     ResolutionOption,
-    ResultsOption,
     RewardsOption,
     RunFolderOption,
     RunOption,
-    RunsOption,
     SeedsOption,
     StepsOption,
     StrengthOption,
@@ -78,11 +74,14 @@ def train(
 
     \b
     Recipes: shapes, shapes-smoke, sd35-medium-paper, -24gb, -48gb, -80gb, -fast; shapes-METHOD and sd35-METHOD for
-    flow-grpo, ddpo, nft, awm, refl, draft; or the path of a YAML file.
+    flow-grpo, ddpo, nft, awm, refl, draft; or the path of a YAML file, as `fdfo init` writes.
     """
     from fdfo.commands.train import run_train
 
     run_train(arguments or [], run, dry_run, changed_inputs)
+
+
+app.command()(init)
 
 
 @app.command()
@@ -179,68 +178,8 @@ def report(
     say(f"wrote {write_report(runs, output)}")
 
 
-@app.command()
-def compare(
-    arguments: PlanArgument = None,
-    output: ResultsOption = Path("results"),
-    runs: RunsOption = None,
-    jobs: JobsOption = None,
-    hours: HoursOption = None,
-    pin: PinOption = False,
-    page_only: Annotated[
-        bool, typer.Option("--page-only", help="Write the page from the results that are there.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what is left and how long it takes, and stop.")
-    ] = False,
-) -> None:
-    """Compare methods at equal cost and at equal steps.
-
-    Repeating the command does what is not done yet.
-
-    \b
-    fdfo compare plans/quick.yaml
-    fdfo compare plans/main.yaml --hours 2 --jobs 1 --pin
-    fdfo compare methods=fdfo,flow_grpo seeds=3 budget=20000
-    """
-    from fdfo.comparison.reading import load_plan
-
-    plan = load_plan(arguments or [])  # a mistake is told before anything heavy is imported
-
-    from fdfo.commands.compare import Session, run_compare
-
-    folder = runs or Path("runs") / plan.name
-    session = Session(output, folder, jobs, pin, hours, page_only, dry_run)
-    run_compare(plan, arguments or [], session)
-
-
-@app.command()
-def probe(
-    arguments: PlanArgument = None,
-    batches: Annotated[
-        int, typer.Option("--batches", help="Estimates of each cell, one epoch each.", min=4, max=MOST)
-    ] = 8,
-    checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Checkpoint folder with the weights; default: the base's.")
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of NAME-probe.md and data/NAME-probe.jsonl.")
-    ] = Path("results"),
-    page_only: Annotated[
-        bool, typer.Option("--page-only", help="Write the page from the measurements that are there.")
-    ] = False,
-) -> None:
-    """Measure signal and noise of the gradients of a plan's cells.
-
-    Nothing is trained: every cell estimates its gradient at the same weights, again and again.
-    """
-    from fdfo.comparison.reading import load_plan
-
-    plan = load_plan(arguments or [])
-
-    from fdfo.commands.probe import run_probe
-
-    run_probe(plan, arguments or [], batches, checkpoint, output, page_only)
+app.command()(compare)
+app.command()(probe)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from fdfo.config.tree import Config, RewardConfig
 from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
-from fdfo.prompts import load_file_or_list, load_prompts
+from fdfo.prompts import held_out_list, load_file_or_list
 from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
@@ -41,7 +41,7 @@ class Task:
     def scores(self, config: Config | None) -> tuple[list[RewardConfig], WeightedSum]:
         """Entries of `rewards`, or of a run, and their sum, which is not loaded. Raises ConfigError or RewardError."""
         if self.rewards is not None:
-            entries = list(reward_entries(_listed(self.rewards), "--rewards"))
+            entries = list(reward_entries(listed(self.rewards), "--rewards"))
         elif config is not None:
             entries = [*config.reward, *config.eval.rewards]
         else:
@@ -63,8 +63,7 @@ class Task:
         if self.prompts is not None:
             found = load_file_or_list(self.prompts, self.key)
         elif config is not None:
-            settings = config.prompts
-            found = load_prompts(settings.eval_path, settings.eval_name, settings.key)
+            found = held_out_list(config.prompts, config.eval.prompts)
         else:
             raise ConfigError("the command line", ["give --prompts FILE_OR_LIST or --run FOLDER"])
         return evenly_spread(found, self.count)
@@ -98,7 +97,7 @@ def manifest(
     }
 
 
-def _listed(rewards: str) -> list[Any]:
+def listed(rewards: str) -> list[Any]:
     """`a,b`, or the list of a configuration: `[a, {name: b, batch_size: 4}]`. Raises ConfigError."""
     if not rewards.lstrip().startswith("["):
         return [name.strip() for name in rewards.split(",")]

@@ -140,7 +140,7 @@ def _prompt_lists(config: Config) -> Iterator[str]:
     lists = {"prompts.name": (config.prompts.path, config.prompts.name)}
     lists["prompts.eval_name"] = (config.prompts.eval_path, config.prompts.eval_name)
     for key, (path, name) in lists.items():
-        if path is None:
+        if path is None and name is not None:
             try:
                 find("prompts", name)
             except FdfoError as error:

@@ -7,6 +7,12 @@ from pydantic import BaseModel, ValidationError
 
 from fdfo.errors import nearest, shown
 
+ASKED_FOR = {
+    "policy.name": "name your model: a pipeline folder, a hub id, or shapes (embedded)",
+    "reward": "name what to train on, as reward='[pickscore]' or reward='[{name: my_scores.py:function}]'",
+}
+"""What is said of the keys that no recipe can know."""
+
 
 def explain(error: ValidationError, schema: type[BaseModel]) -> list[str]:
     """The problems of a section of this schema, without repetitions."""
@@ -19,7 +25,9 @@ def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
         parts, section = _keys(item["loc"], schema)
         key = ".".join(map(str, parts))
         prefix = f"{key}: " if key else ""
-        if item["type"] == "extra_forbidden" and section is not None:
+        if key in ASKED_FOR and (item["type"] == "missing" or item["input"] in (None, [], ())):
+            yield prefix + ASKED_FOR[key]
+        elif item["type"] == "extra_forbidden" and section is not None:
             yield f"{prefix}unknown key; {nearest(str(parts[-1]), sorted(section.model_fields))}"
         elif item["type"] == "value_error":
             yield prefix + item["msg"].removeprefix("Value error, ")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, TypeVar
 
 import yaml
@@ -21,6 +22,7 @@ from fdfo.documents import BadDocument, BadSyntax, parse_yaml
 from fdfo.errors import ConfigError, PluginError, first_line, nearest, shown
 from fdfo.guard.files import is_file_name
 from fdfo.plugins import find, named
+from fdfo.shapes import is_of_this_world
 
 S = TypeVar("S", bound=Section)
 
@@ -28,6 +30,8 @@ RECIPES = files("fdfo.config") / "recipes"
 DEFAULT_RECIPE = "shapes"
 CONFIG = "config.yaml"
 """The configuration in a run folder."""
+EMBEDDED = "shapes"
+"""Name of the embedded model."""
 
 
 def recipe_names() -> list[str]:
@@ -45,7 +49,31 @@ def load_config(recipe: str | Path | None = None, overrides: Iterable[str] | Map
     raw = _read(source)
     if not isinstance(overrides, Mapping):
         overrides = _parse_overrides(source, overrides)
+    if refused := _other_model(raw, overrides):
+        raise ConfigError(source, [refused])
     return from_mapping(_merge(raw, overrides), source)
+
+
+def from_recipe_text(text: str, source: str) -> Config:
+    """The checked tree of a recipe that is not a file yet. Raises ConfigError with all problems."""
+    return from_mapping(_onto_base(_sections(text.encode(), source), source), source)
+
+
+def _other_model(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str | None:
+    """What is wrong with a recipe of the embedded model for one of another world: all of it is made for its own."""
+    before, after = _model_name(recipe), _model_name(changes)
+    could_be_one = isinstance(after, str) and ("/" in after or is_file_name(after) or Path(after).exists())
+    if before != EMBEDDED or after == EMBEDDED or not could_be_one or is_of_this_world(Path(after)):
+        return None
+    return (
+        f"policy.name={after}: this recipe trains the embedded model, at its size, on its captions and its scores; "
+        f"write one for yours: fdfo init my.yaml --model {quote(after)} --prompts FILE --reward NAME"
+    )
+
+
+def _model_name(tree: Mapping[str, Any]) -> Any:
+    policy = tree.get("policy")
+    return policy.get("name") if isinstance(policy, Mapping) else None
 
 
 def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) -> Config:
@@ -57,6 +85,7 @@ def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = T
     raw = {str(key): value for key, value in raw.items()}
     problems: list[str] = []
     method = _method(raw.pop("method", None), problems)
+    raw["prompts"] = _with_lists(raw, problems)
     config = _validated(Config, {**raw, "method": method or Section()}, problems)
     if check_machine:
         problems += score_problems(raw)
@@ -66,6 +95,21 @@ def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = T
     if problems or config is None:
         raise ConfigError(source, problems, tree=None if method is None else config)
     return config
+
+
+def _with_lists(raw: Mapping[str, Any], problems: list[str]) -> Any:
+    """The section of prompts, with the embedded model's own lists for that model; any other needs its own."""
+    prompts, policy = raw.get("prompts") or {}, raw.get("policy") or {}
+    if not isinstance(prompts, Mapping) or not isinstance(policy, Mapping):
+        return prompts
+    trains = prompts.get("path") or prompts.get("name")
+    judges = prompts.get("eval_path") or prompts.get("eval_name")
+    if policy.get("name", EMBEDDED) == EMBEDDED:
+        lists = {} if trains else {"name": "shapes-train"}
+        return {**prompts, **lists, **({} if judges else {"eval_name": "shapes-validation"})}
+    if not trains:
+        problems.append("prompts: name those to train on, as prompts.path=my_prompts.txt or prompts.name=LIST")
+    return prompts
 
 
 def reward_entries(listed: Iterable[Any], source: str) -> tuple[RewardConfig, ...]:
@@ -106,6 +150,11 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         content = path.read_bytes()
     else:
         raise ConfigError(source, [f"no such recipe, and no YAML file; {nearest(source, recipe_names())}"])
+    return _onto_base(_sections(content, source), source, above)
+
+
+def _sections(content: bytes, source: str) -> dict[str, Any]:
+    """The content of a recipe file. Raises ConfigError."""
     try:
         raw = parse_yaml(content.decode("utf-8")) or {}
     except UnicodeDecodeError as error:
@@ -115,8 +164,17 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise ConfigError(source, [f"not valid YAML: {error}"]) from error
     if not isinstance(raw, dict):
         raise ConfigError(source, [f"expected sections such as 'method:' at the top level, got {type(raw).__name__}"])
+    return raw
+
+
+def _onto_base(raw: dict[str, Any], source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     base = raw.pop("base", None)
-    return raw if base is None else _merge(_read(str(base), (*above, source)), raw)
+    if base is None:
+        return raw
+    below = _read(str(base), (*above, source))
+    if refused := _other_model(below, raw):
+        raise ConfigError(source, [refused])
+    return _merge(below, raw)
 
 
 def _parse_overrides(source: str, overrides: Iterable[str]) -> dict[str, Any]:

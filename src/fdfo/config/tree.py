@@ -143,14 +143,16 @@ class PromptsConfig(Section):
     """File of prompts: lines of text, CSV, TSV, JSON or Parquet; overrides `name`."""
     key: str | None = None
     """Column of the prompts in these files; null: `prompt`, or the one with another usual name."""
-    name: PromptList = "shapes-train"
-    """A registered list, or `path/to/file.py:function`, which gives prompts."""
+    name: PromptList | None = None
+    """A registered list, or `path/to/file.py:function`, which gives prompts; null, without a path: the captions of the
+    embedded model, for that model alone."""
     pairs_per_epoch: Count = 432
     """Prompts of an epoch, one group of samples each (reference)."""
     eval_path: str | None = None
     """As `path`, for evaluation."""
-    eval_name: PromptList = "shapes-validation"
-    """As `name`, for evaluation."""
+    eval_name: PromptList | None = None
+    """As `name`, for evaluation; null, without a path: a part of the training prompts that is never trained on (of the
+    embedded model, its own captions)."""
 
 
 class OptimConfig(Section):

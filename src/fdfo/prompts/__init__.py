@@ -5,23 +5,26 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fdfo.config.tree import PromptsConfig
 from fdfo.errors import PromptError
 from fdfo.guard.contact import Guard, is_ours
 from fdfo.guard.files import is_file_name
 from fdfo.limits import MOST
 from fdfo.plugins import find, names
 from fdfo.prompts.files import PromptFile, read_column, read_prompts
-from fdfo.prompts.source import ListSource, evenly_spread
+from fdfo.prompts.source import ListSource, evenly_spread, part
 from fdfo.records import Prompt
 
 __all__ = [
     "ListSource",
     "PromptFile",
     "evenly_spread",
+    "held_out_list",
     "load_file_or_list",
     "load_prompts",
     "read_column",
     "read_prompts",
+    "training_list",
 ]
 
 
@@ -56,6 +59,28 @@ def _prompt(one: Any, name: str, accepted: str) -> Prompt:
     if not isinstance(text, str) or not text.strip():
         raise PromptError(f"prompts {name!r} must give {accepted}, got {one!r:.80}")
     return Prompt(text=text, metadata=fields)
+
+
+def training_list(settings: PromptsConfig, set_aside: int) -> list[Prompt]:
+    """The prompts to train on, less those that are set aside for evaluation. Raises as `load_prompts`."""
+    if _has_own(settings):
+        return load_prompts(settings.path, settings.name or "", settings.key)
+    return _parted(settings, set_aside)[0]
+
+
+def held_out_list(settings: PromptsConfig, set_aside: int) -> list[Prompt]:
+    """The prompts to evaluate on: a list of their own, or else some `set_aside`. Raises as `load_prompts`."""
+    if _has_own(settings):
+        return load_prompts(settings.eval_path, settings.eval_name or "", settings.key)
+    return _parted(settings, set_aside)[1]
+
+
+def _has_own(settings: PromptsConfig) -> bool:
+    return settings.eval_path is not None or settings.eval_name is not None
+
+
+def _parted(settings: PromptsConfig, count: int) -> tuple[list[Prompt], list[Prompt]]:
+    return part(load_prompts(settings.path, settings.name or "", settings.key), count)
 
 
 def load_file_or_list(text: str, key: str | None = None) -> list[Prompt]:

@@ -41,5 +41,22 @@ def evenly_spread(prompts: Sequence[Prompt], count: int) -> list[Prompt]:
     return _numbered([prompts[i * len(prompts) // count] for i in range(count)])
 
 
+LARGEST_SHARE = 5
+"""At most every fifth text is set aside."""
+
+
+def part(prompts: Sequence[Prompt], count: int) -> tuple[list[Prompt], list[Prompt]]:
+    """Prompts to train on, and `count` to evaluate on (fewer of a short list), at equal distances over the list.
+
+    No text is in both. Raises PromptError for a list of a single text.
+    """
+    distinct = list({prompt.text: prompt for prompt in prompts}.values())
+    if len(distinct) < 2:
+        raise PromptError("one prompt is too few to set some aside for evaluation; give prompts.eval_path")
+    held_out = evenly_spread(distinct, min(count, max(1, len(distinct) // LARGEST_SHARE)))
+    texts = {prompt.text for prompt in held_out}
+    return _numbered([prompt for prompt in prompts if prompt.text not in texts]), held_out
+
+
 def _numbered(prompts: Sequence[Prompt]) -> list[Prompt]:
     return [replace(prompt, number=number) for number, prompt in enumerate(prompts)]

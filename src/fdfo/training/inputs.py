@@ -50,7 +50,7 @@ def inputs_of(config: Config, training: Sequence[Prompt], held_out: Sequence[Pro
     scores = [*config.reward, *config.eval.rewards]
     return {
         f"prompts {prompts.path or prompts.name}": prompts_digest(training),
-        f"held-out prompts {prompts.eval_path or prompts.eval_name}": prompts_digest(held_out),
+        f"held-out prompts {prompts.eval_path or prompts.eval_name or 'set aside'}": prompts_digest(held_out),
         **code_digests([*names, *(entry.name for entry in scores)]),
         **model_digests(config.policy.name, config.policy.revision, stamps),
         **option_digests(scores, stamps),

@@ -15,7 +15,7 @@ from fdfo.models.load import policy_from_config, policy_problems
 from fdfo.planning.batches import chosen_batches, is_own_device
 from fdfo.planning.memory import Batches
 from fdfo.plugins import method_of
-from fdfo.prompts import PromptFile, load_prompts, read_prompts
+from fdfo.prompts import PromptFile, held_out_list, read_prompts, training_list
 from fdfo.prompts.source import ListSource, evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
@@ -60,14 +60,12 @@ def _new_folder(config: Config, team: Team) -> Path:
 def training_prompts(config: Config, team: Team) -> ListSource:
     """The source of training prompts. Raises PromptError, or ConfigError when a process would get none."""
     _check_share("prompts.pairs_per_epoch", config.prompts.pairs_per_epoch, team)
-    return ListSource(load_prompts(config.prompts.path, config.prompts.name, config.prompts.key), config.train.seed)
+    return ListSource(training_list(config.prompts, config.eval.prompts), config.train.seed)
 
 
 def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
     """The evaluation prompts, spread evenly over their list. Raises as `training_prompts`."""
-    settings = config.prompts
-    found = load_prompts(settings.eval_path, settings.eval_name, settings.key)
-    prompts = evenly_spread(found, config.eval.prompts)
+    prompts = evenly_spread(held_out_list(config.prompts, config.eval.prompts), config.eval.prompts)
     _check_share("eval.prompts", len(prompts), team)
     if shards_base() and (left := len(prompts) % team.size):
         even = len(prompts) - left

@@ -145,9 +145,9 @@ class _Model(BaseModel):
 
 class _Prompts(BaseModel):
     path: str | None
-    name: str
+    name: str | None
     eval_path: str | None
-    eval_name: str
+    eval_name: str | None
     pairs_per_epoch: int
 
 

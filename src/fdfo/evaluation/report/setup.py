@@ -21,12 +21,13 @@ def facts(record: RunRecord) -> list[Fact]:
     trained = f"LoRA of rank {adapter['rank']}" if adapter["kind"] == "lora" else "all weights"
     planned, done = record.epochs_planned, record.epochs_done
     size = "{} × {} px".format(*policy["resolution"]) if policy["resolution"] else "at its own size"
+    held_out = prompts["eval_path"] or prompts["eval_name"] or "set aside"
     return [
         ("Method", str(config["method"]["name"])),
         ("Model", f"{policy['name']}, {trained}, {size}"),
         ("Trained score", record.formula),
         ("Training prompts", f"{prompts['path'] or prompts['name']}, {count(prompts['pairs_per_epoch'])} an epoch"),
-        ("Held-out prompts", f"{prompts['eval_path'] or prompts['eval_name']}, {count(evaluation['prompts'])}"),
+        ("Held-out prompts", f"{held_out}, {count(evaluation['prompts'])}"),
         ("Epochs", f"{count(done)} of {count(planned)}" + ("" if done >= planned else " so far")),
         ("Learning rate", number(config["optim"]["lr"])),
         ("Seed", str(config["train"]["seed"])),
