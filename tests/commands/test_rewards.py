@@ -203,7 +203,10 @@ def test_serving_checks_key_and_address(monkeypatch):
 
 def test_serving_without_its_extra_names_it(monkeypatch):
     monkeypatch.setattr("fdfo.commands.extras.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="needs starlette, uvicorn, not installed here; install it: .* -m pip install starlette uvicorn"):
+    with pytest.raises(
+        ConfigError,
+        match=r"needs starlette, uvicorn, not installed here; install it: .* -m pip install starlette uvicorn",
+    ):
         serve_reward("jpeg")
 
 

@@ -99,5 +99,5 @@ def test_dreamsim_that_cannot_be_fetched_is_explained(monkeypatch, tmp_path):
 
 def test_dreamsim_that_is_not_installed_is_explained_before_there_are_images(monkeypatch):
     monkeypatch.setitem(sys.modules, "dreamsim", None)
-    with pytest.raises(ConfigError, match="needs dreamsim .*; install it: .* -m pip install dreamsim"):
+    with pytest.raises(ConfigError, match=r"needs dreamsim .*; install it: .* -m pip install dreamsim"):
         diversity_features("dreamsim", {})

@@ -72,5 +72,7 @@ def test_reader_is_checked_and_its_absence_explained(monkeypatch):
     with pytest.raises(RewardError, match=r"reader must be rapidocr or path/to/file\.py:function, got 'tesseract'"):
         OcrAccuracy(reader="tesseract")
     monkeypatch.setitem(sys.modules, "rapidocr", None)
-    with pytest.raises(RewardError, match="install it: .* -m pip install rapidocr onnxruntime, or name a reader of your own"):
+    with pytest.raises(
+        RewardError, match=r"install it: .* -m pip install rapidocr onnxruntime, or name a reader of your own"
+    ):
         OcrAccuracy().load(torch.device("cpu"), torch.float32)

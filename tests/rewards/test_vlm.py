@@ -251,7 +251,9 @@ def test_a_processor_that_needs_other_packages_is_explained(folders, monkeypatch
         raise ImportError("\nSmolVLMProcessor requires num2words.\nCheck out the instructions\n")
 
     monkeypatch.setattr(AutoProcessor, "from_pretrained", missing)
-    with pytest.raises(RewardError, match=r"install it: .* -m pip install num2words .*\(SmolVLMProcessor requires num2words\.\)$"):
+    with pytest.raises(
+        RewardError, match=r"install it: .* -m pip install num2words .*\(SmolVLMProcessor requires num2words\.\)$"
+    ):
         loaded(folders["llava"])
 
 
