@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,9 @@ def _comparison(records: Sequence[RunRecord], places: decimals.Decimals) -> list
     return rows
 
 
-def fill(template: str, values: dict[str, Any]) -> str:
-    """A template as one page, with style and script inside."""
+@cache
+def _templates() -> Environment:
+    """Compiled once: that takes longer than to fill them."""
     environment = Environment(
         loader=PackageLoader("fdfo.evaluation.report"),
         autoescape=True,
@@ -155,6 +157,12 @@ def fill(template: str, values: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(FILTERS)
+    return environment
+
+
+def fill(template: str, values: dict[str, Any]) -> str:
+    """A template as one page, with style and script inside."""
+    environment = _templates()
     assert environment.loader is not None
     own, _, _ = environment.loader.get_source(environment, "report.css")
     style, script = f"{look.style()}\n{own}", look.script()
