@@ -45,6 +45,8 @@ class Case:
     """What guidance leads away from; empty where the pipeline takes no other."""
     tokens: int | None = None
     """Longest text, a byte a token: enough for the pipeline's template and the prompts; None: the pipeline's own."""
+    size: tuple[int, int] = (64, 32)
+    """Height and width of its images."""
 
 
 def stable_diffusion_3() -> Any:
