@@ -3,8 +3,9 @@
 The table of families is in models/families.py, which names what is of diffusers.
 """
 
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Literal
 
 from fdfo.errors import FdfoError, ModelError, PluginError, PromptError, RewardError, nearest
@@ -104,9 +105,15 @@ def method_of(config: Any) -> Any:
     return GuardedMethod(method, guard)
 
 
+@cache
+def entry_points_of(kind: Kind) -> EntryPoints:
+    """What installed packages register; read once, since every package is asked."""
+    return entry_points(group=f"fdfo.{kind}")
+
+
 def names(kind: Kind) -> list[str]:
     """All names of a kind: built-in ones and those of installed packages (entry-point group `fdfo.<kind>`)."""
-    return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"fdfo.{kind}"))})
+    return sorted({*BUILT_IN[kind], *(point.name for point in entry_points_of(kind))})
 
 
 def find(kind: Kind, name: str) -> Any:
@@ -125,7 +132,7 @@ def find(kind: Kind, name: str) -> Any:
     if name in BUILT_IN[kind]:
         module, _, attribute = BUILT_IN[kind][name].partition(":")
         return getattr(import_module(module), attribute)
-    for point in entry_points(group=f"fdfo.{kind}"):
+    for point in entry_points_of(kind):
         if point.name == name:
             return Guard(f"{what} from entry point {point.value!r}", ERRORS[kind])("while it was imported", point.load)
     raise PluginError(f"unknown {what}; {nearest(name, names(kind))}")

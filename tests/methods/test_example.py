@@ -25,7 +25,7 @@ def _raft(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     point = EntryPoint("raft", f"my_raft:{line}", "fdfo.methods")
-    monkeypatch.setattr("fdfo.plugins.entry_points", lambda group: [point] if group == point.group else [])
+    monkeypatch.setattr("fdfo.plugins.entry_points_of", lambda kind: [point] if f"fdfo.{kind}" == point.group else [])
 
 
 @pytest.mark.usefixtures("_raft")

@@ -46,7 +46,7 @@ def problems(name, **settings):
 def test_a_package_adds_a_family_in_one_line(variant, monkeypatch, policy):
     line = Family(JOINT_ATTENTION, pipeline=HousePipeline)
     point = SimpleNamespace(name="HousePipeline", value="house:line", load=lambda: line)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == "fdfo.families" else [])
+    monkeypatch.setattr(plugins, "entry_points_of", lambda kind: [point] if kind == "families" else [])
     theirs = load_policy(variant(**{"model_index.json": {"_class_name": "HousePipeline"}}), text_tokens=1)
     assert type(theirs.pipeline) is HousePipeline
     x = torch.randn(1, *policy.latent_shape)
