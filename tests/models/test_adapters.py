@@ -18,7 +18,10 @@ PUBLISHED = "a-run/epoch-0000100"
 def hub(tmp_path, monkeypatch):
     """A repository with one adapter two folders down; returns what was asked for, and of whom."""
     asked = []
-    held = [f"{PUBLISHED}/{name}" for name in (*BOTH, "optimizer.pt")] + ["README.md", f"{PUBLISHED}/more/{BOTH[0]}"]
+    held = [f"{PUBLISHED}/{name}" for name in (*BOTH, "optimizer.pt", "lora.safetensors")] + [
+        "README.md",
+        f"{PUBLISHED}/more/{BOTH[0]}",
+    ]
 
     def snapshot_download(repository, *, allow_patterns):
         fetched = [name for name in held if any(fnmatch(name, pattern) for pattern in allow_patterns)]
@@ -46,18 +49,29 @@ def test_of_a_repository_the_two_files_of_the_adapter_are_fetched(hub, tmp_path,
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("owner/repo", "the repository, outside its folders, has no adapter_config.json"),
-        ("owner/repo:a-run", "its folder 'a-run' has no adapter_config.json"),
+        ("owner/repo", "the repository, outside its folders, has no adapter_config.json,"),
+        ("owner/repo:a-run", "its folder 'a-run' has no adapter_config.json,"),
     ],
 )
 def test_a_place_without_an_adapter_is_explained(hub, name, said):
-    with pytest.raises(ModelError, match=f"adapter {name}: {said}; name the folder that has it after a colon"):
+    with pytest.raises(
+        ModelError,
+        match=f"adapter {name}: {said} and no pytorch_lora_weights.safetensors; name the folder or file after a colon",
+    ):
         find_adapter(name)
 
 
-@pytest.mark.parametrize("name", ["gone", "./gone/run", "/gone/run", "~/gone", "a/b/c", "a/b/c:d"])
+def test_a_file_of_a_repository_is_named_and_fetched_alone(hub, tmp_path):
+    file = f"{PUBLISHED}/lora.safetensors"
+    assert find_adapter(f"owner/repo:{file}") == tmp_path / file
+    assert hub == [("owner/repo", [file])]
+
+
+@pytest.mark.parametrize(
+    "name", ["gone", "gone/lora.safetensors", "./gone/run", "/gone/run", "~/gone", "a/b/c", "a/b/c:d"]
+)
 def test_what_is_neither_a_folder_nor_of_the_hub_is_explained(hub, name):
-    with pytest.raises(ModelError, match="no such folder; give a folder, or OWNER/REPOSITORY:SUBFOLDER of the hub"):
+    with pytest.raises(ModelError, match="no such file or folder; give one, or OWNER/REPOSITORY:SUBFOLDER of the hub"):
         find_adapter(name)
     assert hub == []
 

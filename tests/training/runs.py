@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from fdfo.config.load import load_config
-from fdfo.models.weights import ADAPTER_FILE, FULL_FILE
+from fdfo.models.lora_files import ADAPTER_FILE
+from fdfo.models.weights import FULL_FILE
 from fdfo.training.run import train
 
 TINY = (

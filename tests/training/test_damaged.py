@@ -15,7 +15,8 @@ from fdfo.errors import CheckpointError
 from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations, read_events
 from fdfo.files import file_digest
-from fdfo.models.weights import ADAPTER_FILE, EMA_FILE
+from fdfo.models.lora_files import ADAPTER_FILE
+from fdfo.models.weights import EMA_FILE
 from fdfo.training.checkpoint import (
     CARRIED_FILE,
     COMPLETE,

@@ -48,8 +48,8 @@ AdaptersOption = Annotated[
     list[str] | None,
     typer.Option(
         "--adapter",
-        help="Adapter folder (PEFT) or checkpoint, or OWNER/REPOSITORY:SUBFOLDER of the hub; default: the run's best. "
-        "Repeat it to compare several.",
+        help="LoRA file or folder (PEFT, diffusers, kohya), checkpoint, run, or OWNER/REPOSITORY:SUBFOLDER or :FILE "
+        "of the hub; default: the run's best. Repeat it to compare several.",
     ),
 ]
 StrengthOption = Annotated[

@@ -59,10 +59,10 @@ class Subject:
 
         Raises ModelError or CheckpointError.
         """
-        from fdfo.models.adapters import find_adapter
+        from fdfo.training.start import weights_place
 
         if self.adapter is not None:
-            return find_adapter(self.adapter)
+            return weights_place(self.adapter)
         return self._checkpoint if self.run is not None else None
 
     def digest(self) -> str:

@@ -42,8 +42,9 @@ def load_policy(
 ) -> FlowPolicy:
     """Load a text-to-image flow pipeline as a policy.
 
-    path_or_name is `shapes` (embedded), a local pipeline folder or a hub id. adapter is None (frozen), a checkpoint
-    or PEFT adapter folder, or an AdapterConfig for new trainable weights, initialised from `seed`. device defaults to
+    path_or_name is `shapes` (embedded), a local pipeline folder or a hub id. adapter is None (frozen), a checkpoint,
+    a LoRA file or folder of PEFT, diffusers or kohya, or an AdapterConfig for new trainable weights, initialised from
+    `seed`. device defaults to
     CUDA where there is one. dtype (float32) is that of the frozen network; velocities are float32 always. text_tokens
     is the longest text in tokens, None the pipeline's own; the embedded model has its own. resolution is (height,
     width) in pixels and defaults to the model's own. guidance is classifier-free, 1 is off; embedded_guidance is the
@@ -83,7 +84,7 @@ def load_policy(
     if isinstance(adapter, AdapterConfig):
         policy.weights.attach(adapter, seed)
     elif adapter is not None:
-        policy.weights.load(Path(adapter))
+        policy.weights.load(Path(adapter), type(pipeline))
     policy.attend_by(attention)
     if vae_tile is not None:
         policy.decode_in_tiles(vae_tile)

@@ -22,6 +22,7 @@ from fdfo.models.attention import attention_kernel, check_attention, checkpoint_
 from fdfo.models.decoding import decode, set_tiles
 from fdfo.models.families import Family, Wishes
 from fdfo.models.layouts import Shape
+from fdfo.models.lora_files import LORA_FILE
 from fdfo.models.prompt_cache import PromptCache
 from fdfo.models.recording import Calls, Recorder
 from fdfo.models.structure import Row
@@ -31,9 +32,6 @@ from fdfo.visiting import visiting
 
 DECODED_PIXELS = 2**21
 """Pixels decoded at a time where no gradient is wanted: 8 images of 512 x 512."""
-
-LORA_FILE = "pytorch_lora_weights.safetensors"
-"""As diffusers names it."""
 
 
 class FlowPolicy:

@@ -7,17 +7,14 @@ from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import Linear, Module, ModuleList, Parameter
 
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import ModelError, first_line
 from fdfo.files import save_tensors
+from fdfo.models.lora_files import ADAPTER_FILE, read_lora, read_tensors
 
-ADAPTER_FILE = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 FULL_FILE = "transformer.safetensors"
 EMA_FILE = "ema.safetensors"
 
@@ -56,32 +53,35 @@ class TrainableWeights:
                 raise ModelError(f"policy.adapter.targets={targets}: {said}") from error
         self.network.eval()
 
-    def load(self, folder: Path) -> None:
-        """Load weights saved by `save` or by PEFT, averaged ones where there are some. Raises ModelError."""
-        if (folder / FULL_FILE).is_file():
+    def load(self, path: Path, pipeline_class: type | None = None) -> None:
+        """Load weights saved by `save`, averaged ones where there are some, or a LoRA of PEFT, diffusers or kohya.
+
+        What diffusers itself reads for pipelines of this class is read, too. Raises ModelError.
+        """
+        if (path / FULL_FILE).is_file():
             self.attach(AdapterConfig(kind="full"), seed=0)
-            self.set(_read(folder / FULL_FILE))
-        elif (folder / ADAPTER_FILE).is_file() and (folder / ADAPTER_CONFIG).is_file():
-            self._load_lora(folder)
+            self.set(read_tensors(path / FULL_FILE))
         else:
-            raise ModelError(f"{folder}: expected {ADAPTER_FILE} with {ADAPTER_CONFIG}, or {FULL_FILE}")
+            self._load_lora(path, pipeline_class)
+        if (path / EMA_FILE).is_file():
+            self.set(read_tensors(path / EMA_FILE))
 
-        if (folder / EMA_FILE).is_file():
-            self.set(_read(folder / EMA_FILE))
-
-    def _load_lora(self, folder: Path) -> None:
-        config = LoraConfig.from_pretrained(str(folder))
-        assert isinstance(config, LoraConfig)
-        config.inference_mode = False
-        self.network = get_peft_model(self.network, config).eval()  # type: ignore[arg-type]
-        self.kind = "lora"
+    def _load_lora(self, path: Path, pipeline_class: type | None) -> None:
+        lora = read_lora(path, self.network, pipeline_class)
         try:
-            result = set_peft_model_state_dict(self.peft, _read(folder / ADAPTER_FILE))
+            self.network = get_peft_model(self.network, lora.config).eval()  # type: ignore[arg-type]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{path}: made for another model; {first_line(error)}; {_linear(self.network)}") from error
+        self.kind = "lora"
+        if lora.config.bias != "none":  # which stay when the adapter is switched off
+            self.snapshots["base"] = self.copy()
+        try:
+            result = set_peft_model_state_dict(self.peft, lora.tensors)
         except RuntimeError as error:
-            raise ModelError(f"{folder}: made for another model; {str(error).splitlines()[-1].strip()}") from error
+            raise ModelError(f"{path}: made for another model; {str(error).splitlines()[-1].strip()}") from error
         wrong = [*result.unexpected_keys, *(key for key in result.missing_keys if "lora_" in key)]
         if wrong:
-            raise ModelError(f"{folder}: made for another model; {wrong[0]!r} does not fit")
+            raise ModelError(f"{path}: made for another model; {wrong[0]!r} does not fit")
 
     # ---- reading and writing ----
 
@@ -115,13 +115,17 @@ class TrainableWeights:
 
     def strengthen(self, name: str, strength: float) -> None:
         """snapshot <- base + strength (current - base): weaker below 1, stronger above, opposite below 0."""
-        values = self.copy()
-        if self.kind == "full":
-            base = self.snapshots["base"]
-            self.snapshots[name] = {key: base[key].lerp(value, strength) for key, value in values.items()}
-        else:
-            up = {key: strength * value for key, value in values.items() if ".lora_B." in key}
-            self.snapshots[name] = values | up
+        if self.kind == "lora" and self._lora.use_dora:
+            raise ModelError("--strength: the change of a DoRA adapter has no multiples; leave it at 1")
+        base = self.snapshots.get("base", {})
+        self.snapshots[name] = {
+            key: strength * value
+            if ".lora_B." in key
+            else value
+            if ".lora_A." in key
+            else base[key].lerp(value, strength)
+            for key, value in self.copy().items()
+        }
 
     def save(self, folder: Path, values: Mapping[str, Tensor] | None = None) -> None:
         """Write trainable weights (the current ones, or `values`): PEFT's files for LoRA, one file for a full model."""
@@ -135,8 +139,8 @@ class TrainableWeights:
     def read(self, folder: Path) -> dict[str, Tensor]:
         """Values written by `save`, by parameter name."""
         if self.kind == "full":
-            return _read(folder / FULL_FILE)
-        stored = _read(folder / ADAPTER_FILE)
+            return read_tensors(folder / FULL_FILE)
+        stored = read_tensors(folder / ADAPTER_FILE)
         return {name: stored[_peft_key(name)] for name in self.named()}
 
     # ---- using ----
@@ -153,7 +157,7 @@ class TrainableWeights:
         """The network with the `current` weights, the `base` ones, or those of a snapshot (without gradient)."""
         if weights == "current" or (weights == "base" and self.kind is None):
             yield self.network
-        elif weights == "base" and self.kind == "lora":
+        elif weights == "base" and "base" not in self.snapshots:
             with self.peft.disable_adapter():
                 yield self.network
         else:
@@ -171,15 +175,25 @@ class TrainableWeights:
         return self.peft.merge_and_unload() if self.kind == "lora" else self.network  # type: ignore[operator]
 
     def diffusers_lora(self) -> dict[str, Tensor]:
-        """LoRA weights by diffusers' module names, with alpha / rank folded into B so that every reader agrees."""
-        lora = self.peft.peft_config["default"]
-        assert isinstance(lora, LoraConfig)
-        scale = lora.lora_alpha / lora.r
+        """LoRA weights by diffusers' module names, with each one's scale folded into B so that every reader agrees.
+
+        Raises ModelError where other weights than those of a LoRA were trained.
+        """
+        if biases := [name for name in self.named() if ".lora_" not in name]:
+            raise ModelError(f"no LoRA file holds the trained {_peft_key(biases[0])}; use --to merged")
         layers: dict[str, Tensor] = {}
         for name, value in self.copy().items():
-            value = value.cpu().contiguous()
-            layers[_peft_key(name).removeprefix("base_model.model.")] = value * scale if ".lora_B." in name else value
+            if ".lora_B." in name:
+                layer: Any = self.network.get_submodule(name.partition(".lora_B.")[0])
+                value = value * layer.scaling["default"]
+            layers[_peft_key(name).removeprefix("base_model.model.")] = value.cpu().contiguous()
         return layers
+
+    @property
+    def _lora(self) -> LoraConfig:
+        settings = self.peft.peft_config["default"]
+        assert isinstance(settings, LoraConfig)
+        return settings
 
 
 def blocks_of(network: Module) -> list[Module]:
@@ -199,13 +213,6 @@ def _linear(network: Module) -> str:
 def _peft_key(parameter_name: str) -> str:
     """PEFT's name of a saved adapter weight: without the name of the adapter."""
     return parameter_name.replace(".default.", ".")
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read ({error})") from error
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from fdfo.errors import CheckpointError, is_out_of_memory
 from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, load_run_config, named_checkpoint, pointed_at
 from fdfo.files import file_digest, save_tensors, sync_tree, write_atomically, write_json
 from fdfo.interfaces import TrainedWeights
-from fdfo.models.weights import ADAPTER_CONFIG, ADAPTER_FILE, EMA_FILE, FULL_FILE
+from fdfo.models.lora_files import ADAPTER_CONFIG, ADAPTER_FILE
+from fdfo.models.weights import EMA_FILE, FULL_FILE
 from fdfo.own import numbered, numbered_name, read_json, reason, remove
 from fdfo.plugins import find
 

@@ -1,0 +1,17 @@
+"""Weights that are loaded by a name: an adapter, or the best of a run."""
+
+from pathlib import Path
+
+from fdfo.evaluation.runs import CHECKPOINTS
+from fdfo.models.adapters import find_adapter
+from fdfo.training.checkpoint import chosen_checkpoint
+
+
+def weights_place(name: str) -> Path:
+    """The file or folder of weights that a name means: a run's best checkpoint, or what `find_adapter` finds.
+
+    Raises ModelError or CheckpointError.
+    """
+    if (Path(name) / CHECKPOINTS).is_dir():
+        return chosen_checkpoint(Path(name), "best")
+    return find_adapter(name)
