@@ -1,23 +1,20 @@
 """How large a policy is, before any weight is read: its networks on the meta device, where tensors have no content."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import diffusers
 import torch
-import torch.nn.functional as F
 import transformers
-from torch import Tensor
 from torch.nn import Module
-from torch.overrides import TorchFunctionMode
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig
 from fdfo.hub import quiet_loading
 from fdfo.models.decoding import TILE_PARTS
 from fdfo.models.inputs import network_inputs
+from fdfo.models.kept import Blocks, FusedAttention, Kept
 from fdfo.models.outline import Outline
 from fdfo.models.policy import velocity_dtype
 from fdfo.models.source import ModelSource
@@ -108,30 +105,18 @@ def _measure(
         weights.network.to(dtype)
     trained = sum(parameter.numel() for parameter in weights.named().values())
 
-    around, entering, inside, blocks = Kept(), Kept(), Kept(), [0]
-
-    def measured(block: Callable[..., Any], *arguments: Any) -> Any:
-        """Evaluate a block; with checkpointing only its arguments are kept."""
-        own = Kept()
-        with own.noting(network):
-            output = block(*arguments)
-        inside.update(own)
-        blocks.append(own.nbytes)
-        for argument in arguments:
-            if isinstance(argument, Tensor):
-                entering.note(argument)
-        return output
-
-    weights.enable_checkpointing(measured)
+    around, blocks = Kept(), Blocks()
+    weights.enable_checkpointing(blocks)
     with torch.enable_grad(), FusedAttention(), around.noting(network):
         output = weights.network(**inputs)
     del output
+    inside, entering = blocks.inside, blocks.entering
     return _Measured(
         frozen=_numel(weights.network) - trained,
         trained=trained,
-        saved=Kept(around | inside).nbytes,
-        saved_inputs=Kept(around | entering).nbytes,
-        largest_block=max(blocks),
+        saved=inside.joined(around).nbytes,
+        saved_inputs=entering.joined(around).nbytes,
+        largest_block=blocks.largest,
     )
 
 
@@ -156,50 +141,6 @@ def _tiled_share(sides: Sequence[int], tile: int | None) -> float:
         return 1.0
     step = tile - tile // TILE_PARTS
     return prod(sum(min(tile, side - start) for start in range(0, side, step)) / side for side in sides)
-
-
-class Kept(dict[int, tuple[int, Tensor]]):
-    """Bytes of storages that are kept, by address; with a tensor of each, for an address counts while that lives."""
-
-    def note(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        self[storage._cdata] = (storage.nbytes(), tensor)
-        return tensor
-
-    @contextmanager
-    def noting(self, network: Module) -> Iterator[None]:
-        """Inside, what is kept for a backward pass is noted, but for the network's parameters."""
-        parameters = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
-
-        def note(tensor: Tensor) -> Tensor:
-            return tensor if tensor.untyped_storage()._cdata in parameters else self.note(tensor)
-
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            yield
-
-    @property
-    def nbytes(self) -> int:
-        return sum(size for size, _ in self.values())
-
-
-class _KeepsInputs(torch.autograd.Function):
-    """Attention that keeps what the fused kernels keep: queries, keys, values, output, and a float32 for each query."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        output = torch.empty_like(q)
-        ctx.save_for_backward(q, k, v, output, q.new_empty(q.shape[:-1], dtype=torch.float32))
-        return output
-
-
-class FusedAttention(TorchFunctionMode):
-    """On the meta device torch decomposes attention, and would keep its matrix."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            return _KeepsInputs.apply(*args[:3], *(given[name] for name in ("query", "key", "value")[len(args) :]))
-        return func(*args, **given)
 
 
 def _text_encoder(source: ModelSource, name: str) -> Module:
