@@ -37,6 +37,7 @@ def small(monkeypatch):
     monkeypatch.setitem(KNOWN, scale.MEDIUM, networks)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_an_epoch_of_the_preset_with_random_networks(small, monkeypatch, tmp_path):
     monkeypatch.setattr(scale, "DEVICE", torch.device("cpu"))
@@ -51,6 +52,7 @@ def test_an_epoch_of_the_preset_with_random_networks(small, monkeypatch, tmp_pat
     assert capped.peaks_of(config, torch.device("cpu")) == ({}, [])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_what_a_card_without_room_halves_is_told(small):
     changes = [*FEW, *SIZES, "reward=[jpeg]", "eval.rewards=[]"]

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager, suppress
 
 from accelerate.state import AcceleratorState
 from torch.distributed import TCPStore
+
+from fdfo.cli import main
 
 
 def forked(processes: int, work: Callable[[int], object], timeout_s: float = 120.0) -> list[int]:
@@ -55,6 +58,48 @@ def started(work: Callable[[], object]) -> Iterator[int]:
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+
+
+class Command:
+    """The command line as a fork of this process, with the face of subprocess.Popen: its output comes on `stdout`."""
+
+    def __init__(self, *arguments: str):
+        reader, writer = os.pipe()
+
+        def work() -> None:
+            os.close(reader)
+            os.dup2(writer, 1), os.dup2(writer, 2)
+            sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
+            sys.argv = ["fdfo", *arguments]
+            main()
+
+        self.pid = _child(work)
+        os.close(writer)
+        self.stdout = os.fdopen(reader)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = 120.0) -> tuple[str, None]:
+        """All that it still says; it is killed, and its returncode -9, where it takes longer."""
+        watchdog = threading.Timer(timeout, self.kill)
+        watchdog.start()
+        with self.stdout:
+            output = self.stdout.read()
+        watchdog.cancel()
+        _, status = os.waitpid(self.pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        return output, None
 
 
 def _child(work: Callable[[], object]) -> int:

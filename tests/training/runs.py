@@ -12,6 +12,7 @@ from fdfo.config.load import load_config
 from fdfo.models.lora_files import ADAPTER_FILE
 from fdfo.models.weights import FULL_FILE
 from fdfo.training.run import train
+from tests.training.forks import Command
 
 TINY = (
     "method.steps=3",
@@ -30,26 +31,20 @@ def run(folder: Path, *overrides: str, recipe: str = "shapes-smoke") -> Path:
     return train(load_config(recipe, [*TINY, *overrides]), folder)
 
 
-def command(folder: Path, *overrides: str, processes: int = 1) -> subprocess.Popen:
-    """Start a training command in processes of its own, one thread each."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    arguments = [
-        sys.executable,
-        *launcher,
-        "-m",
-        "fdfo",
-        "train",
-        "shapes-smoke",
-        *TINY,
-        *overrides,
-        "--run-dir",
-        str(folder),
-    ]
+def command(folder: Path, *overrides: str) -> Command:
+    """Start `fdfo train` in a process of its own."""
+    return Command("train", "shapes-smoke", *TINY, *overrides, "--run-dir", str(folder))
+
+
+def torchrun(folder: Path, *overrides: str, processes: int) -> subprocess.Popen:
+    """The same in several processes, from a shell, as users start it: they import everything anew."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "fdfo"]
+    arguments = [sys.executable, *launcher, "train", "shapes-smoke", *TINY, *overrides, "--run-dir", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
-def finish(process: subprocess.Popen) -> str:
+def finish(process: Command) -> str:
     """Wait for success; the output."""
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output

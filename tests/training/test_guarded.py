@@ -2,6 +2,7 @@
 
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -9,7 +10,7 @@ from fdfo.errors import RewardError
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.training.interrupt import ECHO_S
 from tests.guard.leaks import IMPORTS, LEAKS
-from tests.training.runs import command, largest_difference, run
+from tests.training.runs import command, largest_difference, run, torchrun
 
 SCORE = """
 def score(images, prompts, metadata):
@@ -76,10 +77,10 @@ def test_a_second_sigterm_saves_what_is_finished_and_leaves_a_score_that_hangs(t
     assert (tmp_path / "run/checkpoints/epoch-0000001/complete.json").is_file()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_leaving_by_sys_exit_is_a_failure_for_whoever_started_it(tmp_path, processes):
+@pytest.mark.parametrize("start", [command, pytest.param(partial(torchrun, processes=2), marks=pytest.mark.slow)])
+def test_leaving_by_sys_exit_is_a_failure_for_whoever_started_it(tmp_path, start):
     reward = written(tmp_path / "mine.py", LEAVES.format("sys.exit(0)"))
-    started = command(tmp_path / "run", reward, "eval.every=100", processes=processes)
+    started = start(tmp_path / "run", reward, "eval.every=100")
     output, _ = started.communicate(timeout=240)
     assert started.returncode == 1
     assert output.count("mine.py:score' failed on") == 1 and "SystemExit: 0 (mine.py:7)" in output

@@ -30,7 +30,7 @@ def reference(tmp_path_factory):
     return run(folder, *SMOOTH)
 
 
-@pytest.mark.parametrize("micro_batch", [1, 3, 16])
+@pytest.mark.parametrize("micro_batch", [1, 3, pytest.param(16, marks=pytest.mark.slow)])
 def test_micro_batch(reference, tmp_path, micro_batch):
     run(tmp_path / "run", *SMOOTH, f"train.micro_batch={micro_batch}")
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE
@@ -41,7 +41,7 @@ def test_sampling_batch(reference, tmp_path):
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE
 
 
-@pytest.mark.parametrize("kind", ["lora", "full"])
+@pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_trajectories_lose_nothing_in_the_precision_of_the_network(tmp_path, monkeypatch, kind):
     settings = ("policy.dtype=bfloat16", f"policy.adapter.kind={kind}", "eval.prompts=1")
     compact = run(tmp_path / "compact", *settings)
@@ -71,7 +71,7 @@ def assert_same_evaluations(first, second):
             np.testing.assert_allclose(other.values(name), one.values(name), rtol=0, atol=1e-4, err_msg=name)
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
 def shared(tmp_path_factory, request):
     """A run of several processes. 5 pairs and 5 held-out prompts: shares of 2 and 3, or of 1, 2 and 2."""
     folder = tmp_path_factory.mktemp("runs") / "shared"

@@ -8,7 +8,8 @@ from fdfo.config.load import load_config
 from fdfo.errors import ConfigError
 from fdfo.training.checkpoint import CARRIED_FILE
 from fdfo.training.setup import check
-from tests.training.runs import adapter, command, finish, largest_difference, run
+from tests.training.forks import forked
+from tests.training.runs import adapter, largest_difference, run
 
 METHODS = {
     "flow_grpo": ("method.group_size=2", "method.steps=4"),
@@ -47,7 +48,13 @@ def same(first, second):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("method", METHODS)
+MUCH_IS_CARRIED = ("ddpo", "nft", "awm")
+"""Statistics, an old policy, an average; what the others carry, test_every_method.py shows for all."""
+
+
+@pytest.mark.parametrize(
+    "method", [name if name in MUCH_IS_CARRIED else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+)
 def test_a_longer_run_continues_a_shorter_one(tmp_path, overrides, method):
     """Bit for bit; the second epoch needs what the first one left behind."""
     run(tmp_path / "in two", *overrides(method, "train.epochs=1"))
@@ -63,7 +70,7 @@ def test_two_processes_with_an_odd_number_of_prompts(tmp_path, overrides, method
     """The methods whose state crosses epochs: running statistics of all scores, and an old policy."""
     settings = overrides(method, "optim.lr=1e-5", "train.epochs=2")
     alone = run(tmp_path / "one", *settings)
-    finish(command(tmp_path / "two", *settings, processes=2))
+    assert forked(2, lambda rank: run(tmp_path / "two", *settings)) == [0, 0]
     assert largest_difference(tmp_path / "two", alone) < 3e-6  # six updates of at most 1e-5
     states = [load_file(tmp_path / name / "checkpoints/epoch-0000002" / CARRIED_FILE) for name in ("one", "two")]
     assert states[0].keys() == states[1].keys()
