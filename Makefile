@@ -1,5 +1,6 @@
 # make demo   set up and post-train the embedded model; leaves runs/demo/report.html
 # make test   set up, with a browser for the pages, and run the test suite
+# make test-long   the tests that are too long for every day
 # make docs   set up and build the documentation site in build/site
 # make package   set up, build the wheel and the sdist in dist/ and check them
 # make results-quick   set up and compare two methods in 20 minutes; leaves results/quick.html
@@ -11,13 +12,16 @@ BIN := $(VENV)/bin
 
 PLANS := main differentiable ablations scores efficiency
 
-.PHONY: demo test browser lint docs package clean setup results results-quick
+.PHONY: demo test test-long browser lint docs package clean setup results results-quick
 
 demo: setup
 	$(BIN)/fdfo train shapes --run runs/demo
 
 test: setup browser
 	$(BIN)/python -m pytest -n 2
+
+test-long: setup browser
+	$(BIN)/python -m pytest -n 2 -m slow
 
 # The tests of pages drive a Chromium: one that is there, or Debian's, which root can install. FDFO_CHROMIUM names another.
 browser:

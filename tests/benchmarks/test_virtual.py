@@ -116,6 +116,7 @@ def test_autocast_computes_in_16_bits_from_weights_in_32(card):
     assert layer.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_it_counts_what_a_real_card_measured_of_the_policy(card):
     """Within 3 %: what is missing are the workspaces of kernels; a decoder's convolutions need more of them."""
     measured = {row["name"]: row["peak_gib"] for row in json.loads((DATA / "scale-h200.json").read_text())["measured"]}
@@ -134,7 +135,9 @@ def test_it_counts_what_a_real_card_measured_of_the_policy(card):
     assert peak(scale.decoding(policy, 8)) == pytest.approx(measured["decode"], rel=0.15)
 
 
-@pytest.mark.parametrize("title", ["pickscore", "clip-l14", "image-reward", "vlm-alignment"])
+@pytest.mark.parametrize(
+    "title", ["pickscore", "clip-l14", "image-reward", pytest.param("vlm-alignment", marks=pytest.mark.slow)]
+)
 def test_it_counts_what_a_real_card_measured_of_a_score(card, tmp_path, title):
     rows = json.loads((DATA / "rewards-h200.json").read_text())["rates"]
     (measured,) = (row["peak_bytes"] for row in rows if (row["score"], row["batch"]) == (title, 8))

@@ -265,6 +265,7 @@ def test_time_is_over_when_its_clock_says_so():
     assert Places(1, until=time.monotonic()).is_over
 
 
+@pytest.mark.slow
 def test_compare_runs_a_small_plan(tmp_path, monkeypatch, capsys):
     """Real runs of two cells with two seeds, in processes of their own."""
     monkeypatch.chdir(tmp_path)

@@ -45,6 +45,7 @@ def test_unseen_score_falls_from_its_best():
     assert "since epoch 5" in alarm.message
 
 
+@pytest.mark.slow
 def test_unseen_scores_that_do_not_change_raise_hardly_ever_one():
     """Runs of 20 evaluations with two unseen scores, of which the best is looked for among all: less than 1 in 20."""
     unseen, raised = ["a", "b"], 0

@@ -117,10 +117,15 @@ def test_images_whose_score_gradient_does_not_fit_are_drawn_again(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "message", ["CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
-)
-@pytest.mark.parametrize(
-    ("place", "batch"), [((FlowPolicy, "decode"), "sample_batch"), ((ContrastiveScore, "__call__"), "score_batch")]
+    ("place", "batch", "message"),
+    [
+        ((FlowPolicy, "decode"), "sample_batch", "CUDA error: out of memory"),
+        (
+            (ContrastiveScore, "__call__"),
+            "score_batch",
+            "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        ),
+    ],
 )
 def test_libraries_run_out_of_memory_in_their_own_words(tmp_path, monkeypatch, message, place, batch):
     limited(monkeypatch, *place, lambda: True, RuntimeError(message))

@@ -23,7 +23,7 @@ SHORT = (
     ("score", "lr", "raised"),
     [
         ("shapes-contrastive", 2.0e-4, set()),
-        ("shapes-contrastive", 4.0e-3, {"diversity", "velocity", "sharpness"}),
+        pytest.param("shapes-contrastive", 4.0e-3, {"diversity", "velocity", "sharpness"}, marks=pytest.mark.slow),
         ("jpeg", 1.0e-3, {"over-optimisation", "diversity", "sharpness"}),  # one flat colour is the smallest file
     ],
     ids=["as usual", "learning rate", "score"],
