@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -112,7 +113,10 @@ def quiet_loading() -> Iterator[None]:
         library.disable_progress_bar()
         library.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            # Of diffusers to itself: the networks of Chroma and Bria are built with it. Until diffusers 1.0.
+            warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+            yield
     finally:
         for library, (bar_was_on, verbosity) in zip(libraries, before, strict=True):
             library.set_verbosity(verbosity)

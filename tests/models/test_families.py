@@ -137,9 +137,23 @@ def test_a_shift_of_ones_own_takes_the_place_of_the_schedulers():
 def test_a_grid_that_does_not_start_at_noise_is_refused(policy):
     policy.pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=10)
     policy.pipeline.scheduler.set_timesteps(3)
-    policy._recorder._asking.grid = lambda *_, **__: torch.tensor([0.5, 0.2, 0.0])
+    policy._recorder._asking.times = lambda *_, **__: (torch.tensor([0.5, 0.2, 0.0]), torch.tensor([5.0, 2.0]))
     with pytest.raises(ModelError, match=r"2 steps go \[0.5, 0.2.*\], not down from 1 to 0"):
         policy.grid(2)
+
+
+def test_times_that_are_told_otherwise_than_by_a_shift_are_refused():
+    """A shift of 3 of the times 0.75, 0.5, 0.25 makes 0.9, 0.75, 0.5 of them; 0.8 is none of it."""
+    policy, told = load_policy("shapes"), torch.tensor([1000.0, 750, 500, 250])
+    for odd, expected in ((0.75, 3.0), (0.8, None)):
+        sigmas = torch.tensor([1.0, 0.9, odd, 0.5, 0.0])
+        policy._recorder._asking.times = lambda *_, sigmas=sigmas, **__: (sigmas, told)
+        if expected:
+            policy._recorder.learn(policy.pipeline.transformer, policy.device, policy.dtype)
+            assert_close(policy._recorder.learnt.told(sigmas[:-1]), told, rtol=1e-6, atol=0)
+        else:
+            with pytest.raises(ModelError, match="which no shift explains; set another scheduler"):
+                policy._recorder.learn(policy.pipeline.transformer, policy.device, policy.dtype)
 
 
 def test_a_model_that_draws_another_size_is_refused(policy):

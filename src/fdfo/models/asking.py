@@ -71,7 +71,7 @@ class Asking:
 
     @property
     def has_encoded(self) -> bool:
-        """Whether `grid`, and `record` with `again`, can do without text encoders."""
+        """Whether `times`, and `record` with `again`, can do without text encoders."""
         return bool(self._encoded)
 
     def record(
@@ -98,14 +98,18 @@ class Asking:
         state = self._call(prompt, listener, settle, step, device, again, **{self._copies: copies})
         return Asked(listener.calls, state)
 
-    def grid(self, network: Any, steps: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The noise levels [steps + 1] that its scheduler is set to, on the CPU; only after something was encoded."""
+    def times(self, network: Any, steps: int, *, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """The noise levels [steps + 1] that its scheduler is set to, and their numbers [steps], on the CPU.
+
+        Only after something was encoded.
+        """
 
         def settle(scheduler: Any) -> None:
-            raise _Stop(scheduler.sigmas)
+            raise _Stop((scheduler.sigmas, scheduler.timesteps))
 
-        sigmas = self._call("", _Listener(network, dtype), settle, None, device, True, num_inference_steps=steps)
-        return sigmas.detach().float().cpu().clone()
+        found = self._call("", _Listener(network, dtype), settle, None, device, True, num_inference_steps=steps)
+        sigmas, numbers = (part.detach().float().cpu().clone() for part in found)
+        return sigmas, numbers
 
     @torch.no_grad()
     def _call(
@@ -117,7 +121,7 @@ class Asking:
         device: torch.device,
         again: bool,
         **changes: Any,
-    ) -> Tensor:
+    ) -> Any:
         scheduler = _scheduler(self.pipeline.scheduler, self._changes, settle, step)
         encode = self._remembered() if again else self._remembering()
         given = {"num_inference_steps": ASKED_STEPS, "generator": torch.Generator(), **self.arguments, **changes}

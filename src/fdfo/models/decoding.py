@@ -29,24 +29,24 @@ def vae_channels(config: Mapping[str, Any]) -> int:
     return int(config["z_dim"] if "z_dim" in config else config["latent_channels"])
 
 
-def decode(vae: Any, x: Tensor, heeds_shift: bool) -> Tensor:
+def decode(vae: Any, x: Tensor, instead: Mapping[str, float]) -> Tensor:
     """Images [B, 3, H, W] in [0, 1], float32, of latents; differentiable.
 
-    `heeds_shift` says whether the pipeline heeds the configured shift.
+    `instead` has what the pipeline takes instead of the decoder's configuration.
     """
-    config = vae.config
+    config = {**vae.config, **instead}
     if hasattr(vae, "bn"):  # statistics over 2 x 2 patches
         statistics = vae.bn
-        std = (statistics.running_var + config.batch_norm_eps).sqrt()
+        std = (statistics.running_var + config["batch_norm_eps"]).sqrt()
         x = x * std.view(1, -1, 1, 1) + statistics.running_mean.view(1, -1, 1, 1)
         x = F.pixel_shuffle(x, 2)
     elif config.get("latents_mean") is not None:
         mean, std = (
-            torch.tensor(v, device=x.device).view(1, -1, 1, 1) for v in (config.latents_mean, config.latents_std)
+            torch.tensor(config[name], device=x.device).view(1, -1, 1, 1) for name in ("latents_mean", "latents_std")
         )
         x = x * std + mean
     else:
-        x = x / config.scaling_factor + ((heeds_shift and config.get("shift_factor")) or 0.0)
+        x = x / config["scaling_factor"] + (config.get("shift_factor") or 0.0)
     is_video = "z_dim" in config
     image = vae.decode((x.unsqueeze(2) if is_video else x).to(vae.dtype), return_dict=False)[0]
     image = image[:, :, 0] if is_video else image

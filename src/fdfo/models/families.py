@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fdfo.errors import ModelError
 from fdfo.flow.guidance import guided, renormed
-from fdfo.models.layouts import PATCHES, SPATIAL, TOKENS, Layout, from_rows_of_frames, rows_of_frames
+from fdfo.models.layouts import PATCHES, SPATIAL, TOKENS, Layout, first_channels, from_rows_of_frames, rows_of_frames
 from fdfo.plugins import find, names
 
 JOINT_ATTENTION = tuple(
@@ -20,7 +20,14 @@ JOINT_ATTENTION = tuple(
 FLUX2_ATTENTION = (*JOINT_ATTENTION, "attn.to_qkv_mlp_proj")
 """Single blocks project to queries, keys, values and their feed-forward layer at once."""
 
+SEPARATE_ATTENTION = tuple(f"attn{i}.{name}" for i in (1, 2) for name in ("to_q", "to_k", "to_v", "to_out.0"))
+"""Attention to the image itself, and to the text."""
+
 ATTENTION = tuple(f"attention.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0"))
+
+
+UNSHIFTED = {"shift_factor": 0.0}
+"""Of decoders whose shift is not heeded."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ class Family:
     """From the packed latents to what the network takes."""
     leave: Callable[[Any, Tensor], Tensor] = lambda v, states: v
     """From what the network gives, and the packed states that it was given for, to packed velocities."""
-    heeds_shift: bool = True
-    """Whether the pipeline heeds its decoder's shift_factor."""
+    decoder: Mapping[str, float] = field(default_factory=dict)
+    """What the pipeline takes instead of its decoder's own configuration."""
     ragged: bool = False
     """Whether the length of what the network reads depends on the prompt."""
     dispensable: tuple[str, ...] = ()
@@ -87,6 +94,12 @@ FAMILIES: Mapping[str, Family] = {
     "QwenImagePipeline": Family(
         JOINT_ATTENTION, PATCHES, renormed, "true_cfg_scale", embedded="guidance_scale", ragged=True
     ),
+    "SanaPipeline": Family(SEPARATE_ATTENTION, leave=first_channels, options={"use_resolution_binning": False}),
+    "Krea2Pipeline": Family(JOINT_ATTENTION, PATCHES, off=0.0),
+    "ChromaPipeline": Family(JOINT_ATTENTION, PATCHES),
+    "AuraFlowPipeline": Family(JOINT_ATTENTION, decoder=UNSHIFTED),
+    "CogView4Pipeline": Family(SEPARATE_ATTENTION, decoder=UNSHIFTED),
+    "BriaPipeline": Family(JOINT_ATTENTION, PATCHES),
     "Lumina2Pipeline": Family(JOINT_ATTENTION, guide=renormed, sign=-1),
     "OvisImagePipeline": Family(JOINT_ATTENTION, PATCHES),
     "ZImagePipeline": Family(

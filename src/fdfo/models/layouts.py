@@ -54,3 +54,8 @@ def rows_of_frames(x: Tensor) -> list[Tensor]:
 def from_rows_of_frames(videos: list[Tensor], states: Tensor) -> Tensor:
     """And back, whatever the states were."""
     return torch.stack(videos).squeeze(2)
+
+
+def first_channels(v: Tensor, states: Tensor) -> Tensor:
+    """Of a network that may give a variance, too: the velocity (Sana)."""
+    return v[:, : states.shape[1]]

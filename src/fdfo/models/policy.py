@@ -167,7 +167,7 @@ class FlowPolicy:
         """Images [B, 3, H, W] in [0, 1], float32, of clean latents [B, C, h, w]; differentiable."""
         pixels = self.resolution[0] * self.resolution[1]
         size = len(x0) if torch.is_grad_enabled() else max(1, DECODED_PIXELS // pixels)
-        return torch.cat([decode(self._vae, part, self.family.heeds_shift) for part in x0.split(size)])
+        return torch.cat([decode(self._vae, part, self.family.decoder) for part in x0.split(size)])
 
     def grid(self, steps: int) -> Tensor:
         """Times [steps + 1] of the pipeline's own scheduler for images of this size."""

@@ -5,14 +5,14 @@ The branches of guidance are numbered: 0 is the positive one, 1 the negative one
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fdfo.errors import ModelError
-from fdfo.models.asking import Asked, Asking
+from fdfo.models.asking import ASKED_STEPS, Asked, Asking
 from fdfo.models.families import Family, Wishes
 from fdfo.models.structure import Row, arguments, row_of, slots, structure
 from fdfo.records import Conditioning
@@ -23,24 +23,38 @@ TIMES = ("timestep", "timesteps", "t")
 START_TOLERANCE = 5e-3
 """Some solvers start so little below 1, to keep off their singularity; Euler steps start at 1."""
 
+WHOLE_NUMBERS = 2e-3
+"""Some schedulers round the numbers of their times, of which there are a thousand."""
+
+ROUNDED_TWO_WAYS = 0.2707
+"""A time that bfloat16 rounds to another one than a thousandth of what it rounds its number to."""
+
 PROBE = "a"
 """The text by which the structure of a pipeline's calls is learnt."""
 
 
 @dataclass(frozen=True)
 class _Time:
-    """What the network is told of the time: n / divisor + start, for the scheduler's number n of a time, in `dtype`."""
+    """What the network is told of the time: n / divisor + start, for the scheduler's number n of a time, in `dtype`.
+
+    The number is that of the time before its shift by the image's size, where the pipeline shifts later (CogView4).
+    """
 
     numbers: int
+    shift: float
     divisor: float
     start: float
     dtype: torch.dtype
+    rounds_number: bool
+    """Whether the number is rounded to `dtype`, or only what is told."""
 
     def __call__(self, t: Tensor) -> Tensor:
-        told = (t * self.numbers).to(self.dtype)
+        unshifted = t if self.shift == 1 else t / (self.shift - (self.shift - 1) * t)
+        told = unshifted * self.numbers
+        told = told.to(self.dtype) if self.rounds_number else told
         if self.divisor != 1:
             told = told / self.divisor
-        return told + self.start if self.start else told
+        return (told + self.start if self.start else told).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -115,9 +129,12 @@ class Recorder:
         if len(forms) == 2 and forms[0] == forms[1]:
             forms[1] = forms[0]
         is_doubled = len(forms) < self.wishes.branches
-        heard = {at: self._asking.record(network, PROBE, at=at, again=True, **ask) for at in (0.5, 0.25)}
+        heard = {
+            at: self._asking.record(network, PROBE, at=at, again=True, **ask) for at in (0.5, 0.25, ROUNDED_TWO_WAYS)
+        }
         moments = {1.0: one, **heard}
-        told = self._time({at: asked.calls[0][time] for at, asked in moments.items()})
+        shift = self._later_shift(*self._asking.times(network, ASKED_STEPS, **ask))
+        told = self._time({at: asked.calls[0][time] for at, asked in moments.items()}, shift)
         self._learnt = _Learnt(latent, time, tuple(forms * (2 if is_doubled else 1)), is_doubled, told)
 
     def _check(self, asked: Asked) -> None:
@@ -134,7 +151,24 @@ class Recorder:
                 f"{tuple(asked.state.shape[1:])} where {self.state_shape} were expected: it draws another size"
             )
 
-    def _time(self, told: Mapping[float, Tensor]) -> _Time:
+    def _later_shift(self, sigmas: Tensor, numbers: Tensor) -> float:
+        """The shift between the times that the network is told of and those of the scheduler, 1 where they are one.
+
+        Raises ModelError where they differ otherwise.
+        """
+        inside = (sigmas[:-1] > 0) & (sigmas[:-1] < 1)
+        t, u = sigmas[:-1][inside], numbers[inside] / int(self._asking.pipeline.scheduler.config.num_train_timesteps)
+        if (t - u).abs().max() <= WHOLE_NUMBERS:
+            return 1.0
+        shifts = t * (1 - u) / (u * (1 - t))
+        if shifts.max() - shifts.min() > 1e-3 * shifts.max():
+            raise ModelError(
+                f"{self._name}: its scheduler's times {t.tolist()} are told as {u.tolist()}, which no shift explains; "
+                "set another scheduler in its folder"
+            )
+        return float(shifts.mean())
+
+    def _time(self, told: Mapping[float, Tensor], shift: float) -> _Time:
         """The rule that the time follows. Raises ModelError where it is not affine."""
         value = {at: float(time.flatten()[0]) for at, time in told.items()}
         numbers = int(self._asking.pipeline.scheduler.config.num_train_timesteps)
@@ -142,7 +176,11 @@ class Recorder:
         start = value[1.0] - slope * numbers
         if abs(slope * numbers / 4 + start - value[0.25]) > 1e-3 * max(map(abs, value.values())):
             raise ModelError(f"{self._name}: what it tells its network of the time is not affine: {value}")
-        return _Time(numbers, 1 / slope, start, told[1.0].dtype)
+        rule = _Time(numbers, shift, 1 / slope, start, told[1.0].dtype, rounds_number=True)
+        t = torch.tensor(ROUNDED_TWO_WAYS, dtype=torch.float32)
+        before = replace(rule, shift=1.0)(t).float()
+        close = abs(float(before) - value[ROUNDED_TWO_WAYS]) <= 1e-6 * abs(value[ROUNDED_TWO_WAYS])
+        return replace(rule, rounds_number=close)
 
     def encode(self, network: Any, text: str, device: torch.device, dtype: torch.dtype) -> Row:
         """The row of a prompt, on the CPU: `0.encoder_hidden_states` and so on, `1.` for the negative branch.
@@ -174,7 +212,7 @@ class Recorder:
     def grid(self, network: Any, steps: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Times [steps + 1] as its scheduler is set; only after `learn`. Raises ModelError for what is no such path."""
         if steps not in self._grids:
-            grid = self._asking.grid(network, steps, device=device, dtype=dtype)
+            grid, _ = self._asking.times(network, steps, device=device, dtype=dtype)
             falls = bool((grid.diff() < 0).all()) and len(grid) == steps + 1
             if not (falls and abs(float(grid[0]) - 1) < START_TOLERANCE and grid[-1] == 0):
                 raise ModelError(

@@ -47,9 +47,12 @@ class Case:
     """Longest text, a byte a token: enough for the pipeline's template and the prompts; None: the pipeline's own."""
     size: tuple[int, int] = (64, 32)
     """Height and width of its images."""
+    step: float = 2e-3
+    """Of differences that gradients are compared with; small where the network has kinks."""
 
 
-def stable_diffusion_3() -> Any:
+def stable_diffusion_3(dual_layers: tuple[int, ...] = (0,)) -> Any:
+    """SD3.5-Medium; Large, and its Turbo, have no dual layers."""
     transformer = diffusers.SD3Transformer2DModel(
         **HEADS,
         sample_size=8,
@@ -61,7 +64,7 @@ def stable_diffusion_3() -> Any:
         caption_projection_dim=2 * WIDTH,
         pooled_projection_dim=2 * WIDTH,
         pos_embed_max_size=8,
-        dual_attention_layers=(0,),
+        dual_attention_layers=dual_layers,
         qk_norm="rms_norm",
     )
     return diffusers.StableDiffusion3Pipeline(
@@ -166,18 +169,22 @@ def qwen_image() -> Any:
     )
     return diffusers.QwenImagePipeline(
         scheduler=euler(use_dynamic_shifting=True, shift_terminal=0.02, base_shift=0.5, max_shift=0.9),
-        vae=diffusers.AutoencoderKLQwenImage(
-            base_dim=4,
-            z_dim=4,
-            dim_mult=[1, 1, 1, 1],
-            num_res_blocks=1,
-            temperal_downsample=[False, True, True],
-            latents_mean=torch.randn(4).tolist(),
-            latents_std=(0.5 + torch.rand(4)).tolist(),
-        ),
+        vae=qwen_vae(),
         text_encoder=_qwen_vl(),
         tokenizer=tokenizer(2048),
         transformer=livened(transformer),
+    )
+
+
+def qwen_vae() -> Any:
+    return diffusers.AutoencoderKLQwenImage(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=torch.randn(4).tolist(),
+        latents_std=(0.5 + torch.rand(4)).tolist(),
     )
 
 
@@ -200,10 +207,11 @@ def _qwen_vl() -> Any:
 
 CASES: dict[str, Case] = {
     "StableDiffusion3Pipeline": Case(stable_diffusion_3, tokens=64),
+    "StableDiffusion3Pipeline of SD3.5-Large": Case(lambda: stable_diffusion_3(()), tokens=64),
     "FluxPipeline": Case(flux, tokens=64),
     "Flux2Pipeline": Case(flux2, guided=False, tokens=256),
     "Flux2KleinPipeline": Case(flux2_klein, negative="", tokens=64),
     "ZImagePipeline": Case(z_image, tokens=64),
     "QwenImagePipeline": Case(qwen_image),
 }
-"""By class of the pipeline."""
+"""By class of the pipeline, and what else tells it apart."""

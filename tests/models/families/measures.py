@@ -68,19 +68,18 @@ def gradient_error(world: World) -> float:
             pairs = zip(leaves, directions, strict=True)
             # The last block's text goes nowhere, so it has no gradient.
             told = sum((leaf.grad * d).sum() for leaf, d in pairs if leaf.grad is not None)
-            expected = slope(value, leaves, directions)
+            expected = slope(value, leaves, directions, world.case.step)
             assert abs(told) > 1e-3
             errors.append((told - expected).abs() / (expected.abs() + 0.03))  # of slopes that happen to be small
     return float(max(errors))
 
 
-def slope(value: Callable[[], Tensor], leaves: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
+def slope(value: Callable[[], Tensor], leaves: Sequence[Tensor], directions: Sequence[Tensor], step: float) -> Tensor:
     """The derivative of `value()` as leaves move along directions, each a number's own size: a five-point stencil.
 
-    Velocities are float32 (rounded by 1e-7, so the slope by 1e-4 of its size); a plain difference would need a smaller
-    step, and double that.
+    Some networks compute a part in float32, rounded by 1e-7; a plain difference would need too small a step.
     """
-    step, starts, values = 2e-3, [leaf.detach().clone() for leaf in leaves], {}
+    starts, values = [leaf.detach().clone() for leaf in leaves], {}
     with torch.no_grad():
         for place in (-2, -1, 1, 2):
             for leaf, start, direction in zip(leaves, starts, directions, strict=True):

@@ -63,6 +63,7 @@ def test_a_later_run_reads_its_prompts_from_the_cache(world, tmp_path):
     assert_close([later[prompt] for prompt in PROMPTS], list(rows.values()), rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # of torch, in Krea 2's norm
 def test_the_network_is_told_the_same_time_in_bfloat16(world, monkeypatch):
     """Pipelines round the time where the latent is rounded: 0.996 and 0.99 may then be one."""
     policy, told = world.policy(1.0, torch.bfloat16), []
@@ -79,4 +80,5 @@ def test_the_network_is_told_the_same_time_in_bfloat16(world, monkeypatch):
     world.drawn(PROMPTS[0], 1.0, policy.pipeline, steps)
     expected = torch.cat([time[:1] for time in told])
     ours = policy._recorder.learnt.told(policy.grid(steps)[:-1])
-    assert_close(ours, expected, rtol=0, atol=0 if ours.dtype == torch.bfloat16 else 1e-7)
+    tolerance = {"rtol": 0, "atol": 0} if ours.dtype == torch.bfloat16 else {"rtol": 2e-7, "atol": 1e-7}
+    assert_close(ours, expected, **tolerance)

@@ -41,7 +41,7 @@ class World:
         for component in self.pipeline.components.values():
             if isinstance(component, torch.nn.Module):
                 component.eval()  # as from_pretrained leaves it
-        self.family = FAMILIES[name]
+        self.family = FAMILIES[type(self.pipeline).__name__]
         self._policies: dict[tuple[float, torch.dtype], FlowPolicy] = {}
 
     @property
@@ -105,16 +105,19 @@ class World:
 
 @contextmanager
 def double(policy: FlowPolicy, cond: Conditioning) -> Iterator[Conditioning]:
-    """Inside, the policy computes in float64, as far as its network does, with what this yields."""
+    """Inside, the policy computes in float64, with what this yields; so does its network, which often calls float()."""
     mixed, dtype, values = policy.mixed, policy.dtype, policy.weights.copy()
+    single = torch.Tensor.float
     network = policy.weights.network
     policy.mixed, policy.dtype = False, torch.float64
     network.double()
+    torch.Tensor.float = torch.Tensor.double
     try:
         yield Conditioning(
             tuple({name: t.double() if t.is_floating_point() else t for name, t in row.items()} for row in cond.rows)
         )
     finally:
+        torch.Tensor.float = single
         network.to(dtype)
         policy.mixed, policy.dtype = mixed, dtype
         policy.weights.set(values)
