@@ -132,8 +132,10 @@ def test_unusable_prompt_files_are_explained(command, tmp_path, content, fragmen
 
 
 def test_a_model_without_access_is_explained(command, tmp_path):
-    code, _, err = command("train", "shapes", "policy.name=nobody/nothing", "--run", tmp_path / "run")
-    assert code == 1
+    (tmp_path / "mine.txt").write_text("a red circle\n")
+    given = ("policy.name=nobody/nothing", "policy.resolution=[32, 32]", "prompts.path=mine.txt", "reward=[jpeg]")
+    code, _, err = command("train", "own", *given, "prompts.eval_path=mine.txt", "--run", tmp_path / "run")
+    assert code == 1, err
     assert "nobody/nothing" in err
     assert "Traceback" not in err
 

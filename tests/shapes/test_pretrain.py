@@ -160,6 +160,7 @@ class Interrupting(Progress):
         return super().task(name, total, done)
 
 
+@pytest.mark.slow
 def test_the_whole_run_continues_to_the_same_models(tmp_path, monkeypatch, quiet):
     monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
     device = torch.device("cpu")
