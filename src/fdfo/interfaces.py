@@ -42,6 +42,10 @@ class TrainedWeights(Protocol):
         """snapshot <- base + strength (value - base): weaker below 1, stronger above, opposite below 0."""
         ...
 
+    def told(self) -> str:
+        """What is trained, in a few words."""
+        ...
+
     def save(self, folder: Path, values: Mapping[str, Tensor] | None = None) -> None:
         """Write these values (or those of now) as a checkpoint's files, which `load_policy` takes as an adapter."""
         ...

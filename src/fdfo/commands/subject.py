@@ -76,6 +76,19 @@ class Subject:
         """Say which checkpoint was chosen from a run. Raises CheckpointError."""
         if self.adapter is None and self.run is not None:
             say(f"checkpoint {self._checkpoint.name} of {self.run}")
+            if (start := self.start) is not None:
+                say(f"base is what the run started from, {start}; --adapter {start} --adapter {self.run} judges both")
+
+    @cached_property
+    def start(self) -> Path | None:
+        """The weights that the run trained on from, if it did, which are the base of its checkpoint.
+
+        Raises ModelError or CheckpointError.
+        """
+        from fdfo.evaluation.runs import load_run_config
+        from fdfo.training.start import start_of
+
+        return start_of(load_run_config(self.run).policy) if self.run is not None and self.adapter is None else None
 
     @cached_property
     def _checkpoint(self) -> Path:
@@ -96,7 +109,7 @@ class Subject:
         """The policy with its adapter. Raises ModelError or CheckpointError."""
         from fdfo.models.load import configured_policy
 
-        return configured_policy(self.settings(config), adapter=self.folder, device=device)
+        return configured_policy(self.settings(config), adapter=self.folder, start=self.start, device=device)
 
 
 def labelled(subjects: Sequence[Subject], alone: str) -> dict[str, Subject]:

@@ -17,7 +17,7 @@ from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.folder import MAY_CHANGE
-from fdfo.training.inputs import code_digests, model_digests, option_digests, prompts_digest
+from fdfo.training.inputs import code_digests, model_digests, option_digests, prompts_digest, start_digests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,7 @@ def manifest(
         "model": model.model_dump(mode="json", exclude={"adapter", *MAY_CHANGE["policy"]}),
         "files of the model": model_digests(model.name, model.revision, {}),
         "weights": {label: subject.digest() for label, subject in variants.items() if label != BASE},
+        **({} if config is None or variants[BASE].start is None else start_digests(config.policy)),
     }
 
 

@@ -20,6 +20,7 @@ def cross_field_problems(config: Config) -> list[str]:
     return [
         *_batch_arithmetic(config),
         *_decay(config),
+        *_warmup(config),
         *_on_policy(config),
         *_evaluation(config),
         *_threads(config),
@@ -100,6 +101,15 @@ def _decay(config: Config) -> Iterator[str]:
         yield (
             f"optim.weight_decay={optim.weight_decay:g}: with optim.lr={optim.lr:g} a step turns the weights around; "
             f"use less than {1 / optim.lr:g}"
+        )
+
+
+def _warmup(config: Config) -> Iterator[str]:
+    steps = config.train.epochs * config.optim.updates_per_epoch
+    if 0 < steps <= config.optim.warmup:
+        yield (
+            f"optim.warmup={config.optim.warmup}: the run has {steps} optimizer steps (train.epochs x "
+            f"optim.updates_per_epoch); use at most {steps - 1}"
         )
 
 

@@ -40,6 +40,9 @@ class AdapterConfig(Section):
     """Adapters are scaled by alpha / rank (reference)."""
     targets: tuple[str, ...] | None = None
     """Suffixes of the modules that get adapters; null: the family's attention projections of both streams."""
+    start: str | None = None
+    """Train on from these weights: a LoRA file or folder (PEFT, diffusers, kohya), a checkpoint, or a run's best.
+    Evaluations compare with this start. A LoRA keeps its own rank, scale and modules; with `full` it is merged."""
 
 
 class PolicyConfig(Section):
@@ -162,6 +165,11 @@ class OptimConfig(Section):
     """adamw8bit keeps the moments in 8 bits (arXiv:2110.02861): a quarter of their memory; needs the [gpu] extra."""
     lr: Annotated[float, Field(ge=1e-12, le=1)] = 3.0e-5
     """Learning rate, which is about what a step changes each weight by (reference)."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """What becomes of it from the end of the warm-up to the end of the run: it stays (reference), or falls to 0 along a
+    line or half a cosine. A longer run (train.epochs) falls more slowly from then on."""
+    warmup: CountFromZero = 0
+    """Optimizer steps in which it rises from 0 along a line (reference: none)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Decay of the moments (reference)."""
     updates_per_epoch: Count = 4

@@ -15,12 +15,14 @@ from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
+from fdfo.models.weights import FULL_FILE
 
 
 def load_policy(
     path_or_name: str | Path,
     *,
     adapter: str | Path | AdapterConfig | None = None,
+    start: str | Path | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     text_tokens: int | None = None,
@@ -44,7 +46,8 @@ def load_policy(
 
     path_or_name is `shapes` (embedded), a local pipeline folder or a hub id. adapter is None (frozen), a checkpoint,
     a LoRA file or folder of PEFT, diffusers or kohya, or an AdapterConfig for new trainable weights, initialised from
-    `seed`. device defaults to
+    `seed`. With start, another such file or folder, they begin as it is, and so does a checkpoint of a run that did;
+    `base` is then the start. device defaults to
     CUDA where there is one. dtype (float32) is that of the frozen network; velocities are float32 always. text_tokens
     is the longest text in tokens, None the pipeline's own; the embedded model has its own. resolution is (height,
     width) in pixels and defaults to the model's own. guidance is classifier-free, 1 is off; embedded_guidance is the
@@ -81,10 +84,7 @@ def load_policy(
                 prompt_memory_gib,
             ),
         )
-    if isinstance(adapter, AdapterConfig):
-        policy.weights.attach(adapter, seed)
-    elif adapter is not None:
-        policy.weights.load(Path(adapter), type(pipeline))
+    _add_weights(policy, adapter, None if start is None else Path(start), seed)
     policy.attend_by(attention)
     if vae_tile is not None:
         policy.decode_in_tiles(vae_tile)
@@ -93,6 +93,20 @@ def load_policy(
     if compile:
         policy.compile()
     return policy
+
+
+def _add_weights(policy: FlowPolicy, adapter: str | Path | AdapterConfig | None, start: Path | None, seed: int) -> None:
+    weights, pipeline_class = policy.weights, type(policy.pipeline)
+    if isinstance(adapter, AdapterConfig):
+        if start is None:
+            weights.attach(adapter, seed)
+        else:
+            weights.start(start, adapter.kind, pipeline_class)
+    elif adapter is not None and start is None:
+        weights.load(Path(adapter), pipeline_class)
+    elif adapter is not None and start is not None:
+        weights.start(start, "full" if (Path(adapter) / FULL_FILE).is_file() else "lora", pipeline_class)
+        weights.go_on(Path(adapter))
 
 
 def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], reads_text: bool) -> Any:
@@ -109,15 +123,18 @@ def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], 
         raise ModelError(f"{source.name}: {hub_advice(error, source.revision)}") from error
 
 
-def policy_from_config(config: PolicyConfig, *, seed: int, device: torch.device | str | None = None) -> FlowPolicy:
-    """The trainable policy of a run."""
-    return configured_policy(config, adapter=config.adapter, device=device, seed=seed, trains=True)
+def policy_from_config(
+    config: PolicyConfig, *, seed: int, device: torch.device | str | None = None, start: Path | None = None
+) -> FlowPolicy:
+    """The trainable policy of a run, which may start from other weights (`policy.adapter.start`, found)."""
+    return configured_policy(config, adapter=config.adapter, start=start, device=device, seed=seed, trains=True)
 
 
 def configured_policy(
     config: PolicyConfig,
     *,
     adapter: str | Path | AdapterConfig | None,
+    start: Path | None = None,
     device: torch.device | str | None = None,
     seed: int = 0,
     trains: bool = False,
@@ -127,6 +144,7 @@ def configured_policy(
     return load_policy(
         config.name,
         adapter=adapter,
+        start=start,
         device=device,
         dtype=getattr(torch, config.dtype),
         text_tokens=config.text_tokens,

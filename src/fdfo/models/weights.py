@@ -66,6 +66,36 @@ class TrainableWeights:
         if (path / EMA_FILE).is_file():
             self.set(read_tensors(path / EMA_FILE))
 
+    def start(self, path: Path, kind: Literal["lora", "full"], pipeline_class: type | None = None) -> None:
+        """Load weights to train on from, of this kind; `base` is they from now on. Raises ModelError.
+
+        Where all weights are to be trained, a LoRA is merged into them first.
+        """
+        self.load(path, pipeline_class)
+        if self.kind == "full" and kind == "lora":
+            raise ModelError(
+                f"policy.adapter.start={path}: it holds all weights; set policy.adapter.kind=full, or export it as "
+                "merged and give that folder as policy.name"
+            )
+        if self.kind == "lora" and kind == "full":
+            self.network, self.kind = self.merged(), None
+            self.attach(AdapterConfig(kind="full"), seed=0)
+        self.snapshots["base"] = self.copy()
+
+    def go_on(self, folder: Path) -> None:
+        """Take weights saved by `save` in place of those that were started from, averaged ones where there are some."""
+        self.set(read_tensors(folder / EMA_FILE) if (folder / EMA_FILE).is_file() else self.read(folder))
+
+    def told(self) -> str:
+        """What is trained, in a few words."""
+        if self.kind == "full":
+            return "all weights"
+        ranks = {len(value) for name, value in self.named().items() if ".lora_A." in name}
+        modules = sum(".lora_A." in name for name in self.named())
+        return (
+            f"a LoRA of rank {' to '.join(str(rank) for rank in sorted({min(ranks), max(ranks)}))} on {modules} modules"
+        )
+
     def _load_lora(self, path: Path, pipeline_class: type | None) -> None:
         lora = read_lora(path, self.network, pipeline_class)
         try:

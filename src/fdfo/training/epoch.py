@@ -16,6 +16,7 @@ from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.finite import refuse_not_finite
 from fdfo.training.fitting import fitting
 from fdfo.training.listening import Listening, take_heard
+from fdfo.training.schedule import learning_rate
 from fdfo.training.scoring import Scoring
 from fdfo.training.trainer import Trainer
 
@@ -260,18 +261,21 @@ def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor], num
     parameters = trainer.policy.trainable()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = float(get_total_norm(gradients))
+    rate = learning_rate(trainer.config, number)
     stepped = norm == norm and norm != float("inf")
     if stepped:
         with trainer.team.together():
             limit = trainer.config.optim.max_grad_norm
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = rate
             trainer.optimizer.step()
             if trainer.ema is not None:
                 assert trainer.config.optim.ema is not None
                 trainer.policy.weights.average("ema", debiased(trainer.config.optim.ema, number))
             refuse_not_finite(trainer, number)
     _count_skipped(trainer, stepped)
-    return {**means, "gradient_norm": norm, "skipped": float(not stepped)}
+    return {**means, "gradient_norm": norm, "learning_rate": rate, "skipped": float(not stepped)}
 
 
 def _count_skipped(trainer: Trainer, stepped: bool) -> None:

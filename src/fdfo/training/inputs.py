@@ -13,13 +13,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from fdfo.config.scores import PLACEMENT
-from fdfo.config.tree import Config, RewardConfig
+from fdfo.config.tree import Config, PolicyConfig, RewardConfig
 from fdfo.files import file_digest
 from fdfo.guard.files import file_of, is_file_name
+from fdfo.models.adapters import weights_digest
 from fdfo.models.source import ModelSource
 from fdfo.plugins import find
 from fdfo.plugins import names as names_of
 from fdfo.records import Prompt
+from fdfo.training.start import start_of
 
 Digests = dict[str, str]
 """SHA-256 by what it is of: `code own.py`, `prompts my.txt`."""
@@ -54,6 +56,7 @@ def inputs_of(config: Config, training: Sequence[Prompt], held_out: Sequence[Pro
         **code_digests([*names, *(entry.name for entry in scores)]),
         **model_digests(config.policy.name, config.policy.revision, stamps),
         **option_digests(scores, stamps),
+        **start_digests(config.policy),
     }
 
 
@@ -102,6 +105,12 @@ def option_digests(entries: Sequence[RewardConfig], stamps: Stamps) -> Digests:
                 files = [path] if path.is_file() else sorted(_weights_in(path))
                 digests.update({f"{key} of {entry.title} {file}": _digest(file, stamps) for file in files})
     return digests
+
+
+def start_digests(config: PolicyConfig) -> Digests:
+    """Of the weights that a run trains on from, if it does. Raises ModelError or CheckpointError."""
+    start = start_of(config)
+    return {} if start is None else {f"start {config.adapter.start}": weights_digest(start)}
 
 
 def _weights_in(folder: Path) -> Iterator[Path]:

@@ -25,6 +25,7 @@ from fdfo.training.folder import RunFolder, new_run_folder
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.sharding import check_sharding, shard_base, shards_base
+from fdfo.training.start import start_of
 from fdfo.training.trainer import Trainer
 
 
@@ -103,6 +104,7 @@ def check(config: Config) -> None:
         problems.append(f"prompts.key={config.prompts.key}: no prompt file has columns; remove it")
     if not score_problems(config.model_dump()):  # said where the configuration was read
         problems += _scores(config)
+    problems += _problem(lambda: start_of(config.policy))
     try:
         problems += policy_problems(config.policy)
     except ModelError as error:
@@ -162,7 +164,11 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
     if shards_base():
         check_sharding(config, team)
     with team.together():
-        policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device)
+        start = start_of(config.policy)
+        begun = {} if start is None else {"start": start}
+        policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device, **begun)
+        if start is not None:
+            console.say(f"training on from {start}: {policy.weights.told()}; evaluations compare with it, as base")
     policy.branches_together = batches.branches_together
     if shards_base():
         shard_base(policy, team)

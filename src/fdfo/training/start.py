@@ -1,7 +1,8 @@
-"""Weights that are loaded by a name: an adapter, or the best of a run."""
+"""Weights that are loaded by a name: an adapter, or the best of a run; those that a run starts from."""
 
 from pathlib import Path
 
+from fdfo.config.tree import PolicyConfig
 from fdfo.evaluation.runs import CHECKPOINTS
 from fdfo.models.adapters import find_adapter
 from fdfo.training.checkpoint import chosen_checkpoint
@@ -15,3 +16,8 @@ def weights_place(name: str) -> Path:
     if (Path(name) / CHECKPOINTS).is_dir():
         return chosen_checkpoint(Path(name), "best")
     return find_adapter(name)
+
+
+def start_of(config: PolicyConfig) -> Path | None:
+    """The file or folder that a run trains on from, if it does. Raises as `weights_place`."""
+    return None if config.adapter.start is None else weights_place(config.adapter.start)

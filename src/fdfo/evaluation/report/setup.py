@@ -19,6 +19,8 @@ def facts(record: RunRecord) -> list[Fact]:
     policy, prompts, evaluation = config["policy"], config["prompts"], config["eval"]
     adapter = policy["adapter"]
     trained = f"LoRA of rank {adapter['rank']}" if adapter["kind"] == "lora" else "all weights"
+    if adapter.get("start") is not None:
+        trained = f"{'LoRA' if adapter['kind'] == 'lora' else trained} from {adapter['start']}"
     planned, done = record.epochs_planned, record.epochs_done
     size = "{} × {} px".format(*policy["resolution"]) if policy["resolution"] else "at its own size"
     held_out = prompts["eval_path"] or prompts["eval_name"] or "set aside"
