@@ -187,7 +187,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     to: Annotated[
         str,
-        typer.Option("--to", help="diffusers: LoRA file for diffusers and ComfyUI; merged: a whole pipeline folder."),
+        typer.Option("--to", help="LoRA file for diffusers, comfyui or kohya; or merged: a whole pipeline folder."),
     ] = "diffusers",
     checkpoint: Annotated[
         str | None,
@@ -196,11 +196,17 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write; default: <run>/export.")
     ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32, bfloat16 or float16; default: as trained.")
+    ] = None,
 ) -> None:
-    """Write the trained weights for use elsewhere."""
+    """Write the trained weights for use elsewhere.
+
+    A LoRA file says in its header what it is for and where it comes from.
+    """
     from fdfo.commands.export import run_export
 
-    run_export(run, to, checkpoint, output)
+    run_export(run, to, checkpoint, output, dtype)
 
 
 @app.command()

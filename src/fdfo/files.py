@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +43,14 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
 
 
-def save_tensors(tensors: "dict[str, Tensor]", path: Path) -> None:
-    """Write a safetensors file, with the permissions of any new file. Raises OSError or SafetensorError."""
+def save_tensors(tensors: "dict[str, Tensor]", path: Path, facts: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, with facts in its header and the permissions of any new file.
+
+    Raises OSError or SafetensorError.
+    """
     from safetensors.torch import save_file
 
-    save_file(tensors, path)
+    save_file(tensors, path, None if facts is None else dict(facts))
     give_usual_permissions(path)
 
 

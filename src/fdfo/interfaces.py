@@ -124,11 +124,20 @@ class Policy(Protocol):
 
     # ---- what others read ----
 
-    def save_lora(self, folder: Path) -> None:
-        """Write the trained adapter as a LoRA file that diffusers reads."""
+    def save_lora(
+        self,
+        folder: Path,
+        layout: Literal["diffusers", "comfyui", "kohya"] = "diffusers",
+        dtype: torch.dtype | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write the trained adapter as a LoRA file in a layout that others read, with facts in its header; its path.
+
+        Raises ModelError where the model's adapters have no such layout.
+        """
         ...
 
-    def save_merged(self, folder: Path) -> None:
+    def save_merged(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         """Write the whole pipeline with the trained weights inside; the policy cannot be trained afterwards."""
         ...
 

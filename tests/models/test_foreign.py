@@ -87,7 +87,7 @@ def test_a_peft_adapter_is_what_it_was_trained_to_be_on_the_model_itself(pipelin
     assert float((current(weights) - plain).abs().max()) > 1e-3
 
     network = copy.deepcopy(pipeline.transformer)
-    network.load_lora_adapter(weights.diffusers_lora(), prefix=None)  # every module with its own scale
+    network.load_lora_adapter(weights.plain_lora(), prefix=None)  # every module with its own scale
     assert_close(evaluated(network), evaluated(model), **CLOSE)
 
 
@@ -100,7 +100,7 @@ def test_trained_biases_are_put_back_for_the_base(pipeline, plain, tmp_path):
     weights.strengthen("none of it", 0.0)
     assert_close(current(weights, "none of it"), plain)
     with pytest.raises(ModelError, match=r"no LoRA file holds the trained .*bias; use --to merged"):
-        weights.diffusers_lora()
+        weights.plain_lora()
 
 
 def low_rank(model, scale=1.0):
@@ -163,7 +163,7 @@ def test_the_products_own_export_is_read(pipeline, tmp_path):
     trained(pipeline).save_pretrained(tmp_path / "peft")
     weights = loaded(pipeline, tmp_path / "peft")
     file = tmp_path / LORA_FILE
-    save_file({f"transformer.{name}": value for name, value in weights.diffusers_lora().items()}, file)
+    save_file({f"transformer.{name}": value for name, value in weights.plain_lora().items()}, file)
     assert_close(current(loaded(pipeline, file)), current(weights), **CLOSE)
 
 
@@ -204,7 +204,7 @@ def saved(pipeline, folder):
         ({"r": -1}, "r=-1"),
         ({"rank_pattern": [1]}, "rank_pattern"),
         ({"target_modules": None}, "target_modules"),
-        ({"target_modules": ["nothing"]}, "made for another model; .*its linear layers: "),
+        ({"target_modules": ["nothing"]}, "made for another model; "),
         ({"init_lora_weights": "corda"}, "init_lora_weights='corda'"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights='pissa_niter_4'"),
         ({"modules_to_save": ["proj_out"]}, r"modules_to_save=\['proj_out'\] is not read"),

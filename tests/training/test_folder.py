@@ -3,6 +3,8 @@
 import os
 
 import pytest
+import torch
+from safetensors import safe_open
 
 from fdfo.commands.export import run_export
 from fdfo.config.load import load_config
@@ -54,10 +56,15 @@ def test_weights_have_the_permissions_of_any_new_file(tmp_path):
     try:
         folder = run(tmp_path / "run", "train.epochs=1")
         for to in ("diffusers", "merged"):
-            run_export(folder, to, "latest", tmp_path / to)
+            run_export(folder, to, "latest", tmp_path / to, "bfloat16")
     finally:
         os.umask(before)
     files = [path for part in ("run/checkpoints", "diffusers", "merged") for path in (tmp_path / part).rglob("*")]
     weights = [path for path in files if path.suffix == ".safetensors"]
     assert len(weights) > 5
+    with safe_open(tmp_path / "diffusers" / "pytorch_lora_weights.safetensors", "pt") as lora:
+        said, dtypes = lora.metadata(), {lora.get_tensor(key).dtype for key in lora.keys()}  # noqa: SIM118
+    assert dtypes == {torch.bfloat16}
+    assert said["fdfo.base_model"] == "shapes" and said["fdfo.checkpoint"] == "epoch-0000001"
+    assert said["fdfo.score"] == "1 shapes-contrastive" and len(said["fdfo.run_sha256"]) == 64
     assert {path.stat().st_mode & 0o777 for path in weights} == {0o640}

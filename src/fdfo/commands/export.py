@@ -1,27 +1,37 @@
 """`fdfo export`: trained weights for use elsewhere."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
+from typing import cast
 
+from fdfo import __version__
 from fdfo.commands.tell import say
+from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
 
-FORMATS = ("diffusers", "merged")
+FORMATS = ("diffusers", "comfyui", "kohya", "merged")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
-def run_export(run: Path, to: str, checkpoint: str | None, output: Path | None) -> None:
-    """Write a LoRA file for diffusers and ComfyUI, or a whole pipeline with the trained weights inside."""
-    problems = []
+def run_export(run: Path, to: str, checkpoint: str | None, output: Path | None, dtype: str | None = None) -> None:
+    """Write a LoRA file in a layout that others read, or a whole pipeline with the trained weights inside."""
+    problems = [] if dtype in (None, *DTYPES) else [f"--dtype {dtype}: expected one of {', '.join(DTYPES)}"]
     if to not in FORMATS:
         problems.append(f"--to {to}: expected one of {', '.join(FORMATS)}")
     if problems:
         raise ConfigError("the command line", problems)
     from fdfo.evaluation.runs import load_run_config
 
-    settings = load_run_config(run).policy
-    if to == "diffusers" and settings.adapter.kind == "full":
-        raise ConfigError("the command line", ["--to diffusers: this run trained all weights; use --to merged"])
+    config = load_run_config(run)
+    settings = config.policy
+    if to != "merged" and settings.adapter.kind == "full":
+        raise ConfigError("the command line", [f"--to {to}: this run trained all weights; use --to merged"])
+    import torch
+
     from fdfo.locks import one_writer
     from fdfo.models.load import configured_policy
+    from fdfo.models.lora_layouts import LoraLayout
 
     source = _chosen(run, checkpoint)
     if to == "merged" and not settings.t5:  # diffusers loads no folder without it
@@ -33,10 +43,34 @@ def run_export(run: Path, to: str, checkpoint: str | None, output: Path | None) 
         with one_writer(folder, "wait until it has ended, or give another --output"):
             # A LoRA file needs no text encoder.
             policy = configured_policy(settings, adapter=source, device="cpu", reads_text=to == "merged")
-            (policy.save_merged if to == "merged" else policy.save_lora)(folder)
+            precision = None if dtype is None else getattr(torch, dtype)
+            if to == "merged":
+                policy.save_merged(folder, precision)
+            else:
+                policy.save_lora(folder, cast(LoraLayout, to), precision, facts(config, source.name))
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror}; give another --output") from error
     say(f"wrote {folder} from checkpoint {source.name}")
+
+
+def facts(config: Config, checkpoint: str) -> dict[str, str]:
+    """What a LoRA file says of itself in its header: what it is for, how to draw with it, and where it comes from."""
+    policy = config.policy
+    content = config.model_dump(mode="json")
+    found = {
+        "base_model": policy.name if policy.revision is None else f"{policy.name}@{policy.revision}",
+        "resolution": policy.resolution and "x".join(map(str, reversed(policy.resolution))),
+        "guidance": policy.guidance,
+        "embedded_guidance": policy.embedded_guidance,
+        "text_tokens": policy.text_tokens,
+        "steps": config.eval.steps,
+        "score": ", ".join(f"{entry.weight:g} {entry.title}" for entry in config.reward),
+        "method": content["method"]["name"],
+        "checkpoint": checkpoint,
+        "run_sha256": sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+        "fdfo": __version__,
+    }
+    return {"format": "pt"} | {f"fdfo.{key}": str(value) for key, value in found.items() if value is not None}
 
 
 def _chosen(run: Path, wanted: str | None) -> Path:

@@ -38,8 +38,14 @@ class AdapterConfig(Section):
     """Rank of the adapters (reference)."""
     alpha: Rank = 64
     """Adapters are scaled by alpha / rank (reference)."""
-    targets: tuple[str, ...] | None = None
-    """Suffixes of the modules that get adapters; null: the family's attention projections of both streams."""
+    targets: tuple[str, ...] | str | None = None
+    """Modules that get adapters: `attention` (also null: the family's attention projections of both streams),
+    `attention+mlp` (feed-forward layers of the blocks as well), `all-linear` (every linear layer of the blocks), a list
+    of ends of names, or a regular expression for whole names."""
+    rslora: bool = False
+    """Scale adapters by alpha / sqrt(rank) instead (rsLoRA, arXiv:2312.03732): large ranks then learn as fast."""
+    dora: bool = False
+    """Train the lengths of the weights' rows apart from their directions (DoRA, arXiv:2402.09353)."""
     start: str | None = None
     """Train on from these weights: a LoRA file or folder (PEFT, diffusers, kohya), a checkpoint, or a run's best.
     Evaluations compare with this start. A LoRA keeps its own rank, scale and modules; with `full` it is merged."""

@@ -46,6 +46,7 @@ ENDS = {
     ".lora.up.weight": "lora_B.weight",
     ".lora_B.bias": "lora_B.bias",
     ".lora_magnitude_vector": "lora_magnitude_vector",
+    ".lora_magnitude_vector.weight": "lora_magnitude_vector",
     ".alpha": "alpha",
 }
 """Of keys, and what they are to PEFT; alpha is a number of its own, which gives scale = alpha / r."""

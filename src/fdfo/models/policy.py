@@ -22,11 +22,12 @@ from fdfo.models.attention import attention_kernel, check_attention, checkpoint_
 from fdfo.models.decoding import decode, set_tiles
 from fdfo.models.families import Family, Wishes
 from fdfo.models.layouts import Shape
-from fdfo.models.lora_files import LORA_FILE
+from fdfo.models.lora_layouts import FILES, LoraLayout, in_layout
 from fdfo.models.prompt_cache import PromptCache
 from fdfo.models.recording import Calls, Recorder
 from fdfo.models.structure import Row
-from fdfo.models.weights import TrainableWeights, blocks_of
+from fdfo.models.targets import blocks_of
+from fdfo.models.weights import TrainableWeights
 from fdfo.records import Conditioning, NetworkUse
 from fdfo.visiting import visiting
 
@@ -208,14 +209,27 @@ class FlowPolicy:
         """Parameters that the optimizer changes."""
         return list(self.weights.named().values())
 
-    def save_lora(self, folder: Path) -> None:
-        """Write the trained adapter as a LoRA file, in the format of diffusers' `save_lora_weights`."""
-        layers = {f"transformer.{name}": value for name, value in self.weights.diffusers_lora().items()}
-        save_tensors(layers, folder / LORA_FILE)
+    def save_lora(
+        self,
+        folder: Path,
+        layout: LoraLayout = "diffusers",
+        dtype: torch.dtype | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write the trained adapter as a LoRA file in a layout that others read, with facts in its header; its path.
 
-    def save_merged(self, folder: Path) -> None:
+        Raises ModelError where that has no such layout.
+        """
+        layers = in_layout(self.weights.plain_lora(), layout, type(self.pipeline).__name__)
+        path = folder / FILES[layout]
+        save_tensors({name: value.to(dtype or value.dtype) for name, value in layers.items()}, path, facts)
+        return path
+
+    def save_merged(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         """Write the whole pipeline with the trained weights inside; the policy cannot be trained afterwards."""
         self.pipeline.transformer = self.weights.merged()
+        if dtype is not None:
+            self.pipeline.to(dtype=dtype)
         self.pipeline.save_pretrained(folder)
         for component in self.pipeline.components:
             for path in (folder / component).glob("*.safetensors"):

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from torch import Tensor
-from torch.nn import Linear, Module, ModuleList, Parameter
+from torch.nn import Module, Parameter
 
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import ModelError, first_line
 from fdfo.files import save_tensors
 from fdfo.models.lora_files import ADAPTER_FILE, read_lora, read_tensors
+from fdfo.models.targets import target_modules
 
 FULL_FILE = "transformer.safetensors"
 EMA_FILE = "ema.safetensors"
@@ -37,11 +38,13 @@ class TrainableWeights:
             self.network.float().requires_grad_(True)
             self.snapshots["base"] = self.copy()
             return
-        targets = list(config.targets or self.lora_targets)
+        targets = target_modules(self.network, config.targets, self.lora_targets)
         lora = LoraConfig(
             r=config.rank,
             lora_alpha=config.alpha,
             target_modules=targets,
+            use_rslora=config.rslora,
+            use_dora=config.dora,
             init_lora_weights="gaussian",  # type: ignore[arg-type]
         )
         with torch.random.fork_rng(devices=[]):  # the adapters are made on the CPU generator
@@ -49,8 +52,7 @@ class TrainableWeights:
             try:
                 self.network = get_peft_model(self.network, lora)  # type: ignore[arg-type]
             except ValueError as error:
-                said = f"{first_line(error)}; {_linear(self.network)}"
-                raise ModelError(f"policy.adapter.targets={targets}: {said}") from error
+                raise ModelError(f"policy.adapter: {first_line(error)}") from error
         self.network.eval()
 
     def load(self, path: Path, pipeline_class: type | None = None) -> None:
@@ -101,7 +103,7 @@ class TrainableWeights:
         try:
             self.network = get_peft_model(self.network, lora.config).eval()  # type: ignore[arg-type]
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: made for another model; {first_line(error)}; {_linear(self.network)}") from error
+            raise ModelError(f"{path}: made for another model; {first_line(error)}") from error
         self.kind = "lora"
         if lora.config.bias != "none":  # which stay when the adapter is switched off
             self.snapshots["base"] = self.copy()
@@ -204,8 +206,8 @@ class TrainableWeights:
         """The plain network with the trained weights inside; this object cannot be trained afterwards."""
         return self.peft.merge_and_unload() if self.kind == "lora" else self.network  # type: ignore[operator]
 
-    def diffusers_lora(self) -> dict[str, Tensor]:
-        """LoRA weights by diffusers' module names, with each one's scale folded into B so that every reader agrees.
+    def plain_lora(self) -> dict[str, Tensor]:
+        """LoRA weights by the network's module names, with each one's scale folded into B so that every reader agrees.
 
         Raises ModelError where other weights than those of a LoRA were trained.
         """
@@ -226,23 +228,11 @@ class TrainableWeights:
         return settings
 
 
-def blocks_of(network: Module) -> list[Module]:
-    """The repeated blocks of one of diffusers' networks, in order."""
-    kinds = getattr(network, "_repeated_blocks", None) or getattr(network, "_no_split_modules", None)
-    if kinds:
-        return [module for module in network.modules() if type(module).__name__ in kinds]
-    return [block for child in network.children() if isinstance(child, ModuleList) for block in child]
-
-
-def _linear(network: Module) -> str:
-    """The ends of names that adapters may be given to."""
-    layers = (name for name, module in network.named_modules() if isinstance(module, Linear))
-    return f"its linear layers: {', '.join(sorted({'.'.join(name.split('.')[-2:]) for name in layers}))}"
-
-
 def _peft_key(parameter_name: str) -> str:
     """PEFT's name of a saved adapter weight: without the name of the adapter."""
-    return parameter_name.replace(".default.", ".")
+    return parameter_name.replace("lora_magnitude_vector.default.weight", "lora_magnitude_vector").replace(
+        ".default.", "."
+    )
 
 
 @contextmanager
