@@ -36,8 +36,8 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
     "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"},
-    "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "visiting", "web"}
-    | {"studio"},
+    "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "own", "visiting"}
+    | {"web", "studio"},
     "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"}
     | {"config"},
     "shapes": {"records", "interfaces", "files"},

@@ -54,6 +54,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "human": "fdfo.rewards.human:Human",
         "image-reward": "fdfo.rewards.image_reward:ImageReward",
         "jpeg": "fdfo.rewards.jpeg:JpegSize",
+        "learned": "fdfo.rewards.learned:Learned",
         "remote": "fdfo.rewards.remote:Remote",
         "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",
         "shapes-neatness": "fdfo.shapes.rewards:ShapesNeatness",

@@ -14,7 +14,7 @@ from fdfo.studio.statistics import between_people, habits, kappas
 def run_export(runs: Sequence[Path], output: Path) -> None:
     """Write a data set, and tell what it holds. Raises CheckpointError where nobody chose, or it cannot be written."""
     for run in runs:
-        _choices(run)
+        choices_of(run)
     prepare_output(output)
     try:
         done = export(runs, output)
@@ -28,7 +28,7 @@ def run_export(runs: Sequence[Path], output: Path) -> None:
 
 def run_stats(runs: Sequence[Path]) -> None:
     """Print how people chose. Raises CheckpointError where nobody did."""
-    choices = [choice for run in runs for choice in _choices(run)]
+    choices = [choice for run in runs for choice in choices_of(run)]
     for person in habits(choices):
         counts = person.counts
         sides = counts["first"] + counts["second"]
@@ -43,7 +43,8 @@ def run_stats(runs: Sequence[Path]) -> None:
         say(f"  {pair.first} and {pair.second}: Cohen's kappa {pair.value:.2f} on {pair.pairs} pairs")
 
 
-def _choices(run: Path) -> list[Choice]:
+def choices_of(run: Path) -> list[Choice]:
+    """What was chosen in a run. Raises CheckpointError where nobody did."""
     if not (run / FILE).is_file():
         raise CheckpointError(f"{run} has no {FILE}; give the folder of a run with reward=[human]")
     return Journal(run).choices()

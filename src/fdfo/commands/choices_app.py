@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-choices_app = typer.Typer(help="What people chose: stats, export.", no_args_is_help=True, rich_markup_mode=None)
+from fdfo.commands.options import DeviceOption
+
+choices_app = typer.Typer(help="What people chose: stats, export, fit.", no_args_is_help=True, rich_markup_mode=None)
 
 RunsArgument = Annotated[list[Path], typer.Argument(help="Folders of runs with reward=[human].")]
 
@@ -35,3 +37,32 @@ def choices_stats(runs: RunsArgument) -> None:
     from fdfo.commands.choices import run_stats
 
     run_stats(runs)
+
+
+@choices_app.command("fit")
+def choices_fit(
+    runs: RunsArgument,
+    features: Annotated[
+        str, typer.Option("--features", help="What is learned on: clip, pickscore, dinov2 or shapes-contrastive.")
+    ] = "clip",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Folder or hub id of these features; default: the published one.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Ready scores to compare with, as NAME,NAME; that of the features is there."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the score.")] = Path("taste"),
+    device: DeviceOption = None,
+) -> None:
+    """Learn a score from choices, and say how often it is right on choices that it has not seen.
+
+    Runs then name it [{name: learned, path: taste}].
+    """
+    from fdfo.commands.extras import need
+
+    need("choices fit", "sklearn")
+
+    from fdfo.commands.choices_fit import run_fit
+
+    run_fit(runs, features, model, against, output, device)

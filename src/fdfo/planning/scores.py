@@ -32,7 +32,7 @@ BYTES = {"8bit": 1.1, "4bit": 0.65}
 
 def score_bytes(entry: RewardConfig) -> int | None:
     """Bytes of the weights of a score's network; 0 without one, None where it is not known."""
-    if ".py:" in entry.name:
+    if ".py:" in entry.name or entry.name == "learned":  # whose folder says which network it is on
         return None
     if entry.name in ELSEWHERE:
         return 0
