@@ -69,6 +69,7 @@ def test_help_names_every_command(command, monkeypatch):
         "export",
         "doctor",
         "serve-reward",
+        "studio",
         "rewards",
         "choices",
     ):
@@ -227,6 +228,16 @@ def test_generate_draws_adapters_at_strengths_and_says_how(command, trained, tmp
         "epoch-0000001": str(checkpoint),
         "other": str(other),
     }
+
+
+def test_generate_draws_from_the_noise_of_a_seed_and_says_which(command):
+    drawn = []
+    for seed in (0, 3, 3):
+        command("generate", "a circle", "--model", "shapes", "--seeds", 1, "--steps", 1, "--seed", seed, "-o", "a.png")
+        with Image.open("a.png") as picture:
+            assert json.loads(picture.text["fdfo"])["noise_seed"] == seed
+            drawn.append(picture.tobytes())
+    assert drawn[1] == drawn[2] != drawn[0]
 
 
 @pytest.mark.parametrize("strength", ["half", "1,", "inf", ""])

@@ -31,7 +31,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "visiting": set(),
     "look": set(),
     "web": set(),
-    "studio": {"web", "look", "files", "evaluation"},
+    "studio": {"web", "look", "files", "evaluation", "locks", "own"},
     "interfaces": {"flow", "records"},
     "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},

@@ -40,6 +40,7 @@ from fdfo.commands.options import (
     given,
 )
 from fdfo.commands.rewards_app import rewards_app
+from fdfo.commands.studio_app import studio
 from fdfo.commands.tell import say, tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
 from fdfo.limits import MOST, MOST_IMAGES
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(choices_app, name="choices")
+app.command()(studio)
 
 
 @app.command()
@@ -94,6 +96,7 @@ def generate(
     adapters: AdaptersOption = None,
     strength: StrengthOption = "1",
     seeds: SeedsOption = 4,
+    seed: NoiseSeedOption = 0,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
     resolution: ResolutionOption = None,
@@ -107,7 +110,7 @@ def generate(
     from fdfo.commands.subject import Subject
 
     subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
-    run_generate(subjects, prompts or [], file, key, seeds, strength, steps, output)
+    run_generate(subjects, prompts or [], file, key, seeds, seed, strength, steps, output)
 
 
 @app.command("eval")

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,52 @@ def one_writer(path: Path, advice: str, waiting: Callable[[], None] | None = Non
             if file in _held:
                 _write(file, "")
                 _held.remove(file)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that writes a folder, by what it left in the lock's file."""
+
+    host: str
+    process: int
+    since: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is one of this machine."""
+        return self.host == socket.gethostname()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process of its number on this machine."""
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Who said last that it writes a folder, and has not said that it ended; it may have been killed since."""
+    try:
+        content = json.loads((folder / ".lock").read_text(encoding="utf-8"))
+        return Holder(str(content["host"]), int(content["process"]), str(content["since"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process writes a folder at this moment; looking takes the lock for a moment itself. Raises OSError."""
+    with open(folder / ".lock", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                return True
+            raise
+    return False
 
 
 def _is_taken(file: IO[str], path: Path) -> bool:

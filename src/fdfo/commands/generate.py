@@ -36,6 +36,7 @@ def run_generate(
     file: Path | None,
     key: str | None,
     seeds: int,
+    noise_seed: int,
     strengths: str,
     steps: int | None,
     output: Path,
@@ -57,7 +58,7 @@ def run_generate(
     if output.suffix.lower() not in FORMATS:
         raise ConfigError("the command line", [f"--output {output}: expected a name that ends in {', '.join(FORMATS)}"])
     subjects[0].announce()
-    drawing = _Drawing(subjects[0], adapters, config, factors, prompts, seeds, default_steps(steps, config))
+    drawing = _Drawing(subjects[0], adapters, config, factors, prompts, seeds, noise_seed, default_steps(steps, config))
     rows = drawing.rows()
     images = torch.stack(list(rows.values()), 1)  # prompt, weights, seed
     columns = [f"seed {seed}" for seed in range(seeds)]
@@ -97,6 +98,7 @@ class _Drawing:
     strengths: Sequence[float]
     prompts: Sequence[Prompt]
     seeds: int
+    noise_seed: int
     steps: int
 
     def rows(self) -> dict[str, Tensor]:
@@ -116,7 +118,14 @@ class _Drawing:
         return rows
 
     def _draw(self, policy: Policy, weights: Weights) -> Tensor:
-        parts = generate(policy, self.prompts, steps=self.steps, images_per_prompt=self.seeds, weights=weights)
+        parts = generate(
+            policy,
+            self.prompts,
+            steps=self.steps,
+            seed=self.noise_seed,
+            images_per_prompt=self.seeds,
+            weights=weights,
+        )
         return torch.cat([part.images.cpu() for part in parts]).unflatten(0, (len(self.prompts), self.seeds))
 
     def settings(self) -> dict[str, Any]:
@@ -130,5 +139,6 @@ class _Drawing:
             "strengths": list(self.strengths) if adapters else [],
             "steps": self.steps,
             "seeds": list(range(self.seeds)),
+            "noise_seed": self.noise_seed,
             "prompts": [prompt.text for prompt in self.prompts],
         }

@@ -19,6 +19,9 @@ EVALUATIONS, CHECKPOINTS = "evaluations", "checkpoints"
 EPOCH = "epoch"
 """Kind of numbered files and folders: evaluations, pictures, checkpoints."""
 
+KEPT = ".kept"
+"""Suffix of an empty file beside a checkpoint's folder, which then stays when older ones are removed."""
+
 RAW = "raw"
 """Folder below the evaluations, with those of the trained weights where their average is judged as well."""
 

@@ -1,6 +1,7 @@
-"""The application: routes/ has a file for each part, which share the pages' frame, style and tokens."""
+"""The applications: routes/ has a file for each part, which share the pages' frame and style."""
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 
 from starlette.applications import Starlette
@@ -8,23 +9,36 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from fdfo.look import source
+from fdfo import look
+from fdfo.evaluation.report.page import style
 from fdfo.studio.desk import Desk
 from fdfo.studio.pages import problem_page
-from fdfo.studio.routes import choosing
+from fdfo.studio.routes import choosing, watching
+from fdfo.studio.watch.actions import Actions
+from fdfo.studio.watch.library import Library
 from fdfo.web.guard import Refusal
 
 MOST_BYTES = 4096
-"""Of a request's body: a choice has 300."""
+"""Of a request's body: a choice has 300, a wish to draw a prompt of at most 2000 characters."""
 
-ASSETS = {"base.css": "text/css", "choose.css": "text/css", "choose.js": "text/javascript"}
-"""Files that pages load, from fdfo.look and from static/."""
+KINDS = {"css": "text/css", "js": "text/javascript"}
+OWN = ("choose.css", "choose.js", "watch.css", "watch.js")
+"""Files of static/ that pages load."""
 
 
 def studio_app(desk: Desk) -> Starlette:
     """Serves the choosing page of a run."""
-    routes: Sequence[BaseRoute] = [Route("/", _start), Route("/assets/{name}", _asset), *choosing.routes(desk)]
-    return Starlette(routes=routes, exception_handlers={Refusal: _refused, 404: _missing})
+    return _app([Route("/", _start), *choosing.routes(desk)])
+
+
+def watch_app(library: Library, actions: Actions) -> Starlette:
+    """Serves the pages of all runs."""
+    return _app(watching.routes(library, actions))
+
+
+def _app(routes: Sequence[BaseRoute]) -> Starlette:
+    assets = Route("/assets/{name}", _asset)
+    return Starlette(routes=[assets, *routes], exception_handlers={Refusal: _refused, 404: _missing})
 
 
 async def _start(request: Request) -> Response:
@@ -32,12 +46,21 @@ async def _start(request: Request) -> Response:
     return RedirectResponse(f"/choose?{request.url.query}" if request.url.query else "/choose", 303)
 
 
+@cache
+def _text_of(name: str) -> str | None:
+    """A file that pages load; None where there is none of this name."""
+    made = {"base.css": lambda: look.source("base.css"), "look.css": style, "look.js": look.script}
+    if name in OWN:
+        return (files("fdfo.studio") / "static" / name).read_text(encoding="utf-8")
+    return made[name]() if name in made else None
+
+
 async def _asset(request: Request) -> Response:
     name = request.path_params["name"]
-    if name not in ASSETS:
+    text = _text_of(name)
+    if text is None:
         raise Refusal(404, "there is no such file")
-    text = source(name) if name == "base.css" else (files("fdfo.studio") / "static" / name).read_text(encoding="utf-8")
-    return Response(text, media_type=ASSETS[name], headers={"Cache-Control": "no-cache"})
+    return Response(text, media_type=KINDS[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 
 
 async def _refused(request: Request, error: Exception) -> Response:

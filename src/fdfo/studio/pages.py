@@ -1,5 +1,6 @@
 """Pages from templates: escaped, and allowed to load nothing but what this server has."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -7,11 +8,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from fdfo import __version__
+from fdfo.visible import visible
 
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
+
+PICTURES_INSIDE = POLICY.replace("img-src 'self'", "img-src 'self' data:").replace(
+    "style-src 'self'", "style-src 'self' 'unsafe-inline'"
+)
+"""Of pages with parts of the report, which hold their pictures, and sizes as styles of elements."""
 
 
 @cache
@@ -20,9 +27,16 @@ def _templates() -> Environment:
 
 
 def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A template, filled in."""
-    text = _templates().get_template(template).render(version=__version__, **values)
-    return HTMLResponse(text, status, {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"})
+    """A template of the studio, filled in."""
+    return html_page(_templates(), template, values, POLICY, status)
+
+
+def html_page(
+    templates: Environment, template: str, values: Mapping[str, Any], policy: str, status: int = 200
+) -> HTMLResponse:
+    """A template of an environment, filled in."""
+    text = visible(templates.get_template(template).render(version=__version__, **values))
+    return HTMLResponse(text, status, {"Content-Security-Policy": policy, "Cache-Control": "no-store"})
 
 
 def problem_page(reason: str, status: int) -> HTMLResponse:

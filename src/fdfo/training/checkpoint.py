@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, is_out_of_memory
-from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, load_run_config, named_checkpoint, pointed_at
+from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, KEPT, load_run_config, named_checkpoint, pointed_at
 from fdfo.files import file_digest, save_tensors, sync_tree, write_atomically, write_json
 from fdfo.interfaces import TrainedWeights
 from fdfo.models.lora_files import ADAPTER_CONFIG, ADAPTER_FILE
@@ -200,13 +200,14 @@ def chosen_checkpoint(run: Path, which: str = "latest") -> Path:
 
 
 def prune(folder: Path, keep: int, keep_every: int | None, best_epoch: int | None) -> None:
-    """Point `best` at the best epoch, and remove all but it, the latest `keep` and multiples of `keep_every`."""
+    """Point `best` at the best epoch; remove all but it, the latest `keep`, multiples of `keep_every`, and marked."""
     found = numbered(folder, EPOCH)
     if best_epoch is not None and best_epoch in found:
         write_atomically(folder / "best", checkpoint_name(best_epoch) + "\n")
     best = pointed_at(folder / "best")  # of an earlier choice, where the best one is not there any more
     for epoch, path in list(found.items())[:-keep]:
-        if path.name != best and not (keep_every and epoch % keep_every == 0):
+        is_kept = path.with_name(path.name + KEPT).exists() or (keep_every and epoch % keep_every == 0)
+        if path.name != best and not is_kept:
             remove(path)
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fdfo import look
@@ -34,6 +35,7 @@ FILTERS = {
     "words": text.enumerate_words,
     "interval": text.with_bounds,
     "placed": placed,
+    "zipped": lambda first, second: list(zip(first, second, strict=True)),
 }
 
 DEFAULT_NAME = "report.html"
@@ -87,23 +89,30 @@ def write_report(runs: Sequence[Path], output: Path | None = None) -> Path:
 def render(records: Sequence[RunRecord]) -> str:
     """The page as text."""
     places = decimals.of_runs(records)
-    views = [_view(record, index, places) for index, record in enumerate(records)]
-    common = {
-        "runs": views,
-        "gallery": gallery.gallery(records, places),
+    values = {**overview(records, places), "gallery": gallery.gallery(records, places)}
+    if len(records) == 1:
+        parts = {"curves": curves.curves(records, places), "group_epochs": groups.groups(records[0], places)}
+        return fill("run.html", {**values, **parts, "run": values["runs"][0]})
+    return fill("comparison.html", {**values, **side_by_side(records, places)})
+
+
+def overview(records: Sequence[RunRecord], places: decimals.Decimals) -> dict[str, Any]:
+    """What every page of runs tells of them, without curves and pictures."""
+    return {
+        "runs": [_view(record, index, places) for index, record in enumerate(records)],
         "diversity_floor": DIVERSITY_FLOOR,
         "velocity_ceiling": VELOCITY_CEILING,
         "sharpness_range": SHARPNESS_RANGE,
     }
-    if len(records) == 1:
-        parts = {"curves": curves.curves(records, places), "group_epochs": groups.groups(records[0], places)}
-        return fill("run.html", {**common, **parts, "run": views[0]})
-    parts = {
+
+
+def side_by_side(records: Sequence[RunRecord], places: decimals.Decimals) -> dict[str, Any]:
+    """What is told of several runs together."""
+    return {
         "axes": [curves.curves(records, places, axis) for axis in ("epoch", "images", "time")],
         "rows": _comparison(records, places),
         "differences": setup.differences(records),
     }
-    return fill("comparison.html", {**common, **parts})
 
 
 def _view(record: RunRecord, index: int, places: decimals.Decimals) -> RunView:
@@ -147,27 +156,26 @@ def _comparison(records: Sequence[RunRecord], places: decimals.Decimals) -> list
 
 
 @cache
-def _templates() -> Environment:
-    """Compiled once: that takes longer than to fill them."""
+def templates(*folders: str) -> Environment:
+    """Templates of packages, those of the report last; compiled once: that takes longer than to fill them."""
+    loaders = [PackageLoader(package) for package in (*folders, "fdfo.evaluation.report")]
     environment = Environment(
-        loader=PackageLoader("fdfo.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(FILTERS)
     return environment
 
 
+def style() -> str:
+    """The style sheets of the report in one."""
+    own = files("fdfo.evaluation.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    return f"{look.style()}\n{own}"
+
+
 def fill(template: str, values: dict[str, Any]) -> str:
     """A template as one page, with style and script inside."""
-    environment = _templates()
-    assert environment.loader is not None
-    own, _, _ = environment.loader.get_source(environment, "report.css")
-    style, script = f"{look.style()}\n{own}", look.script()
+    script = look.script()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = environment.get_template(template).render(
-        **values, version=version("fdfo"), style=Markup(style), script=Markup(script), script_digest=digest
-    )
-    return visible(page)
+    page = templates().get_template(template)
+    inside = {"style": Markup(style()), "script": Markup(script), "script_digest": digest}
+    return visible(page.render(**values, version=version("fdfo"), **inside))

@@ -1,8 +1,6 @@
 """Choosing between two pictures: the page, what it shows, and what it sends."""
 
-import asyncio
 import errno
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from pydantic import ValidationError
@@ -14,12 +12,9 @@ from starlette.routing import BaseRoute, Route
 from fdfo.studio.desk import Answer, Declined, Desk
 from fdfo.studio.pages import page
 from fdfo.studio.pairs import pictures_of
+from fdfo.studio.routes.streams import changes
 from fdfo.web.guard import Refusal
 
-POLL_S = 0.2
-"""How often a page's stream looks for changes in the run folder."""
-SIGN_OF_LIFE_S = 15.0
-"""So often something is sent, that both ends notice when the other is gone."""
 MOST_STREAMS = 4
 """Open pages of one person."""
 
@@ -92,13 +87,8 @@ class Choosing:
     async def _changes(self, request: Request, who: str) -> AsyncIterator[str]:
         self._streams[who] = self._streams.get(who, 0) + 1
         try:
-            version, told = "", 0.0
-            while not await request.is_disconnected():
-                latest, moment = self._desk.version(), asyncio.get_running_loop().time()
-                if latest != version or moment - told > SIGN_OF_LIFE_S:
-                    yield f"data: {json.dumps(latest != version)}\n\n"
-                    version, told = latest, moment
-                await asyncio.sleep(POLL_S)
+            async for line in changes(request, self._desk.version):
+                yield line
         finally:
             self._streams[who] -= 1
             if not self._streams[who]:

@@ -1,0 +1,108 @@
+// Pages that watch: parts that have changed are replaced, as the server tells; buttons and forms send wishes.
+"use strict";
+
+const main = document.getElementById("main");
+const told = document.getElementById("told");
+const RETRY_MS = 2000;
+
+const parts = () => [...document.querySelectorAll("[data-part]")];
+
+// ---- what changes ----
+
+// What a person has opened, marked or typed stays.
+function remember(part) {
+  const open = [...part.querySelectorAll("details")].map((one) => one.open);
+  const marked = new Set([...part.querySelectorAll("input[type=checkbox]:checked")].map((one) => one.value));
+  return () => {
+    [...part.querySelectorAll("details")].forEach((one, i) => { one.open = one.open || Boolean(open[i]); });
+    for (const one of part.querySelectorAll("input[type=checkbox]")) one.checked = marked.has(one.value);
+  };
+}
+
+function replace(part, [digest, html]) {
+  const again = remember(part);
+  const focused = part.contains(document.activeElement) ? document.activeElement.dataset.post : undefined;
+  part.innerHTML = html;
+  part.dataset.digest = digest;
+  again();
+  enliven(part);
+  if (focused) part.querySelector(`[data-post="${CSS.escape(focused)}"]`)?.focus();
+}
+
+let isFetching = false;
+let isStale = false;
+async function refresh() {
+  isStale = true;
+  if (isFetching) return;
+  isFetching = true;
+  while (isStale) {
+    isStale = false;
+    try {
+      const answer = await fetch(location.href, { headers: { have: parts().map((part) => part.dataset.digest).join(",") } });
+      if (!answer.ok) { told.textContent = (await answer.json()).error; break; }
+      const changed = await answer.json();
+      for (const part of parts()) if (changed[part.dataset.part]) replace(part, changed[part.dataset.part]);
+      told.textContent = "";
+    } catch {
+      told.textContent = "The studio does not answer";
+      break;
+    }
+  }
+  isFetching = false;
+}
+
+function listen() {
+  const stream = new EventSource(main.dataset.events);
+  stream.addEventListener("message", (event) => { if (event.data === "true") void refresh(); });
+  stream.addEventListener("error", () => {
+    told.textContent = "The studio does not answer";
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
+  });
+  addEventListener("pagehide", () => stream.close());
+}
+
+// ---- what a person wishes ----
+
+async function send(address, body) {
+  try {
+    const answer = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    const content = await answer.json();
+    told.textContent = answer.ok ? "Done" : content.error;
+    if (answer.ok) await refresh();
+  } catch {
+    told.textContent = "The studio does not answer";
+  }
+}
+
+bindings.push((part) => {
+  for (const button of part.querySelectorAll("[data-post]")) {
+    button.addEventListener("click", () => {
+      if (button.dataset.sure && !confirm(button.dataset.sure)) return;
+      void send(button.dataset.post, JSON.parse(button.dataset.body ?? "{}"));
+    });
+  }
+  for (const form of part.querySelectorAll("[data-draw]")) {
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const fields = Object.fromEntries(new FormData(form));
+      const strengths = fields.strengths.split(",").map(Number);
+      void send(form.dataset.draw, { ...fields, seed: Number(fields.seed), strengths });
+    });
+  }
+  // Several runs are compared once several are marked.
+  for (const form of part.querySelectorAll("form.compare")) {
+    const count = () => form.querySelectorAll("input:checked").length;
+    const update = () => {
+      for (const [name, least] of [["compare", 2], ["sheet", 1], ["tradeoffs", 1]]) {
+        const button = form.querySelector(`[data-${name}]`);
+        if (button) button.disabled = count() < least;
+      }
+    };
+    form.addEventListener("change", update);
+    update();
+  }
+});
+
+// look.js has enlivened the page before these bindings were there.
+for (const bind of bindings.slice(-1)) bind(document);
+listen();

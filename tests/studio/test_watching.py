@@ -1,0 +1,263 @@
+"""What the studio knows of runs and does with them, without a browser."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+
+import pytest
+
+from fdfo.evaluation.report.record import read_run
+from fdfo.locks import one_writer
+from fdfo.studio.watch import actions as actions_module
+from fdfo.studio.watch.actions import Actions, Drawing
+from fdfo.studio.watch.contact import contact_sheet
+from fdfo.studio.watch.library import Library
+from fdfo.studio.watch.parts import run_parts, seen
+from fdfo.studio.watch.status import status_of
+from fdfo.studio.watch.tradeoffs import front, scores_of, trade_off
+from fdfo.training.checkpoint import prune
+from fdfo.web.guard import Refusal
+from tests.evaluation.fabricated import log_epoch, make_run
+from tests.training.forks import started
+
+SIZE = {"prompts": 8, "shown": 4, "epochs": 10, "every": 5}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two runs: `first` ended, `plan/second` after 7 of 10 epochs."""
+    root = tmp_path_factory.mktemp("made")
+    make_run(root / "first", gain=0.1, unseen_gain=0.3, **SIZE)
+    make_run(root / "plan" / "second", gain=0.3, unseen_gain=-0.5, done=7, overrides=["optim.lr=1e-5"], **SIZE)
+    return root
+
+
+@pytest.fixture
+def root(made, tmp_path):
+    """A copy to write in."""
+    return shutil.copytree(made, tmp_path / "runs")
+
+
+def with_checkpoints(run, *epochs):
+    for epoch in epochs:
+        (run / "checkpoints" / f"epoch-{epoch:07d}").mkdir(parents=True, exist_ok=True)
+    return run
+
+
+# ---- which runs there are, and how they are ----
+
+
+def test_runs_are_found_at_any_depth_the_latest_first(root, tmp_path):
+    (root / "none").mkdir()
+    (root / ".hidden").mkdir()
+    shutil.copytree(root / "first", root / ".hidden" / "run")
+    os.utime(root / "plan" / "second" / "metrics.jsonl", (2e9, 2e9))
+    assert list(Library([root]).runs()) == ["plan/second", "first"]
+    assert list(Library([root / "first"]).runs()) == ["first"]
+    assert set(Library([root, root / "plan"]).runs()) == {"runs/first", "runs/plan/second", "plan/second"}
+    assert Library([tmp_path / "nothing"]).runs() == {}
+
+
+def test_an_event_changes_the_version(root):
+    library = Library([root])
+    before = library.version()
+    assert library.version() == before
+    with open(root / "first" / "metrics.jsonl", "a") as file:
+        file.write("{}\n")
+    assert library.version() != before
+
+
+def lock(run, **content):
+    holder = {"host": socket.gethostname(), "process": os.getpid(), "since": "now"} | content
+    (run / ".lock").write_text(json.dumps(holder))
+
+
+def test_a_run_is_running_while_its_process_is(root):
+    run = root / "plan" / "second"
+    assert status_of(read_run(run)).state == "stopped" and status_of(read_run(root / "first")).state == "finished"
+    with one_writer(run, ""):
+        status = status_of(read_run(run))
+    assert (status.state, status.is_here, status.done, status.planned) == ("running", True, 7, 10)
+    record = read_run(run)
+    epochs = sum(sum(event["seconds"].values()) for event in record.rollouts[-5:]) / 5
+    assert status.left_s == pytest.approx(3 * (epochs + 3 * 4.2 / 7))  # three evaluations so far
+    ended = started(lambda: None)
+    with ended as process:
+        os.waitpid(process, 0)
+        lock(run, process=process)  # killed: what it wrote is still there
+        assert status_of(read_run(run)).state == "stopped"
+
+
+def test_a_run_elsewhere_is_running_while_it_writes(root):
+    run = root / "plan" / "second"
+    lock(run, host="far", process=1)
+    status = status_of(read_run(run))
+    assert status.state == "running" and not status.is_here
+    os.utime(run / "metrics.jsonl", (time.time() - 700,) * 2)
+    assert status_of(read_run(run)).state == "stopped"
+
+
+def test_only_parts_that_changed_have_another_digest(root):
+    run = root / "plan" / "second"
+    before = {part.name: part.digest for part in run_parts(run)}
+    log_epoch(type("Folder", (), {"log": _logger(run)}), 8, 0.1, __import__("numpy").random.default_rng(0), 2)
+    after = {part.name: part.digest for part in run_parts(run)}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed >= {"curves", "cost"} and not changed & {"pictures", "pairs", "results"}
+
+
+def _logger(run):
+    def log(event, epoch, values):
+        with open(run / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({"event": event, "epoch": epoch, **values}) + "\n")
+
+    return staticmethod(log)
+
+
+# ---- trade-offs and contact sheets ----
+
+
+def test_the_front_is_what_nothing_beats():
+    places = [(0, 3), (1, 2), (1, 1), (2, 2), (3, 0), (3, 0), (0, 0)]
+    assert front(places) == [0, 3, 4, 5]
+
+
+def test_points_are_means_of_evaluations(made):
+    runs = [seen(key, folder) for key, folder in sorted(Library([made]).runs().items())]
+    assert scores_of(runs) == ["shapes-verifier", "shapes-contrastive", "diversity"]
+    plot = trade_off(runs, "shapes-verifier", "shapes-contrastive")
+    assert [(point.run, point.epoch) for point in plot.points] == [
+        *(("first", epoch) for epoch in (0, 5, 10)),
+        *(("second", epoch) for epoch in (0, 5, 7)),
+    ]
+    last = runs[0].record.evaluations[-1]
+    assert plot.points[2].x == pytest.approx(last.interval("reward").mean)
+    assert plot.points[2].is_best and not plot.points[0].is_best
+    highest = max(plot.points, key=lambda point: point.y)
+    assert highest.top == min(point.top for point in plot.points) and 0 < highest.top < 50
+    assert trade_off(runs, "nothing", "diversity").points == []
+
+
+def test_a_contact_sheet_has_a_row_for_each_evaluation_or_run(made):
+    runs = [seen(key, folder) for key, folder in sorted(Library([made]).runs().items())]
+    alone = contact_sheet(runs[:1])
+    assert [row.label for row in alone.rows] == ["before training", "epoch 5", "epoch 10"]
+    assert len(alone.prompts) == 4 and all(None not in row.pictures for row in alone.rows)
+    both = contact_sheet(runs)
+    assert [row.label for row in both.rows] == ["first, before training", "first, epoch 10", "second, epoch 7"]
+    assert [row.label for row in contact_sheet(runs[:1], 5).rows] == ["before training", "epoch 5"]
+    assert contact_sheet(runs[:1], 6).rows[1:] == []
+
+
+# ---- wishes ----
+
+
+@pytest.fixture
+def actions(tmp_path):
+    made = Actions(tmp_path / "jobs")
+    yield made
+    made.end()
+
+
+def test_stopping_is_ctrl_c(root, actions):
+    run = root / "plan" / "second"
+
+    def train():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
+        with one_writer(run, ""):
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                (run / "saved").touch()
+
+    with started(train) as process:
+        while not (run / ".lock").is_file() or status_of(read_run(run)).state != "running":
+            time.sleep(0.01)
+        actions.stop(run)
+        os.waitpid(process, 0)
+    assert (run / "saved").is_file()
+    with pytest.raises(Refusal, match="not running"):
+        actions.stop(run)
+
+
+def test_a_process_that_does_not_hold_the_lock_is_left_alone(root, actions, monkeypatch):
+    run = root / "first"
+    lock(run)  # of this process, which does not write there: a number that was given again
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("killed"))
+    with pytest.raises(Refusal, match="not running"):
+        actions.stop(run)
+    lock(run, host="far")
+    with pytest.raises(Refusal, match="is on far; press Ctrl-C there"):
+        actions.stop(run)
+
+
+def test_a_kept_checkpoint_stays(root, actions):
+    run = with_checkpoints(root / "first", 1, 2, 3)
+    actions.keep(run, "epoch-0000001")
+    assert seen("first", run).kept == [("epoch-0000001", True), ("epoch-0000002", False), ("epoch-0000003", False)]
+    prune(run / "checkpoints", 1, None, None)
+    assert sorted(path.name for path in (run / "checkpoints").glob("epoch-*") if path.is_dir()) == [
+        "epoch-0000001",
+        "epoch-0000003",
+    ]
+    for name in ("epoch-0000002", "../../first", "best"):
+        with pytest.raises(Refusal, match="not there any more"):
+            actions.keep(run, name)
+
+
+@pytest.fixture
+def recorded(monkeypatch, tmp_path):
+    """In place of Python a program that notes its arguments; a file `go` lets it end, with what that holds."""
+    program, go = tmp_path / "python", tmp_path / "go"
+    program.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/arguments\nwhile [ ! -f {go} ]; do sleep 0.02; done\n'
+        f"echo said this; exit $(cat {go})\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(actions_module.sys, "executable", str(program))
+
+    def end(code):
+        go.write_text(str(code))
+        return (tmp_path / "arguments").read_text().splitlines()
+
+    return end
+
+
+def test_drawing_is_a_command_of_its_own(root, actions, recorded):
+    run = with_checkpoints(root / "first", 5)
+    wish = Drawing(checkpoint="epoch-0000005", prompt="--evil <b>", seed=3, strengths=[0.0, 0.5, 1.5])
+    actions.draw(run, wish)
+    job = actions.jobs[run, "draw"]
+    assert job.state == "working"
+    with pytest.raises(Refusal, match="not done yet"):
+        actions.draw(run, wish)
+    while not (job.log.parent.parent / "arguments").is_file():
+        time.sleep(0.01)
+    arguments = recorded(0)
+    job.process.wait()
+    adapter = str(run / "checkpoints" / "epoch-0000005")
+    assert arguments[:6] == ["-m", "fdfo", "generate", "--run", str(run), "--adapter"] and arguments[6] == adapter
+    assert arguments[7:11] == ["--strength", "0.5,1.5", "--seed", "3"] and arguments[-2:] == ["--", "--evil <b>"]
+    assert job.state == "done"
+
+
+def test_a_command_that_fails_says_why(root, actions, recorded):
+    run = with_checkpoints(root / "first", 5)
+    actions.export(run, "epoch-0000005")
+    job = actions.jobs[run, "export"]
+    while not (job.log.parent.parent / "arguments").is_file():
+        time.sleep(0.01)
+    recorded(1)
+    job.process.wait()
+    assert (job.state, job.said) == ("failed", "said this")
+    actions.export(run, "epoch-0000005")  # again
+
+
+def test_what_was_started_ends_with_the_studio(root, actions, recorded):
+    actions.export(with_checkpoints(root / "first", 5), "epoch-0000005")
+    actions.end()
+    (job,) = actions.jobs.values()
+    assert job.process.returncode == -signal.SIGTERM

@@ -1,0 +1,92 @@
+"""The studio in a real browser: what it shows, that it keeps itself up to date, and that everybody can use it."""
+
+import json
+
+import pytest
+
+from fdfo.evaluation.report.record import read_run
+from fdfo.studio.app import MOST_BYTES, watch_app
+from fdfo.studio.watch.actions import Actions
+from fdfo.studio.watch.library import Library
+from fdfo.web.listening import listen
+from fdfo.web.server import Server
+from tests.browser import opened, violations
+from tests.studio.test_watching import lock, made, root, with_checkpoints
+
+__all__ = ["made", "root"]
+
+
+@pytest.fixture
+def address(root, tmp_path):
+    with_checkpoints(root / "plan" / "second", 5)
+    lock(root / "plan" / "second")
+    app = watch_app(Library([root]), Actions(tmp_path / "jobs"))
+    with Server(app, listen("127.0.0.1", 0), most_bytes=MOST_BYTES) as server:
+        yield server.url
+
+
+def test_a_run_appears_and_goes_on_by_itself(browser, address, root):
+    with opened(browser, address) as page:
+        assert page.locator(".one-run").count() == 2
+        second = page.locator(".one-run", has_text="plan/second")
+        assert "running" in second.inner_text() and "epoch 7 of 10" in second.inner_text()
+        page.get_by_label("Mark first").check()
+        (event,) = [event for event in read_run(root / "plan" / "second").rollouts if event["epoch"] == 7]
+        with open(root / "plan" / "second" / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({**event, "epoch": 8}) + "\n")
+        page.get_by_text("epoch 8 of 10").wait_for()
+        assert page.get_by_label("Mark first").is_checked()
+        page.get_by_label("Mark plan/second").check()
+        page.get_by_role("button", name="Compare the marked runs").click()
+        page.get_by_role("heading", name="2 runs").wait_for()
+        assert page.locator(".contact tbody tr").count() == 3
+        assert "optim.lr" in page.locator("#differences").inner_text()
+
+
+def test_a_checkpoint_is_kept_and_a_wish_that_cannot_be_is_told(browser, address, root):
+    with opened(browser, f"{address}/run?run=plan/second") as page:
+        page.get_by_text("Checkpoints: 1").click()
+        page.get_by_role("button", name="Keep epoch-0000005").click()
+        page.locator(".checkpoints .badge", has_text="kept").wait_for()
+        assert (root / "plan" / "second" / "checkpoints" / "epoch-0000005.kept").is_file()
+        assert page.get_by_role("button", name="Export epoch-0000005").is_visible()  # still open
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Stop the run").click()
+        page.get_by_text("this run is not running").wait_for()  # the lock is this test's, which does not hold it
+        assert page.locator("#pictures .tile").count() == 4 and page.locator("#curves .area:visible").count() >= 4
+        assert page.locator("#pairs .group:visible").count() == 8
+
+
+@pytest.mark.parametrize(
+    ("page_of", "size", "scheme"),
+    [
+        ("/", "phone", "dark"),
+        ("/run?run=plan/second", "phone", "light"),
+        pytest.param("/run?run=first", "wide", "dark", marks=pytest.mark.slow),
+        pytest.param("/compare?run=first&run=plan/second", "phone", "dark", marks=pytest.mark.slow),
+        ("/sheet?run=first", "wide", "light"),
+        ("/tradeoffs", "phone", "light"),
+    ],
+)
+def test_everybody_can_use_the_pages_and_nothing_is_cut(browser, address, page_of, size, scheme):
+    with opened(browser, address + page_of, size, scheme) as page:
+        for details in page.locator("main > div > details, main > details").all():
+            details.evaluate("(one) => { one.open = true; }")
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_a_point_opens_its_pictures(browser, address):
+    with opened(browser, f"{address}/tradeoffs?run=first&x=diversity&y=shapes-contrastive") as page:
+        assert page.locator(".area a.dot").count() == 3
+        page.get_by_label("first, epoch 5: ").click()
+        page.get_by_role("heading", name="Contact sheet of first").wait_for()
+        assert page.locator(".contact tbody th").count() == 2
+
+
+@pytest.mark.parametrize(
+    "path", ["/run?run=none", "/run", "/compare?run=first", "/sheet?run=first&epoch=x", "/nothing"]
+)
+def test_what_is_not_there_is_told(browser, address, path):
+    with opened(browser, address + path) as page:
+        assert page.locator("h1").count() == 1 and "Traceback" not in page.content()
