@@ -15,8 +15,7 @@ from fdfo.rewards.davidson import Comparisons, agreement, best_ridge, chances, f
 from fdfo.rewards.embedding import DinoV2, Embedding
 from fdfo.rewards.learned import Learned
 from fdfo.rewards.weighted import WeightedSum
-from fdfo.studio.choices import Choice, Journal
-from fdfo.studio.pairs import Pair, keep_picture
+from tests.rewards.colours import choose, colours, redder
 from tests.rewards.tiny_clip import make_clip, pictures
 
 
@@ -84,28 +83,12 @@ def test_agreement_counts_prompts_and_leaves_ties_out():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """40 choices of the redder picture, 4 of them with no preference, by a person who is wrong on two."""
+    """40 choices of the redder picture, 4 of them with no preference, one skipped, by a person who is wrong on two."""
     run = tmp_path_factory.mktemp("choices") / "run"
-    (run / "choices").mkdir(parents=True)
-    random, journal = np.random.default_rng(0), Journal(run)
-    for number in range(40):
-        images = random.integers(0, 256, (2, 1, 1, 3), dtype=np.uint8).repeat(32, 1).repeat(32, 2)
-        names = [keep_picture(run, one.shape, one.tobytes(), lambda one=one: _png(one)) for one in images]
-        redness = dict(zip(names, [float(one[0, 0, 0]) - float(one[0, 0, 2]) for one in images], strict=True))
-        pair = Pair(prompt=f"a red circle and {number}", first=min(names), second=max(names))
-        chosen = "first" if redness[pair.first] > redness[pair.second] else "second"
-        chosen = {3: "tie", 9: "tie", 20: "tie", 33: "tie", 39: "skip"}.get(number, chosen)
-        if number in (5, 17):
-            chosen = "second" if chosen == "first" else "first"
-        known = {"pair": pair.key, "prompt": pair.prompt, "first": pair.first, "second": pair.second, "left": "first"}
-        journal.add(Choice(id=f"{number:08d}", chosen=chosen, who="me", when="2026-01-01", seconds=1.0, **known))
+    others = {3: "tie", 9: "tie", 20: "tie", 33: "tie", 39: "skip"}
+    for number, pair in enumerate(colours(run, 40)):
+        choose(run, pair, others.get(number) or redder(run, pair, wrong=number in (5, 17)))
     return run
-
-
-def _png(picture):
-    from fdfo.rewards.png import png_file
-
-    return png_file(picture)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from fdfo.evaluation.statistics import Interval, bootstrap
 from fdfo.rewards.davidson import Comparisons, agreement, best_ridge, chances, fit, held_out_gaps
 from fdfo.rewards.embedding import Embedding
 from fdfo.rewards.learned import About, save
-from fdfo.rewards.tasting import Chosen, chosen_in, comparisons, ready_gaps
+from fdfo.rewards.tasting import Chosen, Differences, chosen_in, ready_gaps
 from fdfo.rewards.weighted import WeightedSum
 
 LEAST = 10
@@ -42,7 +42,7 @@ def run_fit(
     with memory_explained():
         embedding.load(device, torch.float32)
         ready.load(device, torch.float32)
-        given = comparisons(chosen, embedding)
+        given = Differences(embedding).of(chosen)
         gaps = {TITLE: held_out_gaps(given)}
         if embedding.reads_prompts:
             gaps[features] = given.difference[:, -1]
@@ -76,7 +76,7 @@ def _entries(against: str | None) -> Sequence[RewardConfig]:
 
 
 def _refuse_few(chosen: Chosen) -> None:
-    count = len(np.unique(chosen.prompts[chosen.signs != 0])) if chosen.rows else 0
+    count = chosen.sided_prompts
     if count < LEAST:
         raise CheckpointError(
             f"a side was chosen for {count} prompts, too few to learn from and to judge by; choose for at least {LEAST}"

@@ -38,6 +38,11 @@ class Asked:
         for reward in self._at_once:
             reward.expect(images[first], images[second], [prompts[i] for i in first], total * (group_size - 1) // 2)
 
+    def warnings(self) -> list[str]:
+        """What is wrong with how they are answered, now."""
+        found = [getattr(reward, "warning", None) for reward in self._rewards.values()]
+        return [text for text in found if text]
+
     def leave(self) -> None:
         """The run is over."""
         for reward in self._rewards.values():

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fdfo.config.bounds import Port, Processes, Share
+from fdfo.config.bounds import Count, Port, Processes, Share
 from fdfo.errors import RewardError, install_advice
+from fdfo.rewards.assist import Assistant, Plan, record_of
 from fdfo.rewards.endpoint import is_asked_to_stop
 from fdfo.rewards.png import levels, png_file
 from fdfo.studio.board import Board
@@ -56,14 +57,23 @@ class Human:
         people: Sequence[str] = (),
         host: str = "127.0.0.1",
         port: Port = 8765,
+        assist: str | None = None,
+        ask: Count = 32,
+        check: Share = 0.25,
+        features: str = "clip",
+        model: str | None = None,
     ):
         """votes people choose from each pair; a share `repeat` of the pairs comes again, to measure their agreement
         with themselves. `people` are their names, each of whom gets a link. host other than this machine's own
-        addresses lets others in, by their links alone. Raises RewardError for unusable options.
+        addresses lets others in, by their links alone.
+
+        assist=learned: a head on `features` (of `model`, a folder or hub id) decides pairs; people get `ask` of an
+        epoch, a share `check` of these at random (assist.py). Raises RewardError for unusable options.
         """
         self._votes, self._repeat, self._people, self._host, self._port = votes, repeat, tuple(people), host, port
-        if problems := self._problems():
+        if problems := self._problems(assist):
             raise RewardError("reward 'human': " + "; ".join(problems))
+        self._assistant = None if assist is None else Assistant(features, model, ask, check)
         self._run: Path | None = None
         self._rank, self._size = 0, 1
         self._say: Callable[[str], None] = print
@@ -71,8 +81,12 @@ class Human:
         self._number = 0
         self._drawn: dict[str, Pair] = {}
 
-    def _problems(self) -> list[str]:
+    def _problems(self, assist: str | None) -> list[str]:
         names, found = self._people, []
+        if assist not in (None, "learned"):
+            found.append(f"assist={assist!r}: learned, or remove it")
+        if assist and find_spec("sklearn") is None:
+            found.append(f"assist needs scikit-learn, not installed here; {install_advice('scikit-learn')}")
         if isinstance(self._votes, int) and self._votes > max(1, len(names)):
             found.append(f"votes={self._votes} needs as many people: people=[anna, ben]")
         if not all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 40 for name in names):
@@ -84,7 +98,9 @@ class Human:
         return found
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Nothing to load."""
+        """Read the network of the features that help."""
+        if self._assistant is not None:
+            self._assistant.load(device, dtype)
 
     def attend(self, run: Path, rank: int, size: int, say: Callable[[str], None]) -> None:
         """Ask in a run folder, as one of `size` processes; the first one serves the page and tells where.
@@ -128,6 +144,8 @@ class Human:
 
     def expect(self, first: Tensor, second: Tensor, prompts: Sequence[str], total: int) -> None:
         """Ask for pairs of images [Q, 3, H, W] that are drawn already, of `total` in this epoch; answers come later."""
+        if self._assistant is not None:
+            return  # which pairs are asked is known when all are there
         for pair, _ in self._pairs(first, second, prompts):
             self._drawn[pair.key] = pair
         self._post(Round(number=self._number, total=total, pairs=tuple(self._drawn.values())))
@@ -140,13 +158,40 @@ class Human:
         Waits for people. Raises RewardError when it is asked to stop meanwhile, or the folder cannot be written.
         """
         pairs = self._pairs(first, second, prompts)
-        asked = {pair.key: pair for pair, sign in pairs if sign}
+        differing = {pair.key: pair for pair, sign in pairs if sign}
+        plan = self._plan(pairs, first, second)
+        asked = {key: pair for key, pair in differing.items() if plan is None or key in plan.asked}
         mine = Round(number=self._number, total=len(asked), pairs=tuple(asked.values()))
         self._post(mine)
         board = self._decided(mine)
         self._number, self._drawn = self._number + 1, {}
-        self._tell(board)
-        return torch.tensor([sign * board.outcome(pair) if sign else 0.0 for pair, sign in pairs], dtype=torch.float64)
+        self._tell(board, len(differing) - len(asked))
+
+        def preference(pair: Pair) -> float:
+            return plan.preference(pair.key) if plan is not None and pair.key not in asked else board.outcome(pair)
+
+        return torch.tensor([sign * preference(pair) if sign else 0.0 for pair, sign in pairs], dtype=torch.float64)
+
+    def _plan(self, pairs: Sequence[tuple[Pair, int]], first: Tensor, second: Tensor) -> Plan | None:
+        """Which pairs of images [Q, 3, H, W] people are asked for; None: all."""
+        rows = [row for row, (_, sign) in enumerate(pairs) if sign]
+        if self._assistant is None or not rows:
+            return None
+        assert self._run is not None
+        turned = torch.tensor([pairs[row][1] < 0 for row in rows])[:, None, None, None]
+        one, other = first[rows], second[rows]
+        known = [pairs[row][0] for row in rows]
+        try:
+            return self._assistant.plan(
+                self._run, self._size, known, other.where(turned, one), one.where(turned, other)
+            )
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the help that people have."""
+        return record_of(self._run).warning if self._assistant is not None and self._run is not None else None
 
     def _pairs(self, first: Tensor, second: Tensor, prompts: Sequence[str]) -> list[tuple[Pair, int]]:
         """Each pair as it is known, and whether its first picture is the first image (1), the second (-1), or both."""
@@ -212,8 +257,12 @@ class Human:
         if self._server is not None and left:
             self._say(f"{left} pairs wait to be chosen from at {self._server.url}/")
 
-    def _tell(self, board: Board) -> None:
+    def _tell(self, board: Board, decided: int) -> None:
         if self._server is not None:
             outcomes = [board.outcome(pair) for pair in board.pairs]
             ties, skipped = outcomes.count(0.0), sum(value != value for value in outcomes)
             self._say(f"chosen from {len(outcomes)} pairs: {ties} ties, {skipped} skipped")
+        if self._server is not None and decided and self._run is not None:
+            record = record_of(self._run)
+            random = f"{record.right} of the latest {record.count} random ones, {record.promised:.0%} promised"
+            self._say(f"decided by the head: {decided} pairs; right on {random}")

@@ -3,8 +3,8 @@
 N choices.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,15 @@ class Chosen:
         numbers = {text: number for number, text in enumerate(dict.fromkeys(choice.prompt for _, choice in self.rows))}
         return np.array([numbers[choice.prompt] for _, choice in self.rows])
 
+    @property
+    def sided_prompts(self) -> int:
+        """For how many prompts a side was chosen."""
+        return len({choice.prompt for _, choice in self.rows if choice.chosen != "tie"})
+
+    def without(self, pairs: Collection[str]) -> "Chosen":
+        """Those of other pairs than these."""
+        return replace(self, rows=[row for row in self.rows if row[1].pair not in pairs])
+
 
 def chosen_in(runs: Sequence[Path]) -> Chosen:
     """What people chose in run folders, repetitions left out."""
@@ -53,11 +62,25 @@ def chosen_in(runs: Sequence[Path]) -> Chosen:
     return Chosen(there, len(every) - len(sided), len(sided) - len(there))
 
 
-def comparisons(chosen: Chosen, embedding: Embedding) -> Comparisons:
-    """The differences of features of all choices, by a loaded embedding."""
-    with torch.no_grad():
-        rows = torch.cat([embedding(images, prompts).cpu() for images, prompts in _batches(chosen)]).double().numpy()
-    return Comparisons(rows[0::2] - rows[1::2], chosen.signs, chosen.prompts)
+class Differences:
+    """Differences of the features of pairs, by a loaded embedding; of each pair only once."""
+
+    def __init__(self, embedding: Embedding):
+        self._embedding = embedding
+        self._known: dict[str, np.ndarray] = {}
+        """Rows [D] by pair."""
+
+    def of(self, chosen: Chosen) -> Comparisons:
+        """Of all choices, which may be of the same pairs."""
+        new = {choice.pair: (run, choice) for run, choice in chosen.rows if choice.pair not in self._known}
+        with torch.no_grad():
+            parts = [self._embedding(images, prompts).cpu() for images, prompts in _batches(list(new.values()))]
+        if parts:
+            rows = torch.cat(parts).double().numpy()
+            self._known.update(zip(new, rows[0::2] - rows[1::2], strict=True))
+        return Comparisons(
+            np.stack([self._known[choice.pair] for _, choice in chosen.rows]), chosen.signs, chosen.prompts
+        )
 
 
 def ready_gaps(chosen: Chosen, scores: WeightedSum) -> Mapping[str, np.ndarray]:
@@ -66,7 +89,7 @@ def ready_gaps(chosen: Chosen, scores: WeightedSum) -> Mapping[str, np.ndarray]:
         return {}
     parts: dict[str, list[Tensor]] = {name: [] for name in scores.names}
     with torch.no_grad():
-        for images, prompts in _batches(chosen):
+        for images, prompts in _batches(chosen.rows):
             metadata: list[Mapping[str, Any]] = [{} for _ in prompts]
             for name, values in scores.components(images, prompts, metadata, group_size=2).items():
                 parts[name].append(values.cpu().double())
@@ -74,11 +97,11 @@ def ready_gaps(chosen: Chosen, scores: WeightedSum) -> Mapping[str, np.ndarray]:
     return {name: np.nan_to_num(values[:, 0] - values[:, 1]) for name, values in joined.items()}
 
 
-def _batches(chosen: Chosen) -> Iterator[tuple[Tensor, list[str]]]:
+def _batches(rows: Sequence[tuple[Path, Choice]]) -> Iterator[tuple[Tensor, list[str]]]:
     """Images [2B, 3, H, W] of choices, first and second by turns, with their prompts; of one size in a batch."""
     batch: list[Tensor] = []
     prompts: list[str] = []
-    for run, choice in chosen.rows:
+    for run, choice in rows:
         pair = [_read(path) for path in _pictures(run, choice)]
         if batch and (len(batch) >= PICTURES or pair[0].shape != batch[0].shape):
             yield torch.stack(batch), prompts

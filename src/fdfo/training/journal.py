@@ -34,8 +34,15 @@ class Journal:
         self.alarmed: set[str] = set()
         """Names of the training alarms of the epoch before."""
 
-    def epoch(self, progress: Progress, scores: Metrics, updates: Sequence[Metrics], seconds: Metrics) -> None:
-        """An epoch of training: its samples and its updates."""
+    def epoch(
+        self,
+        progress: Progress,
+        scores: Metrics,
+        updates: Sequence[Metrics],
+        seconds: Metrics,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """An epoch of training: its samples and its updates, and what is wrong with how people are asked."""
         rollout: dict[str, Any] = {
             **scores,
             "seconds": dict(seconds),
@@ -46,6 +53,7 @@ class Journal:
         self.folder.log("rollout", progress.epoch, rollout)
         found = (constant_score(progress.epoch, scores, self.group_size), outside_trust_region(progress.epoch, updates))
         raised = [alarm for alarm in found if alarm is not None]
+        raised += [Alarm(progress.epoch, "assistant", text) for text in warnings]
         for alarm in raised:
             self._alarm("training_alarm", alarm, is_told=alarm.name not in self.alarmed)
         self.alarmed = {alarm.name for alarm in raised}

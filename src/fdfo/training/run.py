@@ -211,7 +211,7 @@ class Run:
         metrics = {**sampled.metrics, "processor_s": time.process_time() - processor}
         with self.team.together():
             if self.team.is_main:
-                self.journal.epoch(self.progress, metrics, updates, seconds)
+                self.journal.epoch(self.progress, metrics, updates, seconds, trainer.reward.asked.warnings())
             if is_shown and trainer.method.needs_scores:
                 totals = torch.cat([part.total for part in sampled.scores])
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
