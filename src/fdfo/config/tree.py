@@ -255,11 +255,21 @@ class EvalConfig(Section):
         return epoch % self.every == 0 or epoch in self.at
 
 
+Label = Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,99}$")]
+"""A name for trackers, of which some make folders."""
+
+
 class LogConfig(Section):
     """Where else metrics go; metrics.jsonl and the report are always written."""
 
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Through accelerate; needs the [tracking] extra."""
+    project: Label = "fdfo"
+    """Under which trackers file the run."""
+    name: Label | None = None
+    """What trackers call the run; null: its folder's name."""
+    tags: tuple[Label, ...] = ()
+    """By which wandb finds it."""
 
 
 class Config(Section):

@@ -12,6 +12,7 @@ from fdfo.training.distributed import Team
 from fdfo.training.findings import levels
 from fdfo.training.folder import RunFolder
 from fdfo.training.phases import peak_memory_gib
+from fdfo.training.trackers import Trackers
 
 Metrics = Mapping[str, float]
 
@@ -25,12 +26,12 @@ class Journal:
         console: Console,
         team: Team,
         group_size: int,
-        has_trackers: bool,
+        trackers: Trackers,
         pairwise: Sequence[str],
     ):
         self.pairwise = pairwise
         self.folder, self.console, self.team = folder, console, team
-        self.group_size, self.has_trackers = group_size, has_trackers
+        self.group_size, self.trackers = group_size, trackers
         self.alarmed: set[str] = set()
         """Names of the training alarms of the epoch before."""
 
@@ -60,7 +61,7 @@ class Journal:
         for index, values in enumerate(updates):
             self.folder.log("update", progress.epoch, {"update": progress.updates - len(updates) + index + 1, **values})
         numbers = {**scores, **updates[-1], **{f"seconds/{name}": value for name, value in seconds.items()}}
-        self._track(numbers, progress.epoch)
+        self.trackers.log(numbers, progress.epoch)
 
     def evaluation(self, evaluation: Evaluation, found: Sequence[Alarm], seconds: Metrics) -> None:
         """An evaluation with the alarms that it raised."""
@@ -77,13 +78,9 @@ class Journal:
             self.console.say(f"{name} failed on {count} of {len(evaluation.scores[name])} images", style="yellow")
         for alarm in found:
             self._alarm("alarm", alarm)
-        self._track({f"held-out/{name}": i.mean for name, i in intervals.items()}, evaluation.epoch)
+        self.trackers.log({f"held-out/{name}": i.mean for name, i in intervals.items()}, evaluation.epoch)
 
     def _alarm(self, event: str, alarm: Alarm, is_told: bool = True) -> None:
         self.folder.log(event, alarm.epoch, {"name": alarm.name, "message": alarm.message})
         if is_told:
             self.console.say(f"alarm ({alarm.name}): {alarm.message}", style="bold yellow")
-
-    def _track(self, numbers: Metrics, epoch: int) -> None:
-        if self.has_trackers:
-            self.team.accelerator.log(dict(numbers), step=epoch)

@@ -44,7 +44,7 @@ from fdfo.training.journal import Journal
 from fdfo.training.judging import build_jury
 from fdfo.training.setup import build_trainer, check, held_out_prompts, prompt_notes, run_folder, training_prompts
 from fdfo.training.state import put_back, state_of
-from fdfo.training.trackers import flat
+from fdfo.training.trackers import Trackers
 from fdfo.visible import from_here
 
 SHOWN_GROUPS = 8
@@ -106,8 +106,9 @@ class Run:
             self.folder.begin()
         self.trainer.reward.asked.attend(self.folder.path, team.rank, team.size, self.console.say)
         self.files = checkpoint_files(config)
-        size, trackers = self.trainer.method.group_size, bool(config.log.trackers)
-        self.journal = Journal(self.folder, self.console, team, size, trackers, self.trainer.reward.held_out_pairwise)
+        self.trackers = Trackers(config, folder.path, team)
+        size, pairwise = self.trainer.method.group_size, self.trainer.reward.held_out_pairwise
+        self.journal = Journal(self.folder, self.console, team, size, self.trackers, pairwise)
         self.weights = self.trainer.policy.weights
         self.progress = Progress()
         self.history: list[Evaluation] = []
@@ -115,8 +116,7 @@ class Run:
     def go(self) -> None:
         """Continue from the folder's latest checkpoint to the end."""
         config, progress = self.config, self._restore()
-        if config.log.trackers:
-            self.team.accelerator.init_trackers("fdfo", config=flat(config.model_dump(mode="json")))
+        self.trackers.start()
         self.console.start(progress.epoch)
         if self._evaluate_if_due():
             self._save_together()  # is there; may be the best now
@@ -189,8 +189,7 @@ class Run:
                 f"finished epoch {self.progress.epoch}", gain(self.history, self.trainer.reward.held_out_pairwise)
             )
             self.console.say(f"report: {report}")
-        if self.config.log.trackers:
-            self.team.accelerator.end_training()
+        self.trackers.end()
         self.team.wait()
 
     # ---- one epoch ----
@@ -215,6 +214,7 @@ class Run:
             if is_shown and trainer.method.needs_scores:
                 totals = torch.cat([part.total for part in sampled.scores])
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
+                self.trackers.show_pairs(epoch + 1)
         self.console.end(sampled.metrics["reward"], sampled.metrics["images"] / sum(seconds.values()))
 
     def _count(self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]]) -> None:
@@ -255,6 +255,7 @@ class Run:
     ) -> None:
         titles = [self.jury.prompts[number].text for number in self.jury.shown]
         save_gallery(self.folder.samples, evaluation.epoch, pictures, titles)
+        self.trackers.show_samples(evaluation.epoch)
         self.journal.evaluation(evaluation, alarms(self.history, unseen=self.jury.unseen.names), seconds)
         self.folder.save_evaluation(evaluation, raw)
         write_report([self.folder.path])
