@@ -9,6 +9,8 @@ from fdfo.comparison.cells import Configurations
 from fdfo.comparison.outcomes import cost_table, equal_score_table, final_table, guidance_table
 from fdfo.comparison.page import LIMITS, html, markdown, svg
 from fdfo.comparison.settings import budget_table, cells_table, tuning_table
+from fdfo.comparison.statistics import Estimate
+from fdfo.comparison.tables import level, places_together, signed, told
 from tests.comparison.plans import SCORE, plan, result
 from tests.evaluation.parsed import Page
 
@@ -93,7 +95,7 @@ def test_a_level_inside_the_noise_of_the_start_is_no_level(tmp_path):
 
 def test_the_final_table_pairs_by_seed(tmp_path):
     found = rows(final_table(plan(tmp_path), FINALS, SCORE, "evaluations"))
-    assert found["before training"][0] == "0.2"
+    assert found["before training"][0] == "0.20"  # as the column
     assert found["pair"][1] == "reference"
     assert found["single"][1].startswith("−0.30")  # the same difference for both seeds
     assert found["single"][1].endswith("(2, 95%)")
@@ -219,3 +221,12 @@ def test_nothing_measured_yet_is_a_page_too(tmp_path):
     assert "No run has come to its end yet." in html(given, [])
     assert "No run has come to its end yet." in markdown(given, [], "fdfo compare")
     ElementTree.fromstring(svg(given, []))
+
+
+def test_a_column_has_one_number_of_decimals():
+    """Of half widths 0.02 and 0.0004 the narrower one decides; without an interval nothing does."""
+    wide, narrow = Estimate(0.5, 0.48, 0.52, 3, 0.95), Estimate(0.4, 0.3996, 0.4004, 3, 0.95)
+    places = places_together([wide, narrow])
+    assert places == 4 and told(wide, places) == "0.5000 [0.4800, 0.5200] (3, 95%)"
+    assert signed(narrow, places).startswith("+0.4000 [+0.3996, +0.4004]")
+    assert places_together([]) is None and level(0.123456) == "0.123" and level(0.123456, 2) == "0.12"

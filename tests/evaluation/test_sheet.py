@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fdfo.evaluation.captions import own_font, wrapped
 from fdfo.evaluation.sheet import BACKGROUND, sheet
 
 
@@ -52,3 +53,17 @@ def test_every_column_has_its_name_above_it():
     assert len(lefts) == 3
     named = [ink(image, (left, 0, left + 128, int(rows.min()))) for left in lefts]
     assert named == [True, False, True]
+
+
+def test_a_prompt_of_many_words_takes_three_lines_and_is_read_to_its_end():
+    """Forty words above four pictures: what stands in one line is what fits there."""
+    words = [f"word{number}" for number in range(40)]
+    lines = wrapped(" ".join(words), own_font(), 540, 3)
+    assert " ".join(lines).rstrip("…").split()[:-1] == words[: len(" ".join(lines).split()) - 1] and len(lines) == 3
+    assert all(own_font().getlength(line) <= 540 for line in lines)
+    short = " ".join(words[:20])
+    assert " ".join(wrapped(short, own_font(), 540, 3)) == short  # nothing is lost where there is room
+    assert wrapped("x" * 500, own_font(), 100, 3)[0].endswith("…") and wrapped("", own_font(), 100, 3) == [""]
+    picture = torch.zeros(2, 1, 4, 3, 32, 32, dtype=torch.uint8)
+    one, three = (sheet(picture, [text, "a"], ["base"], [""] * 4) for text in ("a", " ".join(words)))
+    assert three.height - one.height == 2 * 2 * 22  # both prompts have the room of the longest

@@ -25,6 +25,7 @@ from fdfo.comparison.tables import (
     level,
     mark_text,
     metric_name,
+    places_together,
     ratio,
     signed,
     told,
@@ -44,18 +45,23 @@ def final_table(plan: Plan, results: Sequence[Result], score: str, mark: Mark) -
     runs = {cell: until(sound(results, "final", score, cell), mark) for cell in plan.cells_on(score)}
     reference = runs.get(plan.reference_cell, [])
     starts = [own[0].curve[0].values for own in (reference, *runs.values()) if own][:1]
-    rows = [
-        ["before training", *(level(one.get(metric)) for metric in metrics[:1]), "", "",
-         *(level(one.get(metric)) for metric in metrics[1:]), "", ""]
-        for one in starts
-    ]  # fmt: skip
+    found = {cell: [level_at_end(own, metric) for metric in metrics] for cell, own in runs.items()}
+    raw = {cell: raw_at_end(own, TRAINING_SCORE) for cell, own in runs.items()}
+    others = {cell: own for cell, own in runs.items() if cell != plan.reference_cell}
+    gaps = {cell: difference(own, reference, TRAINING_SCORE) for cell, own in others.items()}
+    columns = [
+        [*column, *(raw.values() if not i else ())] for i, column in enumerate(zip(*found.values(), strict=True))
+    ]
+    places, of_gaps = [places_together(column) for column in columns], places_together(gaps.values())
+    rows = []
+    for one in starts:
+        levels = [level(one.get(metric), digits) for metric, digits in zip(metrics, places, strict=True)]
+        rows.append(["before training", levels[0], "", "", *levels[1:], "", ""])
     for cell, own in runs.items():
-        is_reference = cell == plan.reference_cell
-        gap = "reference" if is_reference else signed(difference(own, reference, TRAINING_SCORE))
-        ends = [told(level_at_end(own, metric)) for metric in metrics]
+        gap = signed(gaps[cell], of_gaps) if cell in gaps else "reference"
+        ends = [told(end, digits) for end, digits in zip(found[cell], places, strict=True)]
         spent = [f"{own[0].curve[-1].steps:,}", f"{own[0].curve[-1].evaluations:,.0f}"] if own else [NONE, NONE]
-        raw = told(raw_at_end(own, TRAINING_SCORE))
-        rows.append([named.get(cell, cell), ends[0], gap, raw, *ends[1:], *spent])
+        rows.append([named.get(cell, cell), ends[0], gap, told(raw[cell], places[0]), *ends[1:], *spent])
     names = [metric_name(metric) for metric in metrics]
     head = ["cell", names[0], f"difference to {plan.reference_cell}", f"{names[0]}, raw weights", *names[1:]]
     return Table(
@@ -76,13 +82,16 @@ def equal_score_table(plan: Plan, results: Sequence[Result], score: str, mark: M
     if plan.reference_cell not in cells or len(cells) < 2:
         return None
     reference, rows = until(sound(results, "final", score, plan.reference_cell), mark), []
-    for cell in cells:
-        if cell != plan.reference_cell:
-            own = until(sound(results, "final", score, cell), mark)
-            found = [at_equal_score(own, reference, metric) for metric in metrics]
-            pairs = found[0].estimate.n
-            at = [level(found[0].level), f"{pairs - found[0].without_level} of {pairs}"]
-            rows.append([cell, *at, *(signed(one.estimate) for one in found)])
+    others = {
+        cell: [at_equal_score(until(sound(results, "final", score, cell), mark), reference, one) for one in metrics]
+        for cell in cells
+        if cell != plan.reference_cell
+    }
+    places = [places_together(one.estimate for one in column) for column in zip(*others.values(), strict=True)]
+    for cell, found in others.items():
+        pairs = found[0].estimate.n
+        at = [level(found[0].level), f"{pairs - found[0].without_level} of {pairs}"]
+        rows.append([cell, *at, *(signed(one.estimate, digits) for one, digits in zip(found, places, strict=True))])
     return Table(
         f"At equal training score on {score}, within {mark_text(plan, results, mark)}: difference to "
         f"{plan.reference_cell}",

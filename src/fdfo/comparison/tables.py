@@ -1,6 +1,6 @@
 """Tables of a comparison: text in rows, for the page and for Markdown alike; and how numbers are told in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isclose, isfinite
 
@@ -65,25 +65,34 @@ def labels(plan: Plan, results: Sequence[Result], score: str) -> dict[str, str]:
     return {cell: cell if is_common[cell] else f"{cell} (from {level(start)})" for cell, start in starts.items()}
 
 
-def level(value: float | None) -> str:
-    """A score."""
-    return number(value, 3)
+def level(value: float | None, places: int | None = None) -> str:
+    """A score, with three digits, or the decimals of its column."""
+    return number(value, 3) if places is None or value is None else fixed(value, places)
 
 
-def told(found: Estimate) -> str:
-    """`0.634 [0.613, 0.655] (5, 95%)`."""
-    return _with_interval(found, fixed(found.value, places_of(as_interval(found))), signed=False)
+def told(found: Estimate, places: int | None = None) -> str:
+    """`0.634 [0.613, 0.655] (5, 95%)`, with the decimals that the interval needs, or those of its column."""
+    return _with_interval(found, places, is_signed=False)
 
 
-def signed(found: Estimate) -> str:
+def signed(found: Estimate, places: int | None = None) -> str:
     """The same of a difference, with its sign."""
-    return _with_interval(found, fixed(found.value, places_of(as_interval(found)), signed=True), signed=True)
+    return _with_interval(found, places, is_signed=True)
 
 
-def _with_interval(found: Estimate, value: str, signed: bool) -> str:
+def places_together(column: Iterable[Estimate]) -> int | None:
+    """Decimals for all of a column: what the narrowest of its intervals needs; None where there is no interval."""
+    known = [found for found in column if found.has_interval and isfinite(found.value)]
+    return max((places_of(as_interval(found)) for found in known), default=None)
+
+
+def _with_interval(found: Estimate, places: int | None, is_signed: bool) -> str:
+    interval = as_interval(found)
+    places = places_of(interval) if places is None else places
+    value = fixed(found.value, places, signed=is_signed)
     if not found.has_interval or not isfinite(found.value):
         return value if found.n else NONE
-    return f"{value} {bounds(as_interval(found), signed)} {brackets(found)}"
+    return f"{value} {bounds(interval, is_signed, places)} {brackets(found)}"
 
 
 def ratio(found: Estimate) -> str:

@@ -48,6 +48,18 @@ def shortened(line: str, font: Font, room: int) -> str:
     return line[: max(0, fitting - 1)].rstrip() + "…"
 
 
+def wrapped(line: str, font: Font, room: int, most: int) -> list[str]:
+    """A line as up to `most` lines of `room` pixels, broken between words; each is cut where it is still wider."""
+    lines = [""]
+    for word in line.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if len(lines) == most or not lines[-1] or font.getlength(longer) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [shortened(one, font, room) for one in lines]
+
+
 def font_for(line: str) -> Font | None:
     """Pillow's own font where it has all characters of a line, else the first installed one that has; None if none."""
     characters = frozenset(line)

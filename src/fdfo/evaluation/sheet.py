@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from fdfo.evaluation.captions import Font, font_for, on_one_line, own_font, shortened
+from fdfo.evaluation.captions import Font, font_for, on_one_line, own_font, shortened, wrapped
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Suffix of a file and its format."""
@@ -16,6 +16,8 @@ LEAST_SIDE = 128
 """Smaller pictures are enlarged by a whole factor."""
 
 GAP, MARGIN, LINE = 4, 12, 22
+MOST_LINES = 3
+"""Of a prompt."""
 WIDEST_LABEL = 240
 BACKGROUND, INK, FAINT = "#ffffff", "#333333", "#666666"
 JPEG_QUALITY = 95
@@ -30,18 +32,21 @@ def sheet(pictures: Tensor, prompts: Sequence[str], labels: Sequence[str], colum
     seeds, (height, width) = pictures.shape[2], _enlarged(pictures.shape[-2], pictures.shape[-1])
     names = [_written(label, f"weights {row + 1}", WIDEST_LABEL) for row, label in enumerate(labels)]
     indent = max(int(own.getlength(line)) for line, own in names) + MARGIN if len(labels) > 1 else 0
-    block = LINE + len(labels) * (height + GAP) + MARGIN
-    size = (2 * MARGIN + indent + seeds * (width + GAP) - GAP, MARGIN + LINE + len(prompts) * block)
+    across = indent + seeds * (width + GAP) - GAP
+    above = [_lines(prompt, f"prompt {number + 1}", across) for number, prompt in enumerate(prompts)]
+    heading = LINE * max((len(lines) for lines, _ in above), default=1)
+    block = heading + len(labels) * (height + GAP) + MARGIN
+    size = (2 * MARGIN + across, MARGIN + LINE + len(prompts) * block)
     canvas = Image.new("RGB", size, BACKGROUND)
     pen = ImageDraw.Draw(canvas)
     for seed, column in enumerate(columns):
         pen.text((MARGIN + indent + seed * (width + GAP), MARGIN), column, fill=FAINT, font=font)
-    for number, prompt in enumerate(prompts):
+    for number, (lines, own) in enumerate(above):
         top = MARGIN + LINE + number * block
-        line, own = _written(prompt, f"prompt {number + 1}", size[0] - 2 * MARGIN)
-        pen.text((MARGIN, top), line, fill=INK, font=own)
+        for place, line in enumerate(lines):
+            pen.text((MARGIN, top + place * LINE), line, fill=INK, font=own)
         for row, (label, own) in enumerate(names):
-            upper = top + LINE + row * (height + GAP)
+            upper = top + heading + row * (height + GAP)
             if indent:
                 pen.text((MARGIN, upper + height // 2), label, fill=INK, font=own, anchor="lm")
             for seed in range(seeds):
@@ -63,6 +68,13 @@ def encoded(picture: Image.Image, suffix: str, texts: Mapping[str, str]) -> byte
         chunks.add_itxt(name, text)
     picture.save(buffer, format=FORMATS[suffix.lower()], optimize=True, quality=JPEG_QUALITY, pnginfo=chunks)
     return buffer.getvalue()
+
+
+def _lines(text: str, instead: str, room: int) -> tuple[list[str], Font]:
+    """A text on a few lines of so many pixels, the last one shortened, and a font that has it; or `instead` of it."""
+    line = on_one_line(text)
+    font = font_for(line)
+    return ([instead], own_font()) if font is None else (wrapped(line, font, room, MOST_LINES), font)
 
 
 def _written(text: str, instead: str, room: int) -> tuple[str, Font]:
