@@ -297,6 +297,7 @@ def test_shapes_of_published_models_are_known_without_a_download():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch 2.13: the compiler looks at it while tracing
+@pytest.mark.slow
 def test_compiled_blocks_give_the_same_velocity_and_are_not_compiled_again(monkeypatch):
     counter, compile_module = CompileCounter(), torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kw: compile_module(self, backend=counter, **kw))

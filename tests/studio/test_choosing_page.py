@@ -145,10 +145,24 @@ def test_a_choice_that_comes_too_late_is_told_and_the_next_pair_shown(browser, r
     pairs, desk = asked(run, 3), desk_of(run, ("anna", "ben"))
     with serving(desk) as server, opened(browser, desk.people.links(server.url)["anna"]) as page:
         assert "token" not in page.url
+        page.evaluate("window.kept = refresh; refresh = async () => {}")  # the news is not there yet
         desk.answer("ben", answer(desk, pairs[0]))
-        page.evaluate("choose('left')")
+        page.evaluate("refresh = window.kept; choose('left')")
         page.wait_for_function("document.getElementById('prompt').textContent === 'prompt 1'")
         assert len(desk.journal.choices()) == 1
+
+
+def test_an_older_answer_that_arrives_last_changes_nothing(browser, run):
+    asked(run, 3)
+    desk = desk_of(run)
+    with serving(desk) as server, opened(browser, server.url) as page:
+        page.evaluate("window.older = structuredClone(view)")
+        page.keyboard.press("ArrowLeft")
+        saved(page, desk, 1)
+        page.wait_for_function("view.decided === 1")
+        page.evaluate("apply(window.older)")
+        assert page.evaluate("view.decided") == 1
+        assert page.inner_text("#prompt") == "prompt 1"
 
 
 def test_a_page_survives_the_end_of_the_server_and_goes_on(browser, run):

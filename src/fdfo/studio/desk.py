@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from threading import Lock
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,6 +68,7 @@ class Desk:
         """Until when a pair is held for a person."""
         self._latest: dict[str, deque[float]] = {}
         """When each person chose last."""
+        self._looking = Lock()
 
     def version(self) -> str:
         """Another text after every change that a page should show."""
@@ -125,7 +127,11 @@ class Desk:
     # ---- what pages show ----
 
     def view(self, who: str) -> dict[str, Any]:
-        """All that the page of a person shows."""
+        """All that the page of a person shows; of two, the one that was told later has seen more."""
+        with self._looking:
+            return self._seen_by(who) | {"told_at": time.time_ns() // 1000}  # a number that JavaScript holds exactly
+
+    def _seen_by(self, who: str) -> dict[str, Any]:
         board, progress = self.board(), progress_of(self.run)
         items = board.next_for(who, self._hold(board, who), LOADED_AHEAD)
         for item in items:

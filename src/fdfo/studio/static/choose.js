@@ -21,7 +21,7 @@ const same = (a, b) => a !== null && b !== null && a.pair === b.pair && a.repeat
 // ---- what is shown ----
 
 function apply(told) {
-  view = told;
+  if (view === null || told.told_at >= view.told_at) view = told; // answers may overtake each other
   const items = waiting();
   for (const item of items) {
     load(item.left);
@@ -120,7 +120,7 @@ function rest() {
     training: ["Training on your choices", `The next pairs appear here by themselves.${soon}`],
     finished: ["The run is finished", "Thank you. Its report shows what the model learned."],
   };
-  const [title, text] = texts[view.phase] ?? texts.training;
+  const [title, text] = texts[view.phase] ?? texts.done; // what was chosen last may be on its way yet
   at("rest-title").textContent = title;
   at("rest-text").textContent = text;
   at("rest").querySelector(".undo").hidden = !view.can_undo;
