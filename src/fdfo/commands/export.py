@@ -29,6 +29,11 @@ def run_export(run: Path, to: str, checkpoint: str | None, output: Path | None, 
         raise ConfigError("the command line", [f"--to {to}: this run trained all weights; use --to merged"])
     import torch
 
+    if to == "merged" and settings.quantize is not None:
+        problem = (
+            f"--to merged: the run kept its network in few bits (policy.quantize={settings.quantize}), into which "
+        )
+        raise ConfigError("the command line", [problem + "nothing is merged; use --to diffusers"])
     from fdfo.locks import one_writer
     from fdfo.models.load import configured_policy
     from fdfo.models.lora_layouts import LoraLayout

@@ -28,6 +28,7 @@ SETTINGS = "fdfo"
 """Name of the PNG text that says how a sheet was made, as JSON."""
 
 MODEL_SETTINGS = {"name", "revision", "resolution", "guidance", "negative_prompt", "text_tokens", "t5", "dtype"}
+MODEL_SETTINGS |= {"quantize", "quantize_text"}
 
 
 def run_generate(

@@ -14,6 +14,9 @@ from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import FdfoError, PluginError, RewardError, install_advice, nearest
 from fdfo.plugins import find, method_of, names
 
+QUANTIZED = ("quantize", "quantize_text")
+"""Fields of a policy whose libraries are extras."""
+
 
 def cross_field_problems(config: Config) -> list[str]:
     """Everything that is wrong with the combination of otherwise valid fields."""
@@ -21,6 +24,7 @@ def cross_field_problems(config: Config) -> list[str]:
         *_batch_arithmetic(config),
         *_decay(config),
         *_warmup(config),
+        *_quantized(config),
         *_on_policy(config),
         *_evaluation(config),
         *_threads(config),
@@ -29,7 +33,7 @@ def cross_field_problems(config: Config) -> list[str]:
 
 def machine_problems(config: Config) -> list[str]:
     """Everything that is named and not installed here: prompt lists, trackers, and what works in few bits."""
-    return [*_prompt_lists(config), *_trackers(config), *_bitsandbytes(config)]
+    return [*_prompt_lists(config), *_trackers(config), *_bitsandbytes(config), *_torchao(config)]
 
 
 def score_problems(raw: Mapping[str, Any]) -> list[str]:
@@ -104,6 +108,15 @@ def _decay(config: Config) -> Iterator[str]:
         )
 
 
+def _quantized(config: Config) -> Iterator[str]:
+    policy = config.policy
+    if policy.quantize is not None and policy.adapter.kind == "full":
+        yield (
+            f"policy.quantize={policy.quantize}: weights in few bits cannot be trained themselves; "
+            "use policy.adapter.kind=lora, or no policy.quantize"
+        )
+
+
 def _warmup(config: Config) -> Iterator[str]:
     steps = config.train.epochs * config.optim.updates_per_epoch
     if 0 < steps <= config.optim.warmup:
@@ -166,8 +179,16 @@ def _bitsandbytes(config: Config) -> Iterator[str]:
         for index, entry in enumerate(entries)
         if entry.options.get("quantize") is not None
     ]
+    wanted += [f"policy.{key}=nf4" for key in QUANTIZED if getattr(config.policy, key) == "nf4"]
     if wanted and find_spec("bitsandbytes") is None:
         yield f"{', '.join(wanted)}: the package 'bitsandbytes' is not installed; {install_advice('bitsandbytes')}"
+
+
+def _torchao(config: Config) -> Iterator[str]:
+    found = {f"policy.{key}": getattr(config.policy, key) for key in QUANTIZED}
+    wanted = [f"{key}={value}" for key, value in found.items() if value in ("int8", "fp8")]
+    if wanted and find_spec("torchao") is None:
+        yield f"{', '.join(wanted)}: the package 'torchao' is not installed; {install_advice('torchao')}"
 
 
 def _trackers(config: Config) -> Iterator[str]:

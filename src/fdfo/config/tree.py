@@ -27,6 +27,7 @@ from fdfo.config.section import Section
 from fdfo.plugins import named
 
 AttentionKernel = Literal["auto", "flash", "efficient", "cudnn", "math"]
+Quantization = Literal["nf4", "int8", "fp8"]
 
 
 class AdapterConfig(Section):
@@ -81,6 +82,11 @@ class PolicyConfig(Section):
     """Host memory for encoded prompts, the least recently used first out; those of a batch are there in any case."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the frozen network; adapters, velocities and all mathematics are float32."""
+    quantize: Quantization | None = None
+    """Keep the linear layers of the frozen network's blocks in few bits: nf4 (bitsandbytes; 4.5 bits a weight), int8 or
+    fp8 (torchao; 8 bits); null: in `dtype`, in which all compute. Adapters stay float32 beside them."""
+    quantize_text: Quantization | None = None
+    """The same of the text encoders' linear layers."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, 1.6 to 1.8 times the time of training rows."""
     attention: AttentionKernel = "auto"

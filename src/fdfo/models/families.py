@@ -78,6 +78,7 @@ class Wishes:
     embedded_guidance: float | None = None
     text_tokens: int | None = None
     t5: bool = True
+    quantize_text: str | None = None
     shift: float | None = None
 
     @property

@@ -1,19 +1,21 @@
 """Find a pipeline by name and make a policy of it."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fdfo.config.tree import AdapterConfig, AttentionKernel, PolicyConfig
+from fdfo.config.tree import AdapterConfig, AttentionKernel, PolicyConfig, Quantization
 from fdfo.errors import ModelError
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 from fdfo.models.families import Wishes
 from fdfo.models.outline import Outline
-from fdfo.models.policy import FlowPolicy
+from fdfo.models.policy import FlowPolicy, text_encoders
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
+from fdfo.models.quantise import quantise_encoder, quantise_network, quietly
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
 from fdfo.models.weights import FULL_FILE
 
@@ -33,6 +35,8 @@ def load_policy(
     shift: float | None = None,
     revision: str | None = None,
     t5: bool = True,
+    quantize: Quantization | None = None,
+    quantize_text: Quantization | None = None,
     prompt_cache: str | Path | None = None,
     prompt_memory_gib: float = PolicyConfig().prompt_memory_gib,
     gradient_checkpointing: bool = False,
@@ -51,7 +55,8 @@ def load_policy(
     CUDA where there is one. dtype (float32) is that of the frozen network; velocities are float32 always. text_tokens
     is the longest text in tokens, None the pipeline's own; the embedded model has its own. resolution is (height,
     width) in pixels and defaults to the model's own. guidance is classifier-free, 1 is off; embedded_guidance is the
-    number that a guidance-distilled network reads, None the pipeline's own; shift is that of its times. Without
+    number that a guidance-distilled network reads, None the pipeline's own; shift is that of its times. quantize and
+    quantize_text keep the frozen network and the text encoders in few bits. Without
     `reads_text` no text encoder is loaded, and no prompt can be encoded.
 
     Raises ModelError when the model or adapter cannot be found, read or used, with the fix.
@@ -65,6 +70,7 @@ def load_policy(
         embedded_guidance=embedded_guidance,
         text_tokens=EMBEDDED_TEXT_TOKENS if source.is_embedded else text_tokens,
         t5=t5,
+        quantize_text=quantize_text,
         shift=shift,
     )
     if problems := outline.problems(wishes):
@@ -72,6 +78,11 @@ def load_policy(
     dtype = dtype or torch.float32
     with quiet_loading():
         pipeline = _pipeline(outline, dtype, () if t5 else outline.family.dispensable, reads_text)
+        if quantize is not None:
+            quantise_network(pipeline.transformer, quantize)
+        if quantize_text is not None:
+            for encoder in text_encoders(pipeline):
+                quantise_encoder(encoder, quantize_text)
         policy = FlowPolicy(
             pipeline,
             outline.family,
@@ -84,7 +95,11 @@ def load_policy(
                 prompt_memory_gib,
             ),
         )
-    _add_weights(policy, adapter, None if start is None else Path(start), seed)
+    policy.weights.is_quantised = quantize is not None
+    # Weights in few bits stay where they are: the text encoders join them on the device.
+    policy.parks_transformer = quantize is None
+    with nullcontext() if quantize is None else quietly():
+        _add_weights(policy, adapter, None if start is None else Path(start), seed)
     policy.attend_by(attention)
     if vae_tile is not None:
         policy.decode_in_tiles(vae_tile)
@@ -155,6 +170,8 @@ def configured_policy(
         shift=config.shift,
         revision=config.revision,
         t5=config.t5,
+        quantize=config.quantize,
+        quantize_text=config.quantize_text,
         prompt_cache=config.prompt_cache,
         prompt_memory_gib=config.prompt_memory_gib,
         vae_tile=config.vae_tile,

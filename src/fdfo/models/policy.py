@@ -63,11 +63,7 @@ class FlowPolicy:
         self._use = NetworkUse()
         self.weights = TrainableWeights(pipeline.transformer.to(device), family.targets)
         self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
-        self._text_encoders = [
-            component.requires_grad_(False).eval()
-            for name, component in pipeline.components.items()
-            if name.startswith("text_encoder") and component is not None
-        ]
+        self._text_encoders = [encoder.requires_grad_(False).eval() for encoder in text_encoders(pipeline)]
         pipeline.set_progress_bar_config(disable=True)
         with torch.device("meta"):
             state = family.layout.pack(torch.empty(1, *latent_shape))
@@ -234,6 +230,12 @@ class FlowPolicy:
         for component in self.pipeline.components:
             for path in (folder / component).glob("*.safetensors"):
                 give_usual_permissions(path)
+
+
+def text_encoders(pipeline: Any) -> list[Module]:
+    """Those of its components that read text."""
+    named = pipeline.components.items()
+    return [component for name, component in named if name.startswith("text_encoder") and component is not None]
 
 
 def velocity_dtype(guidance: float, dtype: torch.dtype) -> torch.dtype:

@@ -10,14 +10,16 @@ import torch
 import transformers
 from torch.nn import Module
 
-from fdfo.config.tree import AdapterConfig, PolicyConfig
+from fdfo.config.tree import AdapterConfig, PolicyConfig, Quantization
 from fdfo.hub import quiet_loading
 from fdfo.models.decoding import TILE_PARTS
 from fdfo.models.inputs import network_inputs
 from fdfo.models.kept import Blocks, FusedAttention, Kept
 from fdfo.models.outline import Outline
 from fdfo.models.policy import velocity_dtype
+from fdfo.models.quantise import BITS, linear_layers
 from fdfo.models.source import ModelSource
+from fdfo.models.targets import blocks_of
 from fdfo.models.weights import TrainableWeights
 
 
@@ -60,6 +62,7 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
     inputs = network_inputs(outline, config.text_tokens, (height, width), dtype)
     with quiet_loading(), torch.device("meta"):
         network = _of_index(source, "transformer").to(dtype)
+        packed = _saved_by(blocks_of(network), config.quantize, dtype)
         measured = _measure(network, outline.family.targets, config.adapter, inputs, dtype)
         decoder: Any = _of_index(source, "vae")
         decoder_saved = _decoder_saved(decoder.to(dtype), latent)
@@ -69,11 +72,11 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
     is_full = config.adapter.kind == "full"
     tile = [min(side, config.vae_tile or side) for side in (height, width)]
     return PolicySizes(
-        frozen=4 * measured.trained if is_full else measured.frozen * dtype.itemsize,
+        frozen=4 * measured.trained if is_full else measured.frozen * dtype.itemsize - packed,
         trained=4 * measured.trained,
         decoder=_numel(decoder) * dtype.itemsize,
         decoder_saved=round(_tiled_share((height, width), config.vae_tile) * decoder_saved),
-        text_encoders=sum(map(_numel, encoders)) * dtype.itemsize,
+        text_encoders=sum(map(_numel, encoders)) * dtype.itemsize - _saved_by(encoders, config.quantize_text, dtype),
         saved=measured.saved,
         saved_inputs=measured.saved_inputs,
         largest_block=measured.largest_block,
@@ -82,6 +85,13 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
         latent=4 * prod(latent),
         state_and_velocity=prod(latent) * (dtype.itemsize + velocity_dtype(config.guidance, dtype).itemsize),
     )
+
+
+def _saved_by(modules: Sequence[Module], kind: Quantization | None, dtype: torch.dtype) -> int:
+    """Bytes that are not needed where the linear layers of some modules are in few bits."""
+    if kind is None:
+        return 0
+    return round(sum(layer.weight.numel() for layer in linear_layers(modules)) * (dtype.itemsize - BITS[kind] / 8))
 
 
 @dataclass(frozen=True)

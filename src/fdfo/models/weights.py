@@ -28,11 +28,15 @@ class TrainableWeights:
         self.lora_targets = lora_targets
         self.kind: Literal["lora", "full"] | None = None
         self.snapshots: dict[str, dict[str, Tensor]] = {}
+        self.is_quantised = False
+        """Whether the network is in few bits, which can be neither trained nor merged into."""
 
     # ---- creating ----
 
     def attach(self, config: AdapterConfig, seed: int) -> None:
         """Add new trainable weights that leave the network's function as it is."""
+        if self.is_quantised and config.kind == "full":
+            raise ModelError("weights in few bits cannot be trained themselves; load the model without quantize")
         self.kind = config.kind
         if config.kind == "full":
             self.network.float().requires_grad_(True)
@@ -203,7 +207,12 @@ class TrainableWeights:
         base.enable_gradient_checkpointing(function)
 
     def merged(self) -> Module:
-        """The plain network with the trained weights inside; this object cannot be trained afterwards."""
+        """The plain network with the trained weights inside; this object cannot be trained afterwards.
+
+        Raises ModelError where the network is in few bits.
+        """
+        if self.is_quantised:
+            raise ModelError("nothing can be merged into weights in few bits; load the model without quantize")
         return self.peft.merge_and_unload() if self.kind == "lora" else self.network  # type: ignore[operator]
 
     def plain_lora(self) -> dict[str, Tensor]:

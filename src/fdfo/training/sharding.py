@@ -32,6 +32,8 @@ def check_sharding(config: Config, team: Team) -> None:
         problems.append("fsdp_version is not 2; set it in accelerate's configuration")
     if config.policy.adapter.kind == "full":
         problems.append("policy.adapter.kind=full cannot be sharded; train adapters (lora), or use DDP")
+    if config.policy.quantize is not None:
+        problems.append("policy.quantize: weights in few bits cannot be sharded; use DDP, or no policy.quantize")
     if (pairs := config.prompts.pairs_per_epoch) % team.size:
         up = -(-pairs // team.size) * team.size
         problems.append(f"prompts.pairs_per_epoch={pairs} does not divide by {team.size} processes; use {up}, or DDP")
