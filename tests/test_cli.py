@@ -443,7 +443,7 @@ def test_export_writes_what_it_says(command, trained, form, file, tmp_path):
 def test_export_refuses_unknown_formats(command, trained):
     code, _, err = command("export", trained, "--to", "onnx")
     assert code == 2
-    assert "diffusers, merged" in err
+    assert "diffusers, comfyui, kohya, merged" in err
 
 
 def test_export_takes_the_named_checkpoint_or_says_which_there_are(command, trained, tmp_path):

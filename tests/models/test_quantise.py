@@ -14,6 +14,7 @@ from fdfo.models import load_policy
 from fdfo.models.quantise import BITS, linear_layers, quantise_encoder, quantise_network
 from fdfo.models.sizes import policy_sizes
 from fdfo.models.targets import blocks_of
+from fdfo.planning.batches import planner
 from tests.models.families.builders import stable_diffusion_3
 from tests.models.test_foreign import evaluated
 
@@ -98,3 +99,11 @@ def test_the_plan_counts_their_bits(kind):
     itemsize = 2 if load_config("shapes-smoke").policy.dtype == "bfloat16" else 4
     assert whole.frozen - few.frozen == pytest.approx(weights * (itemsize - BITS[kind] / 8), abs=1)
     assert few.text_encoders == whole.text_encoders
+    assert policy_sizes(load_config("shapes-smoke", [f"policy.quantize_text={kind}"]).policy).frozen == whole.frozen
+
+
+@pytest.mark.parametrize(("given", "stays"), [([], False), (["policy.quantize=int8"], True)])
+def test_the_plan_has_them_beside_the_text_encoders(given, stays):
+    """Weights in few bits are not moved to the host while prompts are encoded."""
+    plan = planner(load_config("shapes-smoke", given), torch.device("cpu"))(10**12)[1]
+    assert (plan.phases["encode"].get("transformer", 0) > 0) == stays

@@ -201,7 +201,9 @@ def _config_of(tensors: Mapping[tuple[str, str], Tensor], place: str) -> LoraCon
     return uniform(ranks, alphas, use_dora="lora_magnitude_vector" in parts, lora_bias="lora_B.bias" in parts)
 
 
-def uniform(ranks: Mapping[str, int], alphas: Mapping[str, float], **options: bool) -> LoraConfig:
+def uniform(
+    ranks: Mapping[str, int], alphas: Mapping[str, float], *, use_dora: bool = False, lora_bias: bool = False
+) -> LoraConfig:
     """Settings of an adapter with these ranks and alphas by module, with patterns for what is rare."""
     rank, alpha = (Counter(values.values()).most_common(1)[0][0] for values in (ranks, alphas))
     return LoraConfig(
@@ -210,7 +212,8 @@ def uniform(ranks: Mapping[str, int], alphas: Mapping[str, float], **options: bo
         target_modules=list(ranks),
         rank_pattern={name: value for name, value in ranks.items() if value != rank},
         alpha_pattern={name: value for name, value in alphas.items() if value != alpha},
-        **options,
+        use_dora=use_dora,
+        lora_bias=lora_bias,
     )
 
 

@@ -105,7 +105,8 @@ def memory_plan(
     resident = {f"score {name}": size for name, size in known.items() if name not in offloaded}
     visiting = max((size for name, size in known.items() if name in offloaded), default=0)
     standing = {**network, **state, "decoder": sizes.decoder, **resident}
-    moved = () if shards > 1 else (*network, *state.keys() - {"optimizer"})  # with the network, for the text encoders
+    stays = shards > 1 or config.policy.quantize is not None
+    moved = () if stays else (*network, *state.keys() - {"optimizer"})  # with the network, for the text encoders
     encoding = {part: size for part, size in standing.items() if part not in moved}
     rows, samples = (count * method.group_size for count in (batches.sample_batch, config.prompts.pairs_per_epoch))
     evaluated = 2 * config.eval.prompts * config.eval.images_per_prompt  # and once more while they are joined
@@ -142,7 +143,7 @@ def memory_plan(
         host={
             "text encoders": sizes.text_encoders,
             "encoded prompts, at most": round(config.policy.prompt_memory_gib * GIB),
-            "transformer while they are encoded": 0 if shards > 1 else sizes.frozen + sizes.trained,
+            "transformer while they are encoded": 0 if stays else sizes.frozen + sizes.trained,
             "scores that take turns": sum(size for name, size in known.items() if name in offloaded),
         },
         trajectories=samples * recorded_bytes(method, sizes),

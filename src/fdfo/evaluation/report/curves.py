@@ -22,6 +22,7 @@ UPDATE_TITLES = {
     "ratio_change": ("Ratio change", "mean |log ratio| of the trained items"),
     "clip_fraction": ("Clip fraction", "share of items outside the trust region"),
     "gradient_norm": ("Gradient norm", "before clipping"),
+    "learning_rate": ("Learning rate", "of an optimizer step"),
     "velocity_rms": ("Velocity RMS in training", ""),
     "velocity_distance": ("Velocity distance to the base", ""),
     "loss": ("Loss", "of the surrogate; its level has no meaning"),
