@@ -265,6 +265,16 @@ def test_files_that_are_no_lora_of_this_model_are_refused_in_one_line(pipeline, 
     assert "\n" not in str(refused.value)
 
 
+def test_a_lora_that_is_not_finite_is_refused(pipeline, tmp_path):
+    low = low_rank(trained(pipeline))
+    tensors = {f"{name}.lora_A.weight": a for name, (a, _) in low.items()}
+    tensors |= {f"{name}.lora_B.weight": b for name, (_, b) in low.items()}
+    next(iter(tensors.values()))[0, 0] = float("nan")
+    save_file(tensors, tmp_path / "lora.safetensors")
+    with pytest.raises(ModelError, match=r"lora_A.weight is not finite"):
+        loaded(pipeline, tmp_path / "lora.safetensors")
+
+
 def test_a_folder_with_several_files_asks_which(pipeline, tmp_path):
     for name in ("a.safetensors", "b.safetensors"):
         save_file({"x": A}, tmp_path / name)

@@ -125,6 +125,14 @@ def test_layouts_that_nobody_would_read_are_refused(pipeline):
     assert "Flux2KleinPipeline" in FAMILIES
 
 
+def test_the_change_since_a_start_has_no_multiples(pipeline, tmp_path):
+    attached(pipeline.transformer).save(tmp_path)
+    weights = TrainableWeights(copy.deepcopy(pipeline.transformer), JOINT_ATTENTION)
+    weights.start(tmp_path, "lora")
+    with pytest.raises(ModelError, match="--strength: the run started from a LoRA"):
+        weights.strengthen("half", 0.5)
+
+
 def test_a_dora_has_no_multiples(pipeline):
     with pytest.raises(ModelError, match="--strength: the change of a DoRA adapter has no multiples"):
         attached(pipeline.transformer, dora=True).strengthen("half", 0.5)

@@ -76,6 +76,8 @@ def test_a_lora_learns_beside_them_and_is_saved(kind, tmp_path):
 def test_what_cannot_be_done_with_them_is_refused_before_anything_is_loaded():
     with pytest.raises(ConfigError, match=r"policy.quantize=int8: weights in few bits cannot be trained themselves"):
         load_config("shapes-smoke", ["policy.quantize=int8", "policy.adapter.kind=full"])
+    with pytest.raises(ConfigError, match=r"policy.quantize=nf4: DoRA needs the lengths"):
+        load_config("shapes-smoke", ["policy.quantize=nf4", "policy.adapter.dora=true"])
     with pytest.raises(ModelError, match="weights in few bits cannot be trained themselves"):
         load_policy("shapes", adapter=AdapterConfig(kind="full"), quantize="int8")
 

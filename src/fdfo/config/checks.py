@@ -115,6 +115,11 @@ def _quantized(config: Config) -> Iterator[str]:
             f"policy.quantize={policy.quantize}: weights in few bits cannot be trained themselves; "
             "use policy.adapter.kind=lora, or no policy.quantize"
         )
+    if policy.quantize is not None and policy.adapter.dora:
+        yield (
+            f"policy.quantize={policy.quantize}: DoRA needs the lengths of rows that are in few bits; use "
+            "policy.adapter.rslora or a plain LoRA, or no policy.quantize"
+        )
 
 
 def _warmup(config: Config) -> Iterator[str]:

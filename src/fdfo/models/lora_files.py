@@ -69,8 +69,16 @@ class LoraFile:
 def read_lora(path: Path, network: Module, pipeline_class: type | None) -> LoraFile:
     """The adapter in a file, or in a folder of PEFT's or with one LoRA file, for a network of such a pipeline.
 
-    Raises ModelError for anything else.
+    Raises ModelError for anything else, and where a number is not finite.
     """
+    lora = _read(path, network, pipeline_class)
+    for name, value in lora.tensors.items():
+        if not bool(value.isfinite().all()):
+            raise ModelError(f"{path}: {name} is not finite; its training went astray, take an earlier one")
+    return lora
+
+
+def _read(path: Path, network: Module, pipeline_class: type | None) -> LoraFile:
     if (path / ADAPTER_CONFIG).is_file() and (path / ADAPTER_FILE).is_file():
         settings = peft_settings(_read_json(path / ADAPTER_CONFIG), str(path / ADAPTER_CONFIG))
         tensors = read_tensors(path / ADAPTER_FILE)

@@ -150,10 +150,18 @@ class TrainableWeights:
             self.snapshots[name][parameter].lerp_(value, 1 - decay)
 
     def strengthen(self, name: str, strength: float) -> None:
-        """snapshot <- base + strength (current - base): weaker below 1, stronger above, opposite below 0."""
+        """snapshot <- base + strength (current - base): weaker below 1, stronger above, opposite below 0.
+
+        Raises ModelError for weights that have no such multiples.
+        """
         if self.kind == "lora" and self._lora.use_dora:
             raise ModelError("--strength: the change of a DoRA adapter has no multiples; leave it at 1")
         base = self.snapshots.get("base", {})
+        if any(".lora_B." in key and bool(value.any()) for key, value in base.items()):
+            raise ModelError(
+                "--strength: the run started from a LoRA, and its change since then has no multiples; give the run as "
+                "--adapter, and it is that of the whole LoRA"
+            )
         self.snapshots[name] = {
             key: strength * value
             if ".lora_B." in key
