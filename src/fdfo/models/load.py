@@ -1,7 +1,6 @@
 """Find a pipeline by name and make a policy of it."""
 
 from collections.abc import Collection
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from fdfo.models.families import Wishes
 from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy, text_encoders
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
-from fdfo.models.quantise import quantise_encoder, quantise_network, quietly
+from fdfo.models.quantise import quantise_encoder, quantise_network
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
 from fdfo.models.weights import FULL_FILE
 
@@ -98,8 +97,7 @@ def load_policy(
     policy.weights.is_quantised = quantize is not None
     # Weights in few bits stay where they are: the text encoders join them on the device.
     policy.parks_transformer = quantize is None
-    with nullcontext() if quantize is None else quietly():
-        _add_weights(policy, adapter, None if start is None else Path(start), seed)
+    _add_weights(policy, adapter, None if start is None else Path(start), seed)
     policy.attend_by(attention)
     if vae_tile is not None:
         policy.decode_in_tiles(vae_tile)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch.nn import Module
 from fdfo.documents import BadDocument, parse_json
 from fdfo.errors import ModelError, first_line
 from fdfo.models.peft_settings import PeftSettings, peft_settings
+from fdfo.models.quantise import quietly
 
 ADAPTER_FILE, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """Of PEFT."""
@@ -270,8 +271,16 @@ def _starts(settings: PeftSettings, network: Module, place: str) -> dict[str, tu
     return found
 
 
+def adapted(network: Module, config: LoraConfig) -> PeftModel:
+    """The network with new adapters, which PEFT makes without a word. Raises what PEFT raises."""
+    with quietly():
+        made = get_peft_model(network, config)  # type: ignore[arg-type]
+    assert isinstance(made, PeftModel)
+    return made
+
+
 def _made(network: Module, config: LoraConfig) -> tuple[Any, dict[str, Any]]:
     """The network with adapters, and those by their module's name."""
-    made = get_peft_model(network, config)  # type: ignore[arg-type]
+    made = adapted(network, config)
     layers = {name: layer for name, layer in made.named_modules() if hasattr(layer, "lora_A")}
     return made, {name.removeprefix(PEFT_PREFIX): layer for name, layer in layers.items()}

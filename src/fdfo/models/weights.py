@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 from torch import Tensor
 from torch.nn import Module, Parameter
 
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import ModelError, first_line
 from fdfo.files import save_tensors
-from fdfo.models.lora_files import ADAPTER_FILE, read_lora, read_tensors
+from fdfo.models.lora_files import ADAPTER_FILE, adapted, read_lora, read_tensors
 from fdfo.models.targets import target_modules
 
 FULL_FILE = "transformer.safetensors"
@@ -54,7 +54,7 @@ class TrainableWeights:
         with torch.random.fork_rng(devices=[]):  # the adapters are made on the CPU generator
             torch.default_generator.manual_seed(seed)
             try:
-                self.network = get_peft_model(self.network, lora)  # type: ignore[arg-type]
+                self.network = adapted(self.network, lora)
             except ValueError as error:
                 raise ModelError(f"policy.adapter: {first_line(error)}") from error
         self.network.eval()
@@ -105,7 +105,7 @@ class TrainableWeights:
     def _load_lora(self, path: Path, pipeline_class: type | None) -> None:
         lora = read_lora(path, self.network, pipeline_class)
         try:
-            self.network = get_peft_model(self.network, lora.config).eval()  # type: ignore[arg-type]
+            self.network = adapted(self.network, lora.config).eval()
         except (TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: made for another model; {first_line(error)}") from error
         self.kind = "lora"
