@@ -14,7 +14,7 @@ from fdfo.models.families import Wishes
 from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy, text_encoders
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
-from fdfo.models.quantise import quantise_encoder, quantise_network
+from fdfo.models.quantise import quantise
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
 from fdfo.models.weights import FULL_FILE
 
@@ -50,13 +50,12 @@ def load_policy(
     path_or_name is `shapes` (embedded), a local pipeline folder or a hub id. adapter is None (frozen), a checkpoint,
     a LoRA file or folder of PEFT, diffusers or kohya, or an AdapterConfig for new trainable weights, initialised from
     `seed`. With start, another such file or folder, they begin as it is, and so does a checkpoint of a run that did;
-    `base` is then the start. device defaults to
-    CUDA where there is one. dtype (float32) is that of the frozen network; velocities are float32 always. text_tokens
-    is the longest text in tokens, None the pipeline's own; the embedded model has its own. resolution is (height,
-    width) in pixels and defaults to the model's own. guidance is classifier-free, 1 is off; embedded_guidance is the
-    number that a guidance-distilled network reads, None the pipeline's own; shift is that of its times. quantize and
-    quantize_text keep the frozen network and the text encoders in few bits. Without
-    `reads_text` no text encoder is loaded, and no prompt can be encoded.
+    `base` is then the start. device defaults to CUDA where there is one. dtype (float32) is that of the frozen
+    network; velocities are float32 always. text_tokens is the longest text in tokens, None the pipeline's own; the
+    embedded model has its own. resolution is (height, width) in pixels and defaults to the model's own. guidance is
+    classifier-free, 1 is off; embedded_guidance is the number that a guidance-distilled network reads, None the
+    pipeline's own; shift is that of its times. quantize and quantize_text keep the frozen network and the text
+    encoders in few bits. Without `reads_text` no text encoder is loaded, and no prompt can be encoded.
 
     Raises ModelError when the model or adapter cannot be found, read or used, with the fix.
     """
@@ -77,11 +76,7 @@ def load_policy(
     dtype = dtype or torch.float32
     with quiet_loading():
         pipeline = _pipeline(outline, dtype, () if t5 else outline.family.dispensable, reads_text)
-        if quantize is not None:
-            quantise_network(pipeline.transformer, quantize)
-        if quantize_text is not None:
-            for encoder in text_encoders(pipeline):
-                quantise_encoder(encoder, quantize_text)
+        quantise(pipeline.transformer, text_encoders(pipeline), quantize, quantize_text)
         policy = FlowPolicy(
             pipeline,
             outline.family,
@@ -98,14 +93,21 @@ def load_policy(
     # Weights in few bits stay where they are: the text encoders join them on the device.
     policy.parks_transformer = quantize is None
     _add_weights(policy, adapter, None if start is None else Path(start), seed)
-    policy.attend_by(attention)
-    if vae_tile is not None:
-        policy.decode_in_tiles(vae_tile)
-    if gradient_checkpointing:
-        policy.enable_checkpointing()
-    if compile:
-        policy.compile()
+    _compute(policy, attention, vae_tile, gradient_checkpointing, compile)
     return policy
+
+
+def _compute(
+    policy: FlowPolicy, attention: AttentionKernel, tile: int | None, checkpoints: bool, compiles: bool
+) -> None:
+    """Settle how a policy is computed."""
+    policy.attend_by(attention)
+    if tile is not None:
+        policy.decode_in_tiles(tile)
+    if checkpoints:
+        policy.enable_checkpointing()
+    if compiles:
+        policy.compile()
 
 
 def _add_weights(policy: FlowPolicy, adapter: str | Path | AdapterConfig | None, start: Path | None, seed: int) -> None:

@@ -6,7 +6,7 @@ for each row of a weight (torchao, weight only).
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,17 @@ def linear_layers(modules: Iterable[Module]) -> list[Linear]:
     """The linear layers within some modules."""
     found = [layer for module in modules for layer in module.modules() if isinstance(layer, Linear)]
     return list(dict.fromkeys(found))
+
+
+def quantise(
+    network: Module, encoders: Sequence[Module], kind: Quantization | None, kind_of_text: Quantization | None
+) -> None:
+    """Keep a network and text encoders in few bits, where that is asked for."""
+    if kind is not None:
+        quantise_network(network, kind)
+    if kind_of_text is not None:
+        for encoder in encoders:
+            quantise_encoder(encoder, kind_of_text)
 
 
 def quantise_network(network: Module, kind: Quantization) -> None:
