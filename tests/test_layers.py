@@ -21,6 +21,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "files": set(),
     "visible": set(),
     "documents": set(),
+    "pictures": {"files"},
     "hub": set(),
     "locks": set(),
     "own": {"files"},
@@ -35,13 +36,14 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "interfaces": {"flow", "records"},
     "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
-    "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"},
+    "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"}
+    | {"pictures"},
     "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "own", "visiting"}
     | {"web", "studio"},
     "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"}
     | {"config"},
     "shapes": {"records", "interfaces", "files"},
-    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look", "own"},
+    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look", "own"} | {"pictures"},
     "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
     | {"evaluation", "documents", "own"},

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from fdfo.config.load import load_config
 from fdfo.models.lora_files import ADAPTER_FILE
 from fdfo.models.weights import FULL_FILE
-from fdfo.training.run import train
+from fdfo.training.loop import train
 from tests.training.forks import Command
 
 TINY = (

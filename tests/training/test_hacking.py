@@ -7,7 +7,7 @@ import pytest
 
 from fdfo.config.load import load_config
 from fdfo.evaluation.report.record import read_run
-from fdfo.training.run import train
+from fdfo.training.loop import train
 
 SHORT = (
     "optim.ema=null",

@@ -13,7 +13,7 @@ from fdfo.evaluation.runs import read_evaluations
 from fdfo.prompts import load_prompts, read_prompts
 from fdfo.records import Prompt
 from fdfo.training.inputs import code_digests, inputs_of, model_digests, option_digests, prompts_digest
-from fdfo.training.run import train
+from fdfo.training.loop import train
 from tests.training.runs import TINY, run
 
 SCORE = "from helper import level\ndef score(images, prompts, metadata):\n    return level(images)\n"

@@ -18,7 +18,7 @@ from fdfo.evaluation.runs import read_events
 from fdfo.training.checkpoint import prune
 from fdfo.training.interrupt import Interrupted
 from fdfo.training.judging import Jury
-from fdfo.training.run import train
+from fdfo.training.loop import train
 from tests.training.runs import TINY, adapter, command, finish, run
 
 

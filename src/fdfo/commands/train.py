@@ -35,7 +35,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
         return
     from fdfo.commands.memory import memory_explained
     from fdfo.training.interrupt import Interrupted
-    from fdfo.training.run import train
+    from fdfo.training.loop import train
 
     try:
         with memory_explained():  # of loading; a run explains its own

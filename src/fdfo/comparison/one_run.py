@@ -13,7 +13,7 @@ from pathlib import Path
 from fdfo.config.load import load_config
 from fdfo.errors import FdfoError
 from fdfo.training.interrupt import Interrupted
-from fdfo.training.run import train
+from fdfo.training.loop import train
 from fdfo.visible import visible
 
 

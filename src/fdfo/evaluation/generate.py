@@ -49,8 +49,7 @@ def generate(
     for start in range(0, len(prompts), batch):
         chunk = prompts[start : start + batch]
         numbers = [prompt.number for prompt in chunk]
-        draws = [noise.normal(policy.latent_shape, "image", numbers, image) for image in range(images_per_prompt)]
-        x = torch.stack(draws, 1).flatten(0, 1).to(policy.device)
+        x = noise.starts(policy.latent_shape, numbers, images_per_prompt).to(policy.device)
         cond = policy.encode([prompt.text for prompt in chunk]).repeat(images_per_prompt)
         flow = _Measured(policy, cond, weights)
         x0 = integrate(flow, x, grid)

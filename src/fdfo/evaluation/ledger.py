@@ -18,9 +18,10 @@ from torch import Tensor
 from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import diversity
 from fdfo.evaluation.heldout import Evaluation, Judged
-from fdfo.evaluation.pictures import check_picture, picture_files, png, tile
+from fdfo.evaluation.pictures import check_picture, picture_files
 from fdfo.files import finite, write_atomically, write_json
 from fdfo.own import cut_torn_line, mend_lines, read_json, set_aside, sound, sound_lines
+from fdfo.pictures import png, tile
 from fdfo.records import Prompt
 
 MANIFEST = "manifest.json"

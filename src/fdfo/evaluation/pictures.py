@@ -1,6 +1,5 @@
 """Pictures on disk: PNG grids of equal tiles, each with a JSON file that says what its tiles are."""
 
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +12,7 @@ from torch import Tensor
 
 from fdfo.files import write_atomically, write_json
 from fdfo.own import read_json
-
-COLUMNS = 8
-"""Tiles in a row of an evaluation grid."""
+from fdfo.pictures import COLUMNS, png, tile
 
 
 @dataclass(frozen=True)
@@ -30,23 +27,6 @@ class Grid:
     """Prompt of every tile (of every row, where `scores` is given)."""
     scores: Sequence[Sequence[float | None]] | None = None
     """Scores of the tiles of every row."""
-
-
-def tile(images: Tensor, columns: int) -> np.ndarray:
-    """Arrange images uint8 [n, 3, H, W] in rows of `columns`: [rows H, columns W, 3]; missing tiles are black."""
-    n, channels, height, width = images.shape
-    rows = -(-n // columns)
-    canvas = np.zeros((rows * columns, channels, height, width), dtype=np.uint8)
-    canvas[:n] = images.numpy()
-    grid = canvas.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    return grid.reshape(rows * height, columns * width, channels)
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """PNG file of uint8 pixels [H, W, 3]."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def save_gallery(folder: Path, epoch: int, images: Tensor, titles: Sequence[str]) -> None:

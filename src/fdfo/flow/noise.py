@@ -49,6 +49,11 @@ class NoiseStreams:
                 list(threads.map(draw, rows, samples))
         return draws
 
+    def starts(self, shape: Sequence[int], numbers: Sequence[int], images_per_prompt: int) -> Tensor:
+        """Start noises [P k, *shape] of the k images of each prompt, side by side, by the prompts' numbers."""
+        draws = [self.normal(shape, "image", numbers, image) for image in range(images_per_prompt)]
+        return torch.stack(draws, 1).flatten(0, 1)
+
     def uniform(self, use: str, samples: Sequence[int], step: int = 0) -> Tensor:
         """Uniform numbers in [0, 1), one per sample: [B], float64 on the CPU."""
         return torch.tensor([self.generator(use, n, step).random() for n in samples], dtype=torch.float64)

@@ -15,7 +15,9 @@ from torch.nn import Module, Parameter
 
 from fdfo.config.tree import AttentionKernel, PolicyConfig
 from fdfo.files import give_usual_permissions, save_tensors
+from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import on_device
+from fdfo.flow.solve import integrate
 from fdfo.hub import quiet_loading
 from fdfo.interfaces import Weights
 from fdfo.models.attention import attention_kernel, check_attention, checkpoint_with
@@ -28,6 +30,7 @@ from fdfo.models.recording import Calls, Recorder
 from fdfo.models.structure import Row
 from fdfo.models.targets import blocks_of
 from fdfo.models.weights import TrainableWeights
+from fdfo.pictures import Pictures
 from fdfo.records import Conditioning, NetworkUse
 from fdfo.visiting import visiting
 
@@ -170,6 +173,32 @@ class FlowPolicy:
         """Times [steps + 1] of the pipeline's own scheduler for images of this size."""
         with quiet_loading():
             return self._knowing().grid(self.pipeline.transformer, steps, self.device, self.dtype)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        seed: int = 0,
+        steps: int = 40,
+        images_per_prompt: int = 1,
+        weights: Weights = "current",
+    ) -> Pictures:
+        """Images of one or more prompts, by Euler steps; those of a prompt stand side by side.
+
+        The same as those of `fdfo generate` and of evaluations for the same prompts in the same order: an image's noise
+        follows from the seed, the place of its prompt and its number there. `weights` are `current`, or `base`: before
+        training.
+        """
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        noise, grid, parts = NoiseStreams(seed), self.grid(steps).tolist(), []
+        self.prepare(texts)
+        for number, text in enumerate(texts):
+            x = noise.starts(self.latent_shape, [number], images_per_prompt).to(self.device)
+            cond = self.encode([text]).repeat(images_per_prompt)
+            x0 = integrate(lambda x, t, cond=cond: self.velocity(x, t, cond, weights=weights), x, grid)
+            parts.append(self.decode(x0).cpu())
+        return Pictures(torch.cat(parts), texts)
 
     # ---- how it is computed ----
 

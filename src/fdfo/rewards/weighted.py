@@ -257,9 +257,11 @@ class WeightedSum:
         """Go back to a state of the same components."""
         self._moments.restore(state)
 
-    def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
+    def __call__(
+        self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
+    ) -> Tensor:
         """The weighted sum [B] float64 to train on; see `components` and `standardized_total`."""
-        return self.standardized_total(self.components(images, prompts, metadata))
+        return self.standardized_total(self.components(images, prompts, metadata or [{} for _ in prompts]))
 
     def _checked(self, name: str, reward: Callable[..., Any], tracked: bool, kept: Tensor) -> Callable[..., Tensor]:
         """The reward, with what it returns converted and what it raises explained; the images `kept` stay as they are.

@@ -1,5 +1,5 @@
 """The loop around every method: distributed, resumable, deterministic."""
 
-from fdfo.training.run import train
+from fdfo.training.loop import Trainer, train
 
-__all__ = ["train"]
+__all__ = ["Trainer", "train"]

@@ -3,9 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,13 +16,14 @@ from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
 from fdfo.models.load import policy_notes
+from fdfo.pictures import Pictures
 from fdfo.prompts import ListSource
 from fdfo.records import Prompt
-from fdfo.rewards.endpoint import giving_up_when
 from fdfo.training.checkpoint import (
     Progress,
     State,
     checkpoint_files,
+    checkpoint_name,
     load_latest,
     prune,
     read_state,
@@ -33,55 +32,22 @@ from fdfo.training.checkpoint import (
 )
 from fdfo.training.choosing import best
 from fdfo.training.console import Console
-from fdfo.training.distributed import Team, this_team
+from fdfo.training.distributed import Team
 from fdfo.training.epoch import sample, update
+from fdfo.training.events import Evaluated, Event, Saved, Trained
 from fdfo.training.findings import gain
 from fdfo.training.fitting import OUT_OF_MEMORY, log_own_halvings, tell_halvings
 from fdfo.training.folder import RunFolder
-from fdfo.training.inputs import inputs_of
-from fdfo.training.interrupt import Interrupted, StopRequest, stop_on_signals
+from fdfo.training.interrupt import Interrupted, StopRequest
 from fdfo.training.journal import Journal
 from fdfo.training.judging import build_jury
-from fdfo.training.setup import build_trainer, check, held_out_prompts, prompt_notes, run_folder, training_prompts
+from fdfo.training.setup import build_trainer, prompt_notes
 from fdfo.training.state import put_back, state_of
 from fdfo.training.trackers import Trackers
 from fdfo.visible import from_here
 
 SHOWN_GROUPS = 8
 """Training groups whose pictures are kept at each evaluation."""
-
-
-def train(
-    config: Config, run_dir: str | Path | None = None, *, changed_inputs: bool = False, waits: bool = False
-) -> Path:
-    """Train as configured and return the run folder; repeating the call with the same folder continues the run.
-
-    run_dir defaults to a new numbered folder below `runs/`. Where another process writes in it, this one is refused,
-    or waits until that has ended. With changed_inputs a run goes on although its prompts, code or other files are not
-    what it began with, which is refused otherwise. Under torchrun or accelerate launch every process calls this.
-    Raises FdfoError subclasses for everything a user can mend, and Interrupted after a signal, once the state is saved.
-    """
-    check(config)
-    trackers: list[Any] = list(config.log.trackers)
-    timeout_s = config.train.collective_timeout_s
-    team = this_team(timeout_s, **({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
-    with stop_on_signals() as stop, giving_up_when(lambda: stop.signal_number is not None):
-        source, held_out = training_prompts(config, team), held_out_prompts(config, team)
-        with run_folder(config, run_dir, team, stop.check if waits else None) as folder:
-            line = None
-            with team.together():
-                if team.is_main:
-                    inputs = partial(inputs_of, config, source.prompts, held_out)
-                    line = folder.keep_inputs(inputs, changed_inputs)
-            run = Run(config, folder, source, held_out, team, stop)
-            if line is not None:
-                run.console.say(line, style="yellow")
-            with run.console:
-                try:
-                    run.go()
-                finally:
-                    run.trainer.reward.asked.leave()
-    return folder.path
 
 
 class Run:
@@ -115,15 +81,35 @@ class Run:
 
     def go(self) -> None:
         """Continue from the folder's latest checkpoint to the end."""
-        config, progress = self.config, self._restore()
+        for _ in self.events():
+            pass
+
+    def events(self) -> Iterator[Event]:
+        """Continue from the folder's latest checkpoint to the end, and tell what happens.
+
+        Where nobody asks for the next event, the state is saved, and repeating the run continues it.
+        """
+        self._restore()
         self.trackers.start()
-        self.console.start(progress.epoch)
-        if self._evaluate_if_due():
+        self.console.start(self.progress.epoch)
+        try:
+            yield from self._epochs()
+        except GeneratorExit:
+            self._leave(state_of(self.trainer, self.progress) if self.team.is_main else None, "stopped here")
+            raise
+        self._finish()
+
+    def _epochs(self) -> Iterator[Event]:
+        config, progress = self.config, self.progress
+        if found := self._evaluate_if_due():
             self._save_together()  # is there; may be the best now
+            yield found
         while progress.epoch < config.train.epochs and not self._should_stop_early():
             with self._saving_on_failure():
-                self._epoch()
-            self._evaluate_if_due()
+                trained = self._epoch()
+            yield trained
+            if found := self._evaluate_if_due():
+                yield found
             is_best = self._best()[0] == progress.epoch
             is_last = progress.epoch == config.train.epochs or self._should_stop_early()
             is_chosen = bool(
@@ -131,15 +117,14 @@ class Run:
             )  # nobody is to choose twice because pictures came out otherwise
             if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best or is_chosen:
                 self._save_together()
-        self._finish()
+                yield Saved(epoch=progress.epoch, folder=self.folder.checkpoints / checkpoint_name(progress.epoch))
 
-    def _evaluate_if_due(self) -> bool:
+    def _evaluate_if_due(self) -> Evaluated | None:
         """Evaluate weights that are to be and were not; an interruption loses the evaluation, but no epoch."""
         if not self._is_due():
-            return False
+            return None
         with self._saving_on_failure():
-            self._evaluate()
-        return True
+            return self._evaluate()
 
     def _is_due(self) -> bool:
         """Whether the weights of now are to be evaluated, and were not."""
@@ -194,7 +179,7 @@ class Run:
 
     # ---- one epoch ----
 
-    def _epoch(self) -> None:
+    def _epoch(self) -> Trained:
         epoch, trainer, processor = self.progress.epoch, self.trainer, time.process_time()
         self.console.begin(epoch)
         self.team.take_traffic()
@@ -216,6 +201,7 @@ class Run:
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
                 self.trackers.show_pairs(epoch + 1)
         self.console.end(sampled.metrics["reward"], sampled.metrics["images"] / sum(seconds.values()))
+        return Trained(epoch=epoch + 1, samples=metrics, updates=updates, seconds=seconds)
 
     def _count(self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]]) -> None:
         """Add the epoch to the progress."""
@@ -230,7 +216,7 @@ class Run:
 
     # ---- evaluation ----
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> Evaluated:
         """Judge the held-out prompts; log, draw, raise alarms, note the best."""
         with self.trainer.phases("evaluate"):
             evaluation, pictures = self.jury.judge(self.trainer, self.progress.epoch)
@@ -241,6 +227,8 @@ class Run:
         with self.team.together():
             if self.team.is_main:
                 self._tell_evaluation(evaluation, raw, pictures, seconds)
+        titles = [self.jury.prompts[number].text for number in self.jury.shown]
+        return Evaluated(epoch=evaluation.epoch, evaluation=evaluation, pictures=Pictures(pictures / 255, titles))
 
     def _judge_raw(self, averaged: Evaluation) -> Evaluation | None:
         """Where it is asked for, the evaluation of the trained weights beside that of their average."""
