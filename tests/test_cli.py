@@ -67,6 +67,7 @@ def test_help_names_every_command(command, monkeypatch):
         "compare",
         "probe",
         "export",
+        "push",
         "doctor",
         "serve-reward",
         "studio",

@@ -10,6 +10,7 @@ from fdfo import __version__
 from fdfo.commands.choices_app import choices_app
 from fdfo.commands.comparison_app import compare, probe
 from fdfo.commands.door import check_surroundings, prepare_terminal
+from fdfo.commands.export_app import export, push
 from fdfo.commands.init_app import init
 from fdfo.commands.libraries import prepare_libraries
 from fdfo.commands.options import (
@@ -183,33 +184,8 @@ def report(
 
 app.command()(compare)
 app.command()(probe)
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    to: Annotated[
-        str,
-        typer.Option("--to", help="LoRA file for diffusers, comfyui or kohya; or merged: a whole pipeline folder."),
-    ] = "diffusers",
-    checkpoint: Annotated[
-        str | None,
-        typer.Option("--checkpoint", help="best, latest or a name, as epoch-0000080; default: best."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; default: <run>/export.")
-    ] = None,
-    dtype: Annotated[
-        str | None, typer.Option("--dtype", help="float32, bfloat16 or float16; default: as trained.")
-    ] = None,
-) -> None:
-    """Write the trained weights for use elsewhere.
-
-    A LoRA file says in its header what it is for and where it comes from.
-    """
-    from fdfo.commands.export import run_export
-
-    run_export(run, to, checkpoint, output, dtype)
+app.command()(export)
+app.command()(push)
 
 
 @app.command()

@@ -22,6 +22,7 @@ from fdfo.commands.task import Task, manifest
 from fdfo.commands.tell import say
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
+from fdfo.evaluation.dataset import image_rows, write_metadata
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.generate import BATCH
@@ -42,6 +43,9 @@ ENCODED_AHEAD = 512
 
 TURN = 256
 """Images that wait in host memory for scores that take turns on the device."""
+
+IMAGES = "images"
+"""Folder of all images, where they are kept: a data set of the kind imagefolder, by its metadata.jsonl."""
 
 SHOWN_PROMPTS = 24
 """Prompts whose first image is on the page."""
@@ -84,6 +88,8 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         print_found(rows, results)
         if output is not None:
             write_found(ledger, results, rows, _facts(task, variants, config))
+            if keep_images:
+                write_metadata(folder / IMAGES, image_rows(results, [prompt.number for prompt in prompts]))
             say(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
         if task.distance is not None:
             worker.load_scores()
@@ -154,7 +160,7 @@ class _Worker:
         found = self.ledger.rows(label)
         if not self.keep_images:
             return found
-        return [number for number in found if self.ledger.has_images("images", label, number)]
+        return [number for number in found if self.ledger.has_images(IMAGES, label, number)]
 
     @property
     def shown(self) -> frozenset[int]:
@@ -164,7 +170,7 @@ class _Worker:
     def _judge_part(self, policy: Policy, label: str, prompts: Sequence[Prompt]) -> None:
         def judge(images: Tensor, owners: Sequence[Prompt]) -> dict[str, Tensor]:
             if self.keep_images:
-                self.ledger.save_images("images", label, prompts, (images.cpu() * 255).round().to(torch.uint8))
+                self.ledger.save_images(IMAGES, label, prompts, (images.cpu() * 255).round().to(torch.uint8))
             return self.scores.components(images, [p.text for p in owners], [p.metadata for p in owners])
 
         judged = judge_prompts(

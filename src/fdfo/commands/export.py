@@ -14,11 +14,44 @@ FORMATS = ("diffusers", "comfyui", "kohya", "merged")
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def run_export(run: Path, to: str, checkpoint: str | None, output: Path | None, dtype: str | None = None) -> None:
-    """Write a LoRA file in a layout that others read, or a whole pipeline with the trained weights inside."""
+def run_export(
+    run: Path,
+    to: str,
+    checkpoint: str | None,
+    output: Path | None,
+    dtype: str | None = None,
+    *,
+    card: bool = False,
+    licence: str | None = None,
+) -> None:
+    """Write a LoRA file in a layout that others read, or a whole pipeline with the trained weights inside.
+
+    With `card`, also a model card, pictures, the configuration and a workflow for ComfyUI.
+    """
+    folder = output or run / "export"
+    chosen = export_to(run, to, checkpoint, folder, dtype, card_for=str(folder) if card else None, licence=licence)
+    say(f"wrote {folder} from checkpoint {chosen}")
+
+
+def export_to(
+    run: Path,
+    to: str,
+    checkpoint: str | None,
+    folder: Path,
+    dtype: str | None = None,
+    *,
+    card_for: str | None,
+    licence: str | None,
+) -> str:
+    """Write into a folder, with a card for a repository of this name if there is one; the checkpoint's name.
+
+    Raises ConfigError, CheckpointError or ModelError.
+    """
     problems = [] if dtype in (None, *DTYPES) else [f"--dtype {dtype}: expected one of {', '.join(DTYPES)}"]
     if to not in FORMATS:
         problems.append(f"--to {to}: expected one of {', '.join(FORMATS)}")
+    if card_for is not None and to != "diffusers":
+        problems.append("--card describes a LoRA for diffusers; leave it out, or use --to diffusers")
     if problems:
         raise ConfigError("the command line", problems)
     from fdfo.evaluation.runs import load_run_config
@@ -42,7 +75,6 @@ def run_export(run: Path, to: str, checkpoint: str | None, output: Path | None, 
     if to == "merged" and not settings.t5:  # diffusers loads no folder without it
         settings = settings.model_copy(update={"t5": True})
         say("the run left T5 out: give diffusers text_encoder_3=None and tokenizer_3=None to draw as it did")
-    folder = output or run / "export"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with one_writer(folder, "wait until it has ended, or give another --output"):
@@ -53,9 +85,19 @@ def run_export(run: Path, to: str, checkpoint: str | None, output: Path | None, 
                 policy.save_merged(folder, precision)
             else:
                 policy.save_lora(folder, cast(LoraLayout, to), precision, facts(config, source.name))
+            if card_for is not None:
+                from fdfo.commands.card import write_card
+                from fdfo.evaluation.card import Use
+                from fdfo.models.comfy import write_workflow
+                from fdfo.models.usage import diffusers_code, is_on_hub
+
+                code = diffusers_code(policy, settings, card_for, config.eval.steps)
+                use = Use(card_for, settings.name, is_on_hub(settings), code, policy.resolution)
+                write_card(run, folder, source.name, use, licence)
+                write_workflow(folder, policy, settings, config.eval.steps)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror}; give another --output") from error
-    say(f"wrote {folder} from checkpoint {source.name}")
+    return source.name
 
 
 def facts(config: Config, checkpoint: str) -> dict[str, str]:

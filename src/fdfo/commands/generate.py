@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from fdfo import __version__
-from fdfo.commands.output import prepare_output
+from fdfo.commands.output import prepare_folder, prepare_output
 from fdfo.commands.subject import Subject, default_steps, labelled
 from fdfo.commands.tell import say
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError
+from fdfo.evaluation.dataset import write_dataset
 from fdfo.evaluation.generate import generate
 from fdfo.evaluation.sheet import FORMATS, encoded, sheet, unwritten
 from fdfo.evaluation.summary import BASE
@@ -55,16 +56,23 @@ def run_generate(
     adapters = {label: one for label, one in labelled(subjects, "trained").items() if one.has_adapter}
     if factors != [1.0] and not adapters:
         raise ConfigError("the command line", ["--strength: give --adapter or --run, whose strength it is"])
-    prepare_output(output)
-    if output.suffix.lower() not in FORMATS:
-        raise ConfigError("the command line", [f"--output {output}: expected a name that ends in {', '.join(FORMATS)}"])
+    is_folder = output.suffix == ""
+    prepare_folder(output) if is_folder else prepare_output(output)
+    if not is_folder and output.suffix.lower() not in FORMATS:
+        accepted = f"expected a name that ends in {', '.join(FORMATS)}, or of a folder"
+        raise ConfigError("the command line", [f"--output {output}: {accepted}"])
     subjects[0].announce()
     drawing = _Drawing(subjects[0], adapters, config, factors, prompts, seeds, noise_seed, default_steps(steps, config))
     rows = drawing.rows()
     images = torch.stack(list(rows.values()), 1)  # prompt, weights, seed
-    columns = [f"seed {seed}" for seed in range(seeds)]
     pictures = (images * 255).round().to(torch.uint8)
     captions = [prompt.text for prompt in prompts]
+    if is_folder:
+        write_dataset(output, dict(zip(rows, pictures.unbind(1), strict=True)), captions, drawing.settings())
+        count = pictures.shape[:3].numel()
+        say(f"wrote {output}: {count} pictures and metadata.jsonl, a data set of the kind imagefolder")
+        return
+    columns = [f"seed {seed}" for seed in range(seeds)]
     drawn = sheet(pictures, captions, list(rows), columns)
     settings = json.dumps(drawing.settings(), ensure_ascii=False)
     write_atomically(output, encoded(drawn, output.suffix, {SETTINGS: settings}))

@@ -4,16 +4,15 @@ import re
 import sys
 import time
 from inspect import Parameter, isclass, signature
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from fdfo.commands.licence import licence_of
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.commands.tell import say
@@ -172,26 +171,8 @@ def _sources(entry: RewardConfig) -> str:
     named = [key for key in accepted if _SOURCES.fullmatch(key)]
     places = {key: entry.options.get(key, accepted[key].default) for key in named}
     lines = [
-        f"{key} {place}" + ("" if key == "url" else f", licence {_licence(place)}")
+        f"{key} {place}" + ("" if key == "url" else f", licence {licence_of(place)}")
         for key, place in places.items()
         if place not in (None, Parameter.empty)
     ]
     return "\n  ".join(lines) or "no model to fetch"
-
-
-def _licence(place: str) -> str:
-    """As the model card of a folder or hub id states it."""
-    card = Path(place) / "README.md"
-    if card.is_file():
-        _, _, rest = card.read_text(encoding="utf-8").partition("---\n")
-        header = yaml.safe_load(rest.partition("\n---")[0]) if rest else None
-        return str(header.get("license", "not stated")) if isinstance(header, dict) else "not stated"
-    if Path(place).is_dir():
-        return "not stated"
-    from huggingface_hub import HfApi
-
-    try:
-        card_data = HfApi().model_info(place, timeout=5.0).card_data
-    except Exception:  # any network error means the same here; loading, next, explains it
-        return "not known (the hub does not answer)"
-    return str(card_data.get("license") or "not stated") if card_data else "not stated"

@@ -26,7 +26,7 @@ from fdfo.models.families import Family, Wishes
 from fdfo.models.layouts import Shape
 from fdfo.models.lora_layouts import FILES, LoraLayout, in_layout
 from fdfo.models.prompt_cache import PromptCache
-from fdfo.models.recording import Calls, Recorder
+from fdfo.models.recording import Calls, Recorder, own_call
 from fdfo.models.structure import Row
 from fdfo.models.targets import blocks_of
 from fdfo.models.weights import TrainableWeights
@@ -54,6 +54,7 @@ class FlowPolicy:
         self.pipeline, self.family, self.device = pipeline, family, device
         self.latent_shape = latent_shape
         self.resolution, self.guidance = wishes.resolution, wishes.guidance
+        self._wishes = wishes
         # Of the computation; weights that are trained whole are float32.
         self.dtype: torch.dtype = pipeline.transformer.dtype
         self.state_dtype, self.velocity_dtype = self.dtype, velocity_dtype(wishes.guidance, self.dtype)
@@ -199,6 +200,10 @@ class FlowPolicy:
             x0 = integrate(lambda x, t, cond=cond: self.velocity(x, t, cond, weights=weights), x, grid)
             parts.append(self.decode(x0).cpu())
         return Pictures(torch.cat(parts), texts)
+
+    def own_call(self, steps: int) -> dict[str, Any]:
+        """Arguments with which the pipeline's own call draws as this policy does, beside prompt and latents."""
+        return own_call(self.pipeline, self.family, self._wishes, steps)
 
     # ---- how it is computed ----
 

@@ -270,6 +270,14 @@ def call_arguments(pipeline: Any, family: Family, wishes: Wishes) -> dict[str, A
     return given
 
 
+def own_call(pipeline: Any, family: Family, wishes: Wishes, steps: int) -> dict[str, Any]:
+    """Arguments of the pipeline's call, beside prompt and latents, that draw what is wished in so many steps."""
+    given = _without(call_arguments(pipeline, family, wishes), "output_type", "return_dict")
+    if family.scale is not None:
+        given[family.scale] = family.off + wishes.guidance - 1
+    return {"num_inference_steps": steps, **given}
+
+
 def _index(numbers: Sequence[int], plain: range, device: torch.device) -> Tensor | None:
     """The numbers as an index, None where they are plain counting."""
     return None if list(numbers) == list(plain) else torch.tensor(numbers, device=device)
