@@ -1,6 +1,7 @@
 """What others import from `fdfo`, and docs/python.md as it stands there."""
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -126,3 +127,24 @@ def divided(trainer):
     """An exception in the loop, after its first event."""
     for _ in trainer:
         raise ZeroDivisionError
+
+
+FILES = (Path(__file__).parents[2] / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_files_names_every_file_and_every_key_of_a_run(page):
+    run = page["where"] / "runs" / "warm"
+    named = set()
+    for cell in re.findall(r"^\| (`.*?) \|", FILES.partition("## Events")[0], re.M):
+        first, *others = re.findall(r"`([^`]+)`", cell)
+        named.add(first)
+        named |= {f"{first.rpartition('.')[0]}{other}" if other[0] == "." else other for other in others}
+        named |= {f"{first.rpartition('/')[0]}/{other}" for other in others if other[0] != "."}
+    for path in run.rglob("*"):
+        if path.is_file():
+            assert re.sub(r"\d{7}", "N", path.relative_to(run).as_posix()) in named | {".lock"}
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| (.*) \|$", FILES.partition("## Events")[2], re.M))
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        keys = {key.partition("/")[0] for key in event} - {"event", "epoch"}
+        assert keys <= {key.partition("/")[0] for key in re.findall(r"`([^`]+)`", rows[event["event"]])}
