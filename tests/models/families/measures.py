@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from fdfo.flow.solve import integrate
 from fdfo.hub import quiet_loading
-from fdfo.models.policy import LORA_FILE, FlowPolicy
+from fdfo.models.lora_files import LORA_FILE
+from fdfo.models.policy import FlowPolicy
 from tests.models.families.world import PROMPTS, STEPS, World, double
 
 
