@@ -210,7 +210,7 @@ def test_a_card_for_merged_weights_is_refused(trained, tmp_path):
 
 def test_generate_writes_a_data_set_into_a_folder(trained, tmp_path, capsys):
     subject = Subject(trained, None, None, None, None)
-    run_generate([subject], ["a red circle", "two blue squares"], None, None, 2, "1", 2, tmp_path / "drawn")
+    run_generate([subject], ["a red circle", "two blue squares"], None, None, 2, 0, "1", 2, tmp_path / "drawn")
     rows = [json.loads(line) for line in (tmp_path / "drawn" / "metadata.jsonl").read_text().splitlines()]
     assert len(rows) == 8 and {row["weights"] for row in rows} == {"base", "trained"}
     assert rows[7] == {
