@@ -14,7 +14,7 @@ from fdfo.commands.door import check_surroundings
 from fdfo.commands.found import _cell
 from fdfo.commands.tell import say, tell
 from fdfo.errors import ConfigError
-from fdfo.evaluation.report.page import _templates, fill
+from fdfo.evaluation.report.page import fill, templates
 from fdfo.evaluation.statistics import Interval
 from fdfo.evaluation.summary import Row, markdown
 from fdfo.training.console import Console
@@ -62,7 +62,7 @@ def test_a_page_holds_it_as_an_escape(monkeypatch):
     from jinja2 import DictLoader
 
     loader = DictLoader({"x.html": "<p title='{{ text }}'>{{ text }}</p>", "report.css": "", "report.js": ""})
-    monkeypatch.setattr(_templates(), "loader", loader)
+    monkeypatch.setattr(templates(), "loader", loader)
     page = fill("x.html", {"text": HOSTILE})
     assert page == f"<p title='{SAFE}'>{SAFE}</p>"
 
