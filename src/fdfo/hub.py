@@ -114,8 +114,9 @@ def quiet_loading() -> Iterator[None]:
         library.set_verbosity_error()
     try:
         with warnings.catch_warnings():
-            # Of diffusers to itself: the networks of Chroma and Bria are built with it. Until diffusers 1.0.
+            # Of diffusers to itself, until 1.0: Chroma and Bria are built with the first, ERNIE meets the second.
             warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
             yield
     finally:
         for library, (bar_was_on, verbosity) in zip(libraries, before, strict=True):

@@ -1,6 +1,7 @@
 """What a family's line decides, what asking finds out, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from fdfo import plugins
 from fdfo.config.tree import PolicyConfig
 from fdfo.errors import ModelError
 from fdfo.models import load_policy
-from fdfo.models.families import JOINT_ATTENTION, Family
+from fdfo.models.families import JOINT_ATTENTION, REFUSED, Family
 from fdfo.models.load import policy_notes, policy_problems
 
 
@@ -59,7 +60,10 @@ def test_a_package_adds_a_family_in_one_line(variant, monkeypatch, policy):
     ("kind", "said"),
     [
         ("UnheardPipeline", "a UnheardPipeline, which is not among .*FluxPipeline.*add a line for its family"),
-        ("SanaSprintPipeline", "a SanaSprintPipeline cannot be trained here: its network is a consistency model"),
+        *(
+            (name, f"a {name} cannot be trained here: {re.escape(reason)}; use another")
+            for name, reason in REFUSED.items()
+        ),
         ("FluxKontextPipeline", "an image is a part of its prompt"),
     ],
 )
@@ -73,6 +77,11 @@ def test_what_is_not_supported_is_told_with_the_reason(variant, kind, said):
     [
         ({}, {"embedded_guidance": 3.5}, "policy.embedded_guidance: this model's network reads no guidance"),
         ({"transformer/config.json": {"use_meanflow": True}}, {}, "a flow map between two times"),
+        (
+            {"model_index.json": {"transformer_2": ["diffusers", "WanTransformer3DModel"]}},
+            {},
+            "its network is two, one for each part of the path",
+        ),
         ({"model_index.json": {"is_distilled": True}}, {"guidance": 3}, "policy.guidance=3: this model is distilled"),
         ({"scheduler/scheduler_config.json": {"stochastic_sampling": True}}, {}, "has stochastic_sampling: true"),
         ({"scheduler/scheduler_config.json": {"invert_sigmas": True}}, {}, "has invert_sigmas: true"),

@@ -124,8 +124,12 @@ class Asking:
     ) -> Any:
         scheduler = _scheduler(self.pipeline.scheduler, self._changes, settle, step)
         encode = self._remembered() if again else self._remembering()
+        # Guiders combine velocities by the number of the step; that is left to the family's rule.
+        guiders = {name: None for name in self.pipeline.components if name.endswith("guider")}
         given = {"num_inference_steps": ASKED_STEPS, "generator": torch.Generator(), **self.arguments, **changes}
-        with _standing_in(self.pipeline, device, transformer=listener, scheduler=scheduler, encode_prompt=encode):
+        with _standing_in(
+            self.pipeline, device, transformer=listener, scheduler=scheduler, encode_prompt=encode, **guiders
+        ):
             try:
                 self.pipeline(prompt=prompt, **given)
             except _Stop as stop:

@@ -18,6 +18,8 @@ def vae_factor(config: Mapping[str, Any]) -> int:
     """Pixels per element of a decoder's own latents, along each side, from its `config.json`."""
     if "scale_factor_spatial" in config and config["scale_factor_spatial"] is not None:
         return int(config["scale_factor_spatial"])
+    if "spatial_compression_ratio" in config:
+        return int(config["spatial_compression_ratio"])
     if "dim_mult" in config:  # video decoders
         return 2 ** len(config.get("temporal_downsample", config.get("temperal_downsample")))
     blocks = config.get("block_out_channels") or config["encoder_block_out_channels"]

@@ -8,7 +8,16 @@ from torch import Tensor
 
 from fdfo.errors import ModelError
 from fdfo.flow.guidance import guided, renormed
-from fdfo.models.layouts import PATCHES, SPATIAL, TOKENS, Layout, first_channels, from_rows_of_frames, rows_of_frames
+from fdfo.models.layouts import (
+    ONE_FRAME,
+    PATCHES,
+    SPATIAL,
+    TOKENS,
+    Layout,
+    first_channels,
+    from_rows_of_frames,
+    rows_of_frames,
+)
 from fdfo.plugins import find, names
 
 JOINT_ATTENTION = tuple(
@@ -28,6 +37,9 @@ ATTENTION = tuple(f"attention.{name}" for name in ("to_q", "to_k", "to_v", "to_o
 
 UNSHIFTED = {"shift_factor": 0.0}
 """Of decoders whose shift is not heeded."""
+
+
+SELF_ATTENTION = tuple(f"self_attention.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0"))
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,17 @@ FAMILIES: Mapping[str, Family] = {
     "AuraFlowPipeline": Family(JOINT_ATTENTION, decoder=UNSHIFTED),
     "CogView4Pipeline": Family(SEPARATE_ATTENTION, decoder=UNSHIFTED),
     "BriaPipeline": Family(JOINT_ATTENTION, PATCHES),
+    "ErnieImagePipeline": Family(
+        SELF_ATTENTION, decoder={"batch_norm_eps": 1e-5}, ragged=True, options={"use_pe": False}
+    ),
+    "WanPipeline": Family(SEPARATE_ATTENTION, ONE_FRAME, options={"num_frames": 1}),
+    "HunyuanImagePipeline": Family(
+        JOINT_ATTENTION,
+        scale=None,
+        embedded="distilled_guidance_scale",
+        note="its guidance changes from step to step, so none is used here",
+    ),
+    "BriaFiboPipeline": Family(JOINT_ATTENTION, TOKENS, ragged=True),
     "Lumina2Pipeline": Family(JOINT_ATTENTION, guide=renormed, sign=-1),
     "OvisImagePipeline": Family(JOINT_ATTENTION, PATCHES),
     "ZImagePipeline": Family(
@@ -114,7 +137,9 @@ REFUSED: Mapping[str, str] = {
     "Cosmos2TextToImagePipeline": "its licence asks for a guardrail at every image, and its path ends at noise of 80",
     "DreamLitePipeline": "its network is a U-Net, whose latents the pipeline does not take",
     "HiDreamImagePipeline": "its experts pass no gradient in evaluation mode, so training would go astray unseen",
+    "GlmImagePipeline": "it samples a part of its conditioning anew for every image",
     "Ideogram4Pipeline": "its two branches of guidance are two networks",
+    "PRXPixelPipeline": "its network gives the image itself, not a velocity",
     "SanaSprintPipeline": "its network is a consistency model (TrigFlow), not a velocity",
 }
 """Pipelines that no line could support, and why."""

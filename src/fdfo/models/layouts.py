@@ -46,6 +46,10 @@ TOKENS = Layout(
 """[B, h w, C]."""
 
 
+ONE_FRAME = Layout(lambda x: x.unsqueeze(2), lambda x, shape: x.squeeze(2), side=None, channels=1)
+"""[B, C, 1, h, w]: a video of one frame."""
+
+
 def rows_of_frames(x: Tensor) -> list[Tensor]:
     """[B, C, h, w] -> B videos [C, 1, h, w] of one frame (Z-Image)."""
     return list(x.unsqueeze(2).unbind())

@@ -102,6 +102,8 @@ class Outline:
             yield "policy.text_tokens: this model's pipeline has a length of its own; use null"
         if not wishes.t5 and not family.dispensable:
             yield "policy.t5=false: this model cannot do without any of its text encoders; use true"
+        if any((self.source.index.get("transformer_2") or [None])[:1]):
+            yield "its network is two, one for each part of the path; use a model with one"
         if self.network.get("use_meanflow"):
             yield "its network is a flow map between two times (mean flow), not a velocity; use its undistilled sibling"
 

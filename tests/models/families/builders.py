@@ -115,7 +115,7 @@ def _flux2_network(guidance_embeds: bool) -> Any:
     )
 
 
-def _flux2_vae() -> Any:
+def flux2_vae() -> Any:
     made = diffusers.AutoencoderKLFlux2(**_blocks(4))
     made.bn.running_mean.normal_()
     made.bn.running_var.uniform_(0.5, 2)
@@ -125,7 +125,7 @@ def _flux2_vae() -> Any:
 def flux2() -> Any:
     return diffusers.Flux2Pipeline(
         scheduler=dynamic(),
-        vae=_flux2_vae(),
+        vae=flux2_vae(),
         text_encoder=MistralForCausalLM(MistralConfig(num_hidden_layers=30, **LANGUAGE)),
         tokenizer=tokenizer(),
         transformer=livened(_flux2_network(True)),
@@ -135,7 +135,7 @@ def flux2() -> Any:
 def flux2_klein() -> Any:
     return diffusers.Flux2KleinPipeline(
         scheduler=dynamic(),
-        vae=_flux2_vae(),
+        vae=flux2_vae(),
         text_encoder=Qwen3ForCausalLM(qwen3(27)),
         tokenizer=tokenizer(),
         transformer=livened(_flux2_network(False)),
@@ -170,7 +170,7 @@ def qwen_image() -> Any:
     return diffusers.QwenImagePipeline(
         scheduler=euler(use_dynamic_shifting=True, shift_terminal=0.02, base_shift=0.5, max_shift=0.9),
         vae=qwen_vae(),
-        text_encoder=_qwen_vl(),
+        text_encoder=qwen_vl(),
         tokenizer=tokenizer(2048),
         transformer=livened(transformer),
     )
@@ -188,9 +188,9 @@ def qwen_vae() -> Any:
     )
 
 
-def _qwen_vl() -> Any:
+def qwen_vl(layers: int = 1) -> Any:
     rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4}
-    text = {**LANGUAGE, "num_hidden_layers": 1, "rope_parameters": rope}
+    text = {**LANGUAGE, "num_hidden_layers": layers, "rope_parameters": rope}
     vision = {
         "depth": 1,
         "hidden_size": WIDTH,

@@ -21,8 +21,9 @@ from fdfo.models.policy import FlowPolicy
 from fdfo.records import Conditioning
 from tests.models.families.builders import CASES
 from tests.models.families.more import MORE
+from tests.models.families.others import OTHERS
 
-ALL = CASES | MORE
+ALL = CASES | MORE | OTHERS
 PROMPTS = ["a red circle", "three blue squares above a green one"]
 STEPS, GUIDANCE, RANK = 3, 2.5, 4
 
@@ -100,6 +101,8 @@ class World:
                 )[0]
         finally:
             del scheduler.step
+        if self.name == "WanPipeline" and pipeline is self.pipeline:
+            images = images[:, 0]  # of a video
         return starts[0], images, scheduler.sigmas
 
 
@@ -107,7 +110,9 @@ class World:
 def double(policy: FlowPolicy, cond: Conditioning) -> Iterator[Conditioning]:
     """Inside, the policy computes in float64, with what this yields; so does its network, which often calls float()."""
     mixed, dtype, values = policy.mixed, policy.dtype, policy.weights.copy()
-    single = torch.Tensor.float
+    single, recorder = torch.Tensor.float, policy._recorder
+    learnt = recorder.learnt
+    recorder._learnt = replace(learnt, told=replace(learnt.told, dtype=torch.float64))
     network = policy.weights.network
     policy.mixed, policy.dtype = False, torch.float64
     network.double()
@@ -117,7 +122,7 @@ def double(policy: FlowPolicy, cond: Conditioning) -> Iterator[Conditioning]:
             tuple({name: t.double() if t.is_floating_point() else t for name, t in row.items()} for row in cond.rows)
         )
     finally:
-        torch.Tensor.float = single
+        torch.Tensor.float, recorder._learnt = single, learnt
         network.to(dtype)
         policy.mixed, policy.dtype = mixed, dtype
         policy.weights.set(values)

@@ -1,0 +1,24 @@
+"""The page of supported models is the one of its measurements, and has every family."""
+
+import json
+from pathlib import Path
+
+from benchmarks.families_page import page
+from fdfo.models.families import FAMILIES
+from tests.models.families.world import ALL
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_is_that_of_what_was_measured():
+    found = json.loads((DOCS / "results/data/families.json").read_text(encoding="utf-8"))
+    assert (DOCS / "reference/models.md").read_text(encoding="utf-8") == page(found)
+    assert [one["case"] for one in found["families"]] == list(ALL)
+    assert {one["pipeline"] for one in found["families"]} == set(FAMILIES)
+
+
+def test_a_line_tells_how_the_models_own_guidance_counts():
+    """Krea 2 adds guidance (positive - negative) to the positive, so its own number is one less."""
+    lines = (DOCS / "reference/models.md").read_text(encoding="utf-8").splitlines()
+    (krea,) = (line for line in lines if line.startswith("| Krea2Pipeline") and "guidance" in line)
+    assert "| yes | `guidance_scale` = `policy.guidance` - 1 | `load_lora_weights` | by nobody yet |" in krea
