@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-import diffusers
 import torch
+from diffusers import FluxTransformer2DModel
 
 from benchmarks.timing import now
 from fdfo.config.tree import AdapterConfig
@@ -30,7 +30,7 @@ def policy_of(size: str, guidance: float, device: torch.device) -> FlowPolicy:
     with quiet_loading():
         pipeline = flux()
         if size == "medium":
-            pipeline.transformer = diffusers.FluxTransformer2DModel(
+            pipeline.transformer = FluxTransformer2DModel(
                 num_attention_heads=8,
                 attention_head_dim=64,
                 in_channels=16,
