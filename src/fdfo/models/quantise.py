@@ -68,14 +68,15 @@ def _to_four_bits(module: Module) -> None:
     """Replace linear layers; bitsandbytes packs their weights when they move to the device."""
     import bitsandbytes
 
+    layers: Any = bitsandbytes.nn
     for parent in list(module.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is not Linear:
                 continue
-            packed: Any = bitsandbytes.nn.Linear4bit(
+            packed: Any = layers.Linear4bit(
                 layer.in_features, layer.out_features, compute_dtype=layer.weight.dtype, quant_type="nf4", device="meta"
             )
-            packed.weight = bitsandbytes.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
+            packed.weight = layers.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
             packed.bias = layer.bias
             setattr(parent, name, packed.to(layer.weight.device))
 
