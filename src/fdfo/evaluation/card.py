@@ -22,6 +22,11 @@ SHOWN = 8
 """Prompts on the sheet, spread evenly over those whose pictures the run kept."""
 
 
+UNNAMED = "prompts without a name"
+HELD_OUT = "a part of the prompts"
+"""What is judged on where the run set a part of its own prompts aside."""
+
+
 @dataclass(frozen=True)
 class Use:
     """How others find the adapter and draw with it."""
@@ -113,7 +118,7 @@ def model_card(
         code=use.code.replace("{prompt}", prompt),
         guidance=f"{config.policy.guidance:g}",
         version=version,
-        prompts=visible(config.prompts.path or config.prompts.name),
+        prompts=visible(config.prompts.path or config.prompts.name or UNNAMED),
         pairs=config.prompts.pairs_per_epoch,
         epochs=epoch,
         updates=config.optim.updates_per_epoch,
@@ -156,7 +161,7 @@ def _numbers(rows: Sequence[Row], evaluations: Mapping[int, Evaluation], epoch: 
 
 
 def _result(row: Row, config: Config) -> EvalResult:
-    prompts = config.prompts.eval_path or config.prompts.eval_name
+    prompts = config.prompts.eval_path or config.prompts.eval_name or HELD_OUT
     return EvalResult(
         task_type="text-to-image",
         dataset_type="prompts",
