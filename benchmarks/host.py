@@ -21,7 +21,8 @@ from fdfo.config.load import load_config
 from fdfo.config.tree import Config
 from fdfo.files import write_json
 from fdfo.flow.noise import NoiseStreams
-from fdfo.methods.fdfo import FDFO, FdfoConfig, FdfoRollout
+from fdfo.methods.fdfo import FDFO, FdfoRollout
+from fdfo.methods.settings.fdfo import FdfoConfig
 from fdfo.models.sizes import policy_sizes
 from fdfo.planning.batches import planner
 from fdfo.planning.memory import GIB

@@ -1,6 +1,10 @@
 """The page of every configuration key, from the typed tree and each method's own section."""
 
+import ast
+import inspect
 from collections.abc import Iterator
+from itertools import pairwise
+from textwrap import dedent
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -35,25 +39,43 @@ def page() -> str:
 
 def _table(prefix: str, annotation: Any) -> str:
     lines = ["| key | values | default | |", "|---|---|---|---|"]
-    for key, field in _fields(prefix, annotation):
+    for key, field, sentence in _fields(prefix, annotation):
         default = "*required*" if field.default is PydanticUndefined else f"`{_value(field.default)}`"
-        lines.append(f"| `{key}` | {_values(field)} | {default} | {_cell(field.description or '')} |")
+        lines.append(f"| `{key}` | {_values(field)} | {default} | {_cell(sentence)} |")
     return "\n".join(lines) + "\n"
 
 
-def _fields(prefix: str, annotation: Any) -> Iterator[tuple[str, FieldInfo]]:
-    """The leaves below a section, with their dotted keys; entries of a list as `prefix[].key`."""
+def _fields(prefix: str, annotation: Any) -> Iterator[tuple[str, FieldInfo, str]]:
+    """The leaves below a section: dotted key (entries of a list as `prefix[].key`), field, and what it is."""
     section = _section(annotation)
     assert section is not None
     where = f"{prefix}[]" if _is_list(annotation) else prefix
+    sentences = _sentences(section)
     for name, field in section.model_fields.items():
+        sentence = sentences.get(name, "")
         inner = _section(field.annotation)
         if inner is None or inner.__name__ == "RewardConfig":
-            yield f"{where}.{name}", field
+            yield f"{where}.{name}", field, sentence
         else:
             if inner is StopConfig:
-                yield f"{where}.{name}", field
+                yield f"{where}.{name}", field, sentence
             yield from _fields(f"{where}.{name}", inner)
+
+
+def _sentences(section: type[Section]) -> dict[str, str]:
+    """The text below each field, those of the classes above included.
+
+    Pydantic's own `use_attribute_docstrings` reads the source of every section whenever the program starts.
+    """
+    found: dict[str, str] = {}
+    for owner in reversed([kind for kind in section.__mro__ if issubclass(kind, Section)]):
+        (body,) = ast.parse(dedent(inspect.getsource(owner))).body
+        assert isinstance(body, ast.ClassDef)
+        for field, text in pairwise(body.body):
+            is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+            if is_field and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found[field.target.id] = inspect.cleandoc(str(text.value.value))
+    return found
 
 
 def _section(annotation: Any) -> type[Section] | None:

@@ -79,6 +79,21 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
 }
 
 
+SETTINGS = {
+    "fdfo": "fdfo.methods.settings.fdfo:FdfoConfig",
+    "flow_grpo": "fdfo.methods.settings.flow_grpo:FlowGrpoConfig",
+    "ddpo": "fdfo.methods.settings.ddpo:DdpoConfig",
+    "refl": "fdfo.methods.settings.refl:ReflConfig",
+    "draft": "fdfo.methods.settings.draft:DraftConfig",
+    "nft": "fdfo.methods.settings.nft:NftConfig",
+    "awm": "fdfo.methods.settings.awm:AwmConfig",
+    "art": "fdfo.methods.settings.art:ArtConfig",
+    "rvm": "fdfo.methods.settings.rvm:RvmConfig",
+    "opsd": "fdfo.methods.settings.opsd:OpsdConfig",
+}
+"""The `Config` of our own methods, which can be read without their code, and without torch."""
+
+
 _given: dict[tuple[Kind, str], Any] = {}
 """What a program handed over, by the name that it got."""
 
@@ -112,6 +127,13 @@ def entry_points_of(kind: Kind) -> EntryPoints:
     return entry_points(group=f"fdfo.{kind}")
 
 
+def settings_of(method: str) -> Any:
+    """The `Config` of a method; our own are not imported for it. Raises as `find`, AttributeError where it has none."""
+    if method in SETTINGS:
+        return _imported(SETTINGS[method])
+    return find("methods", method).Config
+
+
 def names(kind: Kind) -> list[str]:
     """All names of a kind: built-in ones and those of installed packages (entry-point group `fdfo.<kind>`)."""
     return sorted({*BUILT_IN[kind], *(point.name for point in entry_points_of(kind))})
@@ -131,9 +153,13 @@ def find(kind: Kind, name: str) -> Any:
     if is_file_name(name):
         return find_in_file(name, what, ERRORS[kind], EXAMPLES[kind])
     if name in BUILT_IN[kind]:
-        module, _, attribute = BUILT_IN[kind][name].partition(":")
-        return getattr(import_module(module), attribute)
+        return _imported(BUILT_IN[kind][name])
     for point in entry_points_of(kind):
         if point.name == name:
             return Guard(f"{what} from entry point {point.value!r}", ERRORS[kind])("while it was imported", point.load)
     raise PluginError(f"unknown {what}; {nearest(name, names(kind))}")
+
+
+def _imported(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from fdfo.flow.grid import shifted_grid
-from fdfo.flow.solve import MeanVelocity, evaluations, integrate
+from fdfo.flow.kinds import evaluations
+from fdfo.flow.solve import MeanVelocity, integrate
 
 MEANS = torch.tensor([-1.0, 1.5], dtype=torch.float64)
 STD = 0.5

@@ -6,8 +6,10 @@ from torch.testing import assert_close
 
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.transition import transition
-from fdfo.methods.art import ART, ArtConfig, win_shares
-from fdfo.methods.fdfo import FDFO, FdfoConfig
+from fdfo.methods.art import ART, win_shares
+from fdfo.methods.fdfo import FDFO
+from fdfo.methods.settings.art import ArtConfig
+from fdfo.methods.settings.fdfo import FdfoConfig
 from fdfo.objectives.difference import covariance_vector
 from fdfo.objectives.regression import goes_on, stepped_target, weighted_error
 from tests.methods.world import flat, make, prompts, scored

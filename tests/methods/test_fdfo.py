@@ -13,7 +13,8 @@ from fdfo.flow.perturb import overshoot_time, perturbed_step
 from fdfo.flow.solve import MeanVelocity, integrate
 from fdfo.flow.strength import interval_density
 from fdfo.methods.branches import _schedule
-from fdfo.methods.fdfo import FDFO, FdfoConfig
+from fdfo.methods.fdfo import FDFO
+from fdfo.methods.settings.fdfo import FdfoConfig
 from fdfo.objectives.difference import scale_by
 from fdfo.records import Prompt, Scores
 from tests.worlds import GaussianPolicy

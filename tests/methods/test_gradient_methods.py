@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.solve import integrate
-from fdfo.methods.draft import DraftConfig
-from fdfo.methods.refl import ReflConfig
+from fdfo.methods.settings.draft import DraftConfig
+from fdfo.methods.settings.refl import ReflConfig
 from tests.methods.world import Quadratic, flat, make, prompts, scored
 from tests.worlds import GaussianPolicy
 

@@ -10,8 +10,10 @@ from torch.testing import assert_close
 
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.transition import transition
-from fdfo.methods.ddpo import DDPO, DdpoConfig
-from fdfo.methods.flow_grpo import FlowGRPO, FlowGrpoConfig
+from fdfo.methods.ddpo import DDPO
+from fdfo.methods.flow_grpo import FlowGRPO
+from fdfo.methods.settings.ddpo import DdpoConfig
+from fdfo.methods.settings.flow_grpo import FlowGrpoConfig
 from fdfo.methods.statistics import PromptStatistics
 from fdfo.records import Prompt
 from tests.methods.world import TARGET, flat, make, prompts, scored

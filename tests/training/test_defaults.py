@@ -13,6 +13,7 @@ from fdfo.training.run import train
 from tests.methods.world import Quadratic, flat, prompts, scored, start_averages
 from tests.worlds import GaussianPolicy
 
+
 def own(folder):
     """A recipe that says nothing but what has no default, and is quick."""
     (folder / "model").symlink_to(PIPELINE)

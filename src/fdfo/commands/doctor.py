@@ -11,7 +11,8 @@ from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import FdfoError, ModelError
 from fdfo.flow.noise import NoiseStreams
-from fdfo.methods.fdfo import FDFO, FdfoConfig
+from fdfo.methods.fdfo import FDFO
+from fdfo.methods.settings.fdfo import FdfoConfig
 from fdfo.models.load import load_policy
 from fdfo.objectives.surrogate import velocity_log_ratio
 from fdfo.planning.describe import describe

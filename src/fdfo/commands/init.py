@@ -9,11 +9,13 @@ from typing import Any
 
 import typer
 
-from fdfo.commands.task import listed
+from fdfo.commands.listed import listed
 from fdfo.commands.tell import say
-from fdfo.config.load import from_recipe_text
+from fdfo.config.load import check_recipe_text
 from fdfo.errors import ConfigError
 from fdfo.files import write_atomically
+from fdfo.guard.files import is_file_name
+from fdfo.plugins import names
 
 QUESTIONS = {
     "model": "Model (a pipeline folder, a hub id, or shapes)",
@@ -49,27 +51,34 @@ prompts:
 
 
 def run_init(file: Path, given: Mapping[str, str | None]) -> None:
-    """Write a recipe that is checked first; what is not given is asked for. Raises ConfigError with all problems."""
+    """Write a recipe, from what is given and what is asked for; nothing heavy is imported to check it.
+
+    Raises ConfigError with all problems.
+    """
     if file.suffix not in (".yaml", ".yml"):
         raise ConfigError("the command line", [f"{file}: a recipe's name ends in .yaml"])
     if file.exists():
         raise ConfigError("the command line", [f"{file} is there already; give another name"])
     answers = {name: value or _asked(name, given) for name, value in given.items()}
     model, prompts, reward = (answers[name] for name in ("model", "prompts", "reward"))
-    from fdfo.plugins import names
-    from fdfo.training.setup import check
-
-    place = "name" if prompts in names("prompts") else "path"
+    place = "name" if prompts in names("prompts") or is_file_name(prompts) else "path"
     text = TEXT.format(
         file=shlex.quote(str(file)),
         model=_yaml(model),
         prompts=f"{place}: {_yaml(prompts)}",
         reward=_yaml(listed(reward)),
     )
-    check(from_recipe_text(text, str(file)))
+    missing = place == "path" and not Path(prompts).expanduser().is_file()
+    problems = [f"--prompts {prompts}: no such file, and no list of this name"] if missing else []
+    try:
+        check_recipe_text(text, str(file))
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(str(file), problems)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, text)
-    say(f"wrote {file}; look at what it does: fdfo train {shlex.quote(str(file))} --dry-run")
+    say(f"wrote {file}; the whole check, with its memory: fdfo train {shlex.quote(str(file))} --dry-run")
 
 
 def _asked(name: str, given: Mapping[str, str | None]) -> str:

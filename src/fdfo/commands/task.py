@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fdfo.commands.listed import listed
 from fdfo.commands.subject import Subject
 from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
 from fdfo.config.load import reward_entries
 from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config, RewardConfig
-from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
 from fdfo.prompts import held_out_list, load_file_or_list
@@ -96,13 +96,3 @@ def manifest(
         "weights": {label: subject.digest() for label, subject in variants.items() if label != BASE},
         **({} if config is None or variants[BASE].start is None else start_digests(config.policy)),
     }
-
-
-def listed(rewards: str) -> list[Any]:
-    """`a,b`, or the list of a configuration: `[a, {name: b, batch_size: 4}]`. Raises ConfigError."""
-    if not rewards.lstrip().startswith("["):
-        return [name.strip() for name in rewards.split(",")]
-    try:
-        return parse_yaml(rewards)
-    except BadDocument as error:
-        raise ConfigError("--rewards", [f"cannot be read as a list: {error}"]) from error

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,8 +10,9 @@ from pydantic import ValidationError
 from fdfo.config.presets import PRESETS, expanded
 from fdfo.config.scores import RESERVED
 from fdfo.config.tree import Config, RewardConfig
-from fdfo.errors import FdfoError, PluginError, RewardError, install_advice, nearest
-from fdfo.plugins import find, method_of, names
+from fdfo.errors import FdfoError, RewardError, install_advice, nearest
+from fdfo.guard.files import file_of, is_file_name
+from fdfo.plugins import BUILT_IN, find, method_of, names
 
 QUANTIZED = ("quantize", "quantize_text")
 """Fields of a policy whose libraries are extras."""
@@ -36,27 +36,37 @@ def machine_problems(config: Config) -> list[str]:
     return [*_prompt_lists(config), *_trackers(config), *_bitsandbytes(config), *_torchao(config)]
 
 
+def name_problems(raw: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the names of the scores alone: no score is imported."""
+    return [f"{key}{problem}" for key, reward in _entries(raw) if (problem := _name_problem(reward))]
+
+
 def score_problems(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong with the names and options of the scores, in a tree that need not be valid otherwise."""
+    problems = []
+    for key, reward in _entries(raw):
+        problems += [f"{key}{text}" for text in _option_problems(reward)]
+        if reward.title in RESERVED:
+            problems.append(f"{key}.label: {reward.title!r} stands for something else; use another label")
+        if key.startswith("eval.") and _is_pairwise(reward):
+            problems.append(f"{key}: {PAIRWISE_IS_FOR_TRAINING.format(name=repr(reward.title))}")
+    return problems
+
+
+def _entries(raw: Mapping[str, Any]) -> Iterator[tuple[str, RewardConfig]]:
+    """Key and section of every score whose section is valid; the others are reported with the tree."""
     evaluation = raw.get("eval")
     watched = evaluation.get("rewards") if isinstance(evaluation, Mapping) else None
-    problems = []
     for key, entries in {"reward": raw.get("reward"), "eval.rewards": watched}.items():
         try:
             listed = expanded(entries) if isinstance(entries, list | tuple) else []
         except ValueError:
-            continue  # reported with the tree
+            continue
         for index, entry in enumerate(listed):
             try:
-                reward = RewardConfig.model_validate(entry)
+                yield f"{key}.{index}", RewardConfig.model_validate(entry)
             except ValidationError:
-                continue  # reported with the tree
-            problems += [f"{key}.{index}{text}" for text in _option_problems(reward)]
-            if reward.title in RESERVED:
-                problems.append(f"{key}.{index}.label: {reward.title!r} stands for something else; use another label")
-            if key == "eval.rewards" and _is_pairwise(reward):
-                problems.append(f"{key}.{index}: {PAIRWISE_IS_FOR_TRAINING.format(name=repr(reward.title))}")
-    return problems
+                continue
 
 
 PAIRWISE_IS_FOR_TRAINING = (
@@ -68,19 +78,27 @@ def _is_pairwise(reward: RewardConfig) -> bool:
     return reward.name in names("rewards") and getattr(find("rewards", reward.name), "pairwise", False)
 
 
-def _option_problems(reward: RewardConfig) -> list[str]:
+def _name_problem(reward: RewardConfig) -> str | None:
     if reward.name.endswith((".py", ".py:")):
-        return [f".name: {reward.name!r} names no function; use {reward.name.removesuffix(':')}:function"]
-    if ".py:" in reward.name:
-        path = Path(reward.name.rpartition(":")[0]).expanduser()
-        return [] if path.is_file() else [f".name: no file {str(path)!r}"]
+        return f".name: {reward.name!r} names no function; use {reward.name.removesuffix(':')}:function"
+    if is_file_name(reward.name):
+        path = file_of(reward.name)
+        return None if path.is_file() else f".name: no file {str(path)!r}"
+    if reward.name.startswith("python:") or reward.name in BUILT_IN["rewards"] or reward.name in names("rewards"):
+        return None
+    hint = nearest(reward.name, [*names("rewards"), *PRESETS])
+    return f".name: unknown reward {reward.name!r}; {hint} (a score of your own: path/to/file.py:function)"
+
+
+def _option_problems(reward: RewardConfig) -> list[str]:
+    if problem := _name_problem(reward):
+        return [problem]
+    if is_file_name(reward.name):
+        return []
     try:
         accepted = signature(find("rewards", reward.name)).parameters
     except RewardError as error:
         return [f".name: {error}"]
-    except PluginError:
-        hint = nearest(reward.name, [*names("rewards"), *PRESETS])
-        return [f".name: unknown reward {reward.name!r}; {hint} (a score of your own: path/to/file.py:function)"]
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
         return []
     valid = [*accepted, *RewardConfig.model_fields]

@@ -14,14 +14,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError, create_model
 
-from fdfo.config.checks import cross_field_problems, machine_problems, score_problems
+from fdfo.config.checks import cross_field_problems, machine_problems, name_problems, score_problems
 from fdfo.config.explain import explain
 from fdfo.config.section import Section
 from fdfo.config.tree import Config, RewardConfig, RewardsOnly
 from fdfo.documents import BadDocument, BadSyntax, parse_yaml
 from fdfo.errors import ConfigError, PluginError, first_line, nearest, shown
 from fdfo.guard.files import is_file_name
-from fdfo.plugins import find, named
+from fdfo.plugins import named, settings_of
 from fdfo.shapes import is_of_this_world
 
 S = TypeVar("S", bound=Section)
@@ -54,9 +54,15 @@ def load_config(recipe: str | Path | None = None, overrides: Iterable[str] | Map
     return from_mapping(_merge(raw, overrides), source)
 
 
-def from_recipe_text(text: str, source: str) -> Config:
-    """The checked tree of a recipe that is not a file yet. Raises ConfigError with all problems."""
-    return from_mapping(_onto_base(_sections(text.encode(), source), source), source)
+def check_recipe_text(text: str, source: str) -> None:
+    """Check types and names of a recipe that is not a file yet. Raises ConfigError with all problems.
+
+    No model, method or score is imported or looked for.
+    """
+    raw = _onto_base(_sections(text.encode(), source), source)
+    typed(raw, source)
+    if problems := name_problems(raw):
+        raise ConfigError(source, problems)
 
 
 def _other_model(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str | None:
@@ -77,23 +83,32 @@ def _model_name(tree: Mapping[str, Any]) -> Any:
 
 
 def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) -> Config:
-    """Check a nested mapping (a parsed config.yaml) and make the typed tree of it.
+    """The checked tree of a nested mapping, such as a saved `config.yaml`. Raises ConfigError with all problems.
 
-    Without check_machine, scores, prompt lists and trackers need not exist here: enough to read a run made elsewhere.
-    Raises ConfigError with all problems.
+    What `typed` finds comes first, before torch is imported. With `check_machine` false, whether the prompt lists,
+    scores, trackers and so on are installed here is not asked: a report of a run needs none of them.
+    """
+    config = typed(raw, source, check_machine=check_machine)
+    problems = [*score_problems(raw)] if check_machine else []
+    problems += cross_field_problems(config)
+    problems += machine_problems(config) if check_machine else []
+    if problems:
+        raise ConfigError(source, problems, tree=config)
+    return config
+
+
+def typed(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) -> Config:
+    """The typed tree: keys, values and fields of one section are right; no method or score of ours is imported.
+
+    Raises ConfigError with all problems, and the names of scores that are wrong as well.
     """
     raw = {str(key): value for key, value in raw.items()}
     problems: list[str] = []
     method = _method(raw.pop("method", None), problems)
     raw["prompts"] = _with_lists(raw, problems)
     config = _validated(Config, {**raw, "method": method or Section()}, problems)
-    if check_machine:
-        problems += score_problems(raw)
-    if config is not None and method is not None:
-        problems += cross_field_problems(config)
-        problems += machine_problems(config) if check_machine else []
     if problems or config is None:
-        raise ConfigError(source, problems, tree=None if method is None else config)
+        raise ConfigError(source, problems + (name_problems(raw) if check_machine else []))
     return config
 
 
@@ -226,7 +241,7 @@ def _method(raw: Any, problems: list[str]) -> Section | None:
     raw = {**raw, "name": named("methods", raw["name"])}
     name = str(raw["name"])
     try:
-        schema = find("methods", name).Config
+        schema = settings_of(name)
     except PluginError as error:
         problems.append(f"method.name: {error}")
         return None

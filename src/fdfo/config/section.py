@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 class Section(BaseModel):
     """One typed section; an unknown key or a wrong type is an error, reported with all others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,14 +6,13 @@ formula makes that step. So every solver can be perturbed, and the state that it
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from fdfo.flow.kinds import Solver
 from fdfo.flow.path import Scalar, clean_to_velocity, per_sample, velocity_to_clean
 
-Solver = Literal["euler", "heun", "multistep"]
 Velocity = Callable[[Tensor, Scalar], Tensor]
 """v(x [B, ...], t) -> [B, ...]; t is a number or [B]."""
 
@@ -64,11 +63,6 @@ class MeanVelocity:
         ratio = (log_snr(r) - log_snr(t)) / (log_snr(t) - log_snr(before[0]))
         extrapolated = clean + per_sample(ratio.to(x.dtype) / 2, x) * (clean - before[1])
         return clean_to_velocity(x, extrapolated, t)
-
-
-def evaluations(steps: int, solver: Solver, reaches_zero: bool = True) -> int:
-    """Velocity evaluations of so many steps; Heun's step to t = 0, where it is one of them, is an Euler step."""
-    return 2 * steps - reaches_zero if solver == "heun" and steps else steps
 
 
 def integrate(

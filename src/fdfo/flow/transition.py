@@ -4,14 +4,12 @@ Both are linear in (x, v) together, and Euler steps where the noise level is 0.
 """
 
 from math import pi
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from fdfo.flow.kinds import Sampler
 from fdfo.flow.path import Scalar, on_device, per_sample, velocity_to_clean, velocity_to_noise
-
-Sampler = Literal["sde", "cps"]
 
 
 def flow_sde_step(

@@ -14,55 +14,19 @@ from the paper's text. Departures from that description:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from fdfo.config.bounds import Images, Steps
 from fdfo.flow.noise import NoiseStreams
-from fdfo.flow.solve import Solver
 from fdfo.interfaces import Policy, Reward
-from fdfo.methods.branches import BranchConfig, BranchRollout, sample_branches
+from fdfo.methods.branches import BranchRollout, sample_branches
 from fdfo.methods.rows import shared_fields, valid_samples
-from fdfo.methods.stepping import STEP_METRICS, StepConfig, step_losses
-from fdfo.methods.terms import PenaltyConfig, penalties
+from fdfo.methods.settings.art import ArtConfig
+from fdfo.methods.stepping import STEP_METRICS, step_losses
+from fdfo.methods.terms import penalties
 from fdfo.objectives.difference import covariance_vector
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
-
-
-class ArtConfig(StepConfig, PenaltyConfig):
-    """Defaults follow the description."""
-
-    name: Literal["art"] = "art"
-    group_size: Annotated[Images, Field(ge=2)] = 8
-    """Samples K of a prompt (ours)."""
-    steps: Steps = 10
-    """Sampling steps T (ours)."""
-    solver: Solver = "euler"
-    """Solver of the steps."""
-    trained_times: Steps | Literal["all"] = "all"
-    """Times of each trajectory that are trained on, evenly spread from a random offset; unbiased (ART: all)."""
-    scores: Literal["values", "wins"] = "values"
-    """wins: the share of the other samples that one beats, half for equals (ART's pairwise form)."""
-
-    @property
-    def branches(self) -> BranchConfig:
-        """The same as branches: independent starts without noise."""
-        return BranchConfig(
-            start="independent",
-            strength=0.0,
-            branches=self.group_size,
-            steps=self.steps,
-            solver=self.solver,
-            trained_times=self.trained_times,
-        )
-
-    @model_validator(mode="after")
-    def _times_fit(self) -> "ArtConfig":
-        if self.trained_times != "all" and self.trained_times > self.steps:
-            raise ValueError(f"trained_times={self.trained_times} exceeds steps={self.steps}; use 'all' or fewer")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,19 +15,17 @@ steps made more or less likely. Departures from the paper:
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
 
-from fdfo.config.bounds import Count, Images
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.metrics import RATIO_METRICS
 from fdfo.methods.rows import valid_samples
+from fdfo.methods.settings.ddpo import DdpoConfig
 from fdfo.methods.statistics import PromptStatistics
 from fdfo.methods.transitions import (
-    TransitionConfig,
     TransitionItems,
     TransitionRollout,
     sample_transitions,
@@ -37,29 +35,6 @@ from fdfo.methods.transitions import (
 from fdfo.objectives.advantage import standardized
 from fdfo.objectives.surrogate import clipped
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
-
-
-class DdpoConfig(TransitionConfig):
-    """Defaults are the published setting, on Flow-GRPO's sampler."""
-
-    name: Literal["ddpo"] = "ddpo"
-    form: Literal["importance", "score_function"] = "importance"
-    """importance: clipped ratio, for several updates an epoch (DDPO-IS, the paper's better one); score_function:
-    REINFORCE, right for one update an epoch only (DDPO-SF)."""
-    images_per_prompt: Images = 1
-    """Images of a prompt in an epoch. The paper trains on few prompts, each of which comes several times in a batch."""
-    buffer_size: Annotated[Count, Field(ge=2)] = 32
-    """Last scores of each prompt that make its mean and deviation (DDPO: 32)."""
-    needed_scores: Annotated[Count, Field(ge=2)] = 32
-    """Scores that a prompt needs before its own statistics replace those of the batch."""
-
-    @model_validator(mode="after")
-    def _buffer_can_fill(self) -> "DdpoConfig":
-        if self.needed_scores > self.buffer_size:
-            raise ValueError(
-                f"needed_scores={self.needed_scores} exceeds buffer_size={self.buffer_size}; use at most that"
-            )
-        return self
 
 
 class DDPO:

@@ -9,41 +9,20 @@ the old policy to the bad ones. No likelihood, any solver. Departures from the p
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from fdfo.config.bounds import Decay, NonNegative, Positive, Share
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import velocity_to_clean
 from fdfo.interfaces import Policy, Reward
-from fdfo.methods.matching import (
-    ComparedItems,
-    MatchingConfig,
-    MatchingItems,
-    MatchingRollout,
-    matching_items,
-    sample_and_renoise,
-)
-from fdfo.methods.terms import PenaltyConfig, penalties
+from fdfo.methods.matching import ComparedItems, MatchingItems, MatchingRollout, matching_items, sample_and_renoise
+from fdfo.methods.settings.nft import NftConfig
+from fdfo.methods.terms import penalties
 from fdfo.objectives.contrast import negative_aware
 from fdfo.objectives.difference import mean_square
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
 OLD = "old"
 """Name of the averaged weights that sample."""
-
-
-class NftConfig(MatchingConfig, PenaltyConfig):
-    """Defaults are the published setting for SD3.5-Medium with PickScore."""
-
-    name: Literal["nft"] = "nft"
-    beta: Positive = 1.0
-    """Strength of the implicit better and worse policies (NFT: 1, and 0.1 for text rendering)."""
-    kl_weight: NonNegative = 1.0e-4
-    """Weight of the squared velocity distance to the base (NFT: 1e-4)."""
-    old_decay_rate: Share = 0.001
-    """Growth per epoch of the decay d in old <- d old + (1 - d) current (NFT: 0.001); 0: always the current policy."""
-    old_decay_limit: Decay = 0.5
-    """Largest decay d (NFT: 0.5)."""
 
 
 class NFT:

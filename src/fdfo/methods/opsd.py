@@ -11,19 +11,19 @@ against its group. Written from public descriptions, not from the paper's text. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from fdfo.config.bounds import Decay, Images, Positive, Share, Steps
+from fdfo.flow.kinds import evaluations
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import velocity_to_clean
-from fdfo.flow.solve import evaluations, integrate
+from fdfo.flow.solve import integrate
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.rows import numbers_of, shared_fields, valid_samples
-from fdfo.methods.terms import PenaltyConfig, penalties, scores_of
+from fdfo.methods.settings.opsd import OpsdConfig
+from fdfo.methods.terms import penalties, scores_of
 from fdfo.objectives.advantage import group_advantages
 from fdfo.objectives.contrast import contrast
 from fdfo.objectives.difference import mean_square, scale_by
@@ -31,32 +31,6 @@ from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
 
 OLD = "old"
 """Name of the averaged weights that sample."""
-
-
-class OpsdConfig(PenaltyConfig):
-    """Defaults are those of the descriptions."""
-
-    name: Literal["opsd"] = "opsd"
-    steps: Annotated[Steps, Field(ge=2)] = 10
-    """Sampling steps T of training (ours)."""
-    solver: Literal["euler", "multistep"] = "euler"
-    """Solver of the steps, one evaluation each."""
-    group_size: Annotated[Images, Field(ge=2)] = 24
-    """Images G of a prompt, compared with each other (as DiffusionNFT)."""
-    query_time: Annotated[float, Field(gt=0, lt=1)] = 0.278
-    """Time of the state that is asked; the nearest of the grid is taken (OPSD: 0.278)."""
-    radius: Positive = 0.1
-    """Length of a target's step, relative to that of its anchor (OPSD: 0.1)."""
-    beta: Positive = 1.0
-    """Strength of the two branches (OPSD: 1)."""
-    spread: Literal["group", "batch"] = "batch"
-    """Whose standard deviation divides the advantages (as DiffusionNFT)."""
-    advantage_clip: Positive = 5.0
-    """Largest absolute advantage (as DiffusionNFT)."""
-    old_decay_rate: Share = 0.001
-    """Growth per epoch of the decay d in old <- d old + (1 - d) current (as DiffusionNFT)."""
-    old_decay_limit: Decay = 0.5
-    """Largest decay d (as DiffusionNFT)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,44 +9,21 @@ score's own gradient through it. Departures from the paper:
 """
 
 from collections.abc import Sequence
-from math import ceil
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from fdfo.config.bounds import Positive, Steps, Threshold
+from fdfo.flow.kinds import evaluations
 from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import velocity_to_clean
-from fdfo.flow.solve import Solver, evaluations
 from fdfo.interfaces import Policy, Reward
 from fdfo.methods.rows import numbers_of, rotated
+from fdfo.methods.settings.refl import ReflConfig
 from fdfo.methods.states import StateItems, StateRollout, sample_to, scored_loss, state_items
-from fdfo.methods.terms import PenaltyConfig, penalties, scores_of
+from fdfo.methods.terms import penalties, scores_of
 from fdfo.objectives.difference import mean_square
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
-
-
-class ReflConfig(PenaltyConfig):
-    """Defaults are the published setting."""
-
-    name: Literal["refl"] = "refl"
-    steps: Steps = 40
-    """Sampling steps T (ReFL: 40)."""
-    solver: Solver = "euler"
-    """Solver of the steps."""
-    late_share: Annotated[float, Field(gt=0, le=1)] = 0.25
-    """Share of the steps, the last ones, of which one is drawn (ReFL: the last quarter)."""
-    margin: Threshold | None = None
-    """Scores above it are good enough: loss max(margin - R, 0) (ReFL: 2 for ImageReward); null: loss -R."""
-    weight: Positive = 1.0e-3
-    """Factor of the score's part of the loss (ReFL: 1e-3)."""
-
-    @property
-    def late_steps(self) -> range:
-        """Numbers of the late steps."""
-        return range(self.steps - ceil(self.steps * self.late_share), self.steps)
 
 
 class ReFL:

@@ -12,37 +12,17 @@ Departures:
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
 from torch import Tensor
 
-from fdfo.config.bounds import Images, NonNegative, Positive, Steps
 from fdfo.flow.noise import NoiseStreams
 from fdfo.interfaces import Policy, Reward
-from fdfo.methods.matching import MatchingConfig, MatchingItems, MatchingRollout, matching_items, sample_and_renoise
-from fdfo.methods.terms import PenaltyConfig, penalties, velocity_of
+from fdfo.methods.matching import MatchingItems, MatchingRollout, matching_items, sample_and_renoise
+from fdfo.methods.settings.rvm import RvmConfig
+from fdfo.methods.terms import penalties, velocity_of
 from fdfo.objectives.difference import mean_square, scale_by
 from fdfo.records import Items, LossOutput, Prompt, Rollout, Scores
-
-
-class RvmConfig(MatchingConfig, PenaltyConfig):
-    """Defaults follow the descriptions."""
-
-    name: Literal["rvm"] = "rvm"
-    form: Literal["rvm", "ram"] = "rvm"
-    """rvm: half the squared error from v - A (v - u) - b (v - v_base); ram: the squared error from v_base + A (u - v);
-    with v and v_base taken as constants."""
-    group_size: Annotated[Images, Field(ge=2)] = 8
-    """Images G of a prompt, compared with each other (RVM: 8)."""
-    trained_times: Steps = 2
-    """Fresh times, each with fresh noise, of each image (ours)."""
-    time_density: Literal["grid", "sampler", "uniform"] = "uniform"
-    """uniform: in t (RVM); grid, sampler: see MatchingConfig."""
-    advantage_scale: Positive = 0.1
-    """Factor of the clipped advantages, A (RVM: 0.1)."""
-    anchor_weight: NonNegative = 0.01
-    """Weight b of RVM's pull toward the base (ours): without one, a negative A pushes away without bound."""
 
 
 def matching_target(v: Tensor, u: Tensor, v_base: Tensor | None, advantage: Tensor, config: RvmConfig) -> Tensor:

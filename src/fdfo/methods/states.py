@@ -11,8 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from fdfo.flow.kinds import Solver
 from fdfo.flow.noise import NoiseStreams
-from fdfo.flow.solve import MeanVelocity, Solver
+from fdfo.flow.solve import MeanVelocity
 from fdfo.interfaces import Policy
 from fdfo.methods.rows import shared_fields, valid_samples
 from fdfo.records import Conditioning, Items, Prompt, Rollout, Scores

@@ -3,35 +3,17 @@
 n rows.
 """
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from fdfo.config.bounds import Positive
-from fdfo.config.section import Section
 from fdfo.flow.transition import transition
 from fdfo.interfaces import Policy
+from fdfo.methods.settings.stepping import StepConfig
 from fdfo.objectives.difference import mean_square
 from fdfo.objectives.penalty import gaussian_divergence
-from fdfo.objectives.regression import ErrorWeighting, goes_on, stepped_target, weighted_error
+from fdfo.objectives.regression import goes_on, stepped_target, weighted_error
 
 STEP_METRICS = ("ratio_change", "clip_fraction", "velocity_rms")
-
-
-class StepConfig(Section):
-    """The step and its trust region; defaults are DiffusionART's as far as they are known."""
-
-    move: Positive = 0.1
-    """How far the clean estimate is moved, RMS, for a vector of unit RMS (ours; the description leaves it open)."""
-    error_weighting: ErrorWeighting = "linear"
-    """Weight of the squared velocity error: velocity 1, linear t (ART's default), clean t^2."""
-    movement_limit: Positive | None = 1.0e-5
-    """Rows whose transition has a larger KL divergence from the recorded one, and that the step would take further, are
-    left out (ART: 1e-5); null: none."""
-    movement_noise: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Noise level of the flow SDE in which that divergence is measured (ART: 0.8)."""
 
 
 def step_losses(

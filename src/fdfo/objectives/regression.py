@@ -1,12 +1,9 @@
 """Regression of a velocity on a step away from the recorded one (DiffusionART, arXiv:2610.12572). B rows."""
 
-from typing import Literal
-
 from torch import Tensor
 
 from fdfo.objectives.difference import mean_square, scale_by
-
-ErrorWeighting = Literal["velocity", "linear", "clean"]
+from fdfo.objectives.kinds import ErrorWeighting
 
 
 def stepped_target(v_old: Tensor, vector: Tensor, t: Tensor, move: float) -> Tensor:

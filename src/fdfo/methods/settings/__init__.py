@@ -1,0 +1,1 @@
+"""The settings of every method, apart from its code: reading them loads no torch."""
