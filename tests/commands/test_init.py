@@ -1,17 +1,23 @@
 """`fdfo init`: a recipe of one's own that validates, and the recipes of the embedded model kept to it."""
 
 import io
+import shlex
+from pathlib import Path
 
 import pytest
 import yaml
 
 from fdfo.config.load import load_config
 from fdfo.errors import ConfigError, PromptError
+from fdfo.planning.fetched import fetched
 from fdfo.prompts import held_out_list, training_list
 from fdfo.prompts.source import part
 from fdfo.records import Prompt
 from fdfo.shapes import PIPELINE
 from tests.test_cli import fdfo
+
+README = Path(__file__).parents[2] / "README.md"
+START_SMALL = ("init first.yaml", "train first.yaml --dry-run")
 
 
 @pytest.fixture
@@ -35,6 +41,37 @@ def test_the_recipe_validates_and_its_dry_run_works(command):
     code, _, err = command("init", "my.yaml", *given)
     assert code == 2
     assert "my.yaml is there already; give another name" in err
+
+
+def test_to_start_small_fetches_the_model_and_one_score(command, monkeypatch):
+    """README's lines, as they stand there."""
+    monkeypatch.setattr("fdfo.planning.describe.describe", lambda config: "")  # seconds, and not asked here
+    lines = README.read_text(encoding="utf-8").splitlines()
+    init, dry_run = (next(line for line in lines if line.startswith(f"fdfo {what}")) for what in START_SMALL)
+    Path("my_prompts.txt").write_text("a cat\na dog\n")
+    assert command(*shlex.split(init)[1:])[0] == 0
+    code, out, err = command(*shlex.split(dry_run, comments=True)[1:])
+    assert code == 0, err
+    assert yaml.safe_load(out)["fetches"] == [
+        "model stabilityai/stable-diffusion-3.5-medium (policy.name)",
+        "model yuvalkirstain/PickScore_v1 (reward.0, pickscore)",
+        "model laion/CLIP-ViT-H-14-laion2B-s32B-b79K (reward.0, pickscore)",
+    ]
+
+
+def test_all_that_the_paper_s_setting_fetches_is_named():
+    found = fetched(load_config("sd35-medium-paper"))
+    for name in (
+        "pickscore-train",
+        "pickscore-test",
+        "stable-diffusion-3.5-medium",
+        "PickScore",
+        "Qwen2.5-VL-7B",
+        "HPSv2",
+    ):
+        assert any(name in line for line in found), name
+    assert fetched(load_config("shapes")) == []
+    assert fetched(load_config("shapes", ["reward=[{name: vlm-server, url: 'http://h:1/v1'}]"])) == []
 
 
 def test_what_cannot_be_used_is_refused_before_anything_is_written(command, tmp_path):

@@ -30,7 +30,9 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
         say(to_yaml(config))
         say(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
         from fdfo.planning.describe import describe
+        from fdfo.planning.fetched import fetched
 
+        say(yaml.safe_dump({"fetches": fetched(config)}, sort_keys=False, width=1000))
         say("memory: |\n" + indent(describe(config), "  "))
         return
     from fdfo.commands.memory import memory_explained
