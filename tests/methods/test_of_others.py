@@ -11,6 +11,7 @@ from fdfo.config.load import load_config, to_yaml
 from fdfo.errors import ConfigError, PluginError, PromptError, RewardError
 from fdfo.plugins import method_of
 from fdfo.prompts import load_file_or_list, load_prompts
+from fdfo.records import Prompt
 from fdfo.rewards import WeightedSum
 from tests.guard.leaks import IMPORTS, LEAKS, everything
 from tests.methods.world import held_out_scores, make_trainer, train
@@ -49,6 +50,33 @@ def test_it_leaves_nothing_behind_and_fails_by_name(raft):
     with pytest.raises(PluginError, match=r"method '.*raft.py:RAFT' failed in loss: .*\(raft.py:\d+\)"):
         train(trainer, epochs=1)  # without its gradient it cannot train
     assert everything() == before
+
+
+MEMORY = """
+class Vandal:
+    def observe(self, prompts, totals):
+        totals.zero_()
+        for prompt in prompts:
+            prompt.metadata["seen"] = True
+        torch.set_default_dtype(torch.float64)
+    def state(self):
+        return {"count": torch.tensor(self.no_such_number)}
+    def restore(self, state):
+        state["count"].add_(1)
+"""
+
+
+def test_its_memory_gets_copies_and_is_guarded(raft):
+    raft.write_text("import torch\n" + MEMORY + RAFT.replace("self.memory = {}, None", "self.memory = {}, Vandal()"))
+    assert "Vandal()" in raft.read_text()
+    memory = method_of(load_config("shapes", [f"method.name={raft}:RAFT", *SETTINGS]).method).memory
+    totals, prompt, state = torch.ones(2), Prompt(text="a", metadata={}), {"count": torch.zeros(1)}
+    memory.observe([prompt], totals)
+    memory.restore(state)
+    assert (totals.tolist(), prompt.metadata, state["count"].item()) == ([1, 1], {}, 0)
+    assert torch.get_default_dtype() == torch.float32
+    with pytest.raises(PluginError, match=r"failed in memory.state: AttributeError: .*\(raft.py:\d+\)"):
+        memory.state()
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from fdfo.evaluation.summary import BASE, Row, summary
 from fdfo.files import write_json
 from fdfo.interfaces import Policy
 from fdfo.locks import one_writer
+from fdfo.models.reading import reading_notes
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team, this_team
@@ -84,6 +85,8 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         if not team.is_main:
             return []
         subjects[0].announce()
+        for line in reading_notes(subjects[0].settings(config), [prompt.text for prompt in prompts]):
+            say(line)
         rows = summary(results)
         print_found(rows, results)
         if output is not None:

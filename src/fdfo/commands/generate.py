@@ -22,6 +22,7 @@ from fdfo.evaluation.sheet import FORMATS, encoded, sheet, unwritten
 from fdfo.evaluation.summary import BASE
 from fdfo.files import write_atomically
 from fdfo.interfaces import Policy, Weights
+from fdfo.models.reading import reading_notes
 from fdfo.prompts import read_column
 from fdfo.records import Prompt
 
@@ -64,6 +65,8 @@ def run_generate(
     subjects[0].announce()
     drawing = _Drawing(subjects[0], adapters, config, factors, prompts, seeds, noise_seed, default_steps(steps, config))
     rows = drawing.rows()
+    for line in reading_notes(subjects[0].settings(config), [prompt.text for prompt in prompts]):
+        say(line)
     images = torch.stack(list(rows.values()), 1)  # prompt, weights, seed
     pictures = (images * 255).round().to(torch.uint8)
     captions = [prompt.text for prompt in prompts]

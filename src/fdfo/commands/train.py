@@ -32,7 +32,8 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
         from fdfo.planning.describe import describe
         from fdfo.planning.fetched import fetched
 
-        say(yaml.safe_dump({"fetches": fetched(config)}, sort_keys=False, width=1000))
+        told = {"fetches": fetched(config), "prompts": _prompts_too_long(config)}
+        say(yaml.safe_dump(told, sort_keys=False, width=1000))
         say("memory: |\n" + indent(describe(config), "  "))
         return
     from fdfo.commands.memory import memory_explained
@@ -44,6 +45,16 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
             train(config, run, changed_inputs=changed_inputs)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal_number)
+
+
+def _prompts_too_long(config: Config) -> list[str]:
+    """What is told of prompts that are in files here, where the tokenizers are here too."""
+    from fdfo.models.reading import reading_notes
+    from fdfo.prompts import read_prompts
+
+    paths = [path for path in (config.prompts.path, config.prompts.eval_path) if path is not None]
+    texts = [prompt.text for path in paths for prompt in read_prompts(path, config.prompts.key).prompts]
+    return reading_notes(config.policy, texts) if texts else []
 
 
 def _own_recipe(run: Path | None) -> str | None:

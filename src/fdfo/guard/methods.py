@@ -14,6 +14,12 @@ class GuardedMethod:
     def __init__(self, method: Any, guard: Guard):
         self._method, self._guard = method, guard
 
+    @property
+    def memory(self) -> Any:
+        """What it carries from epoch to epoch, behind the same guard; None: nothing."""
+        memory = self._method.memory
+        return None if memory is None else _GuardedMemory(memory, self._guard)
+
     def __getattr__(self, name: str) -> Any:
         """What a method declares: its group size, averages, metrics and so on."""
         return getattr(self._method, name)
@@ -36,3 +42,25 @@ class GuardedMethod:
     def loss(self, policy: Any, items: Any, reward: Any) -> Any:
         """As the method does."""
         return self._guard("in loss", lambda: self._method.loss(policy, items, reward))
+
+
+class _GuardedMemory:
+    """The same memory: it gets prompts and scores of its own, and gives tensors of its own."""
+
+    def __init__(self, memory: Any, guard: Guard):
+        self._memory, self._guard = memory, guard
+
+    def observe(self, prompts: Sequence[Any], totals: Any) -> None:
+        """As the memory does."""
+        given = [replace(prompt, metadata=own(prompt.metadata)) for prompt in prompts]
+        self._guard("in memory.observe", lambda: self._memory.observe(given, totals.clone()))
+
+    def state(self) -> dict[str, Any]:
+        """As the memory does."""
+        given = self._guard("in memory.state", self._memory.state)
+        return {name: value.clone() for name, value in given.items()}
+
+    def restore(self, state: Any) -> None:
+        """As the memory does."""
+        given = {name: value.clone() for name, value in state.items()}
+        self._guard("in memory.restore", lambda: self._memory.restore(given))

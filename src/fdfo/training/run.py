@@ -16,6 +16,7 @@ from fdfo.evaluation.report import write_report
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
 from fdfo.models.load import policy_notes
+from fdfo.models.reading import reading_notes
 from fdfo.pictures import Pictures
 from fdfo.prompts import ListSource
 from fdfo.records import Prompt
@@ -67,6 +68,8 @@ class Run:
         for line in [*policy_notes(config.policy), *prompt_notes(config)]:
             self.console.say(line, style="yellow")
         self.trainer = build_trainer(config, team, stop, self.console)
+        for line in reading_notes(config.policy, [prompt.text for prompt in (*source.prompts, *held_out)]):
+            self.console.say(line, style="yellow")
         self.jury = build_jury(self.trainer, held_out)
         if team.is_main:
             self.folder.begin()

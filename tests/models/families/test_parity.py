@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from fdfo.config.tree import PolicyConfig
 from fdfo.models.prompt_cache import PromptCache
+from fdfo.models.reading import reading_notes
 from tests.models.families.measures import gradient_error, image_error, lora_error, row_error, states
 from tests.models.families.world import ALL, PROMPTS, World
 
@@ -82,3 +84,12 @@ def test_the_network_is_told_the_same_time_in_bfloat16(world, monkeypatch):
     ours = policy._recorder.learnt.told(policy.grid(steps)[:-1])
     tolerance = {"rtol": 0, "atol": 0} if ours.dtype == torch.bfloat16 else {"rtol": 2e-7, "atol": 1e-7}
     assert_close(ours, expected, **tolerance)
+
+
+def test_what_no_encoder_reads_is_counted(world):
+    """Two prompts that differ beyond what is read are one to the network; a short one is not counted."""
+    texts = ["x " * 700 + "red", "x " * 700 + "blue", "a red circle"]
+    first, second, _ = world.policy(1.0).encode(texts).rows
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    (line,) = reading_notes(PolicyConfig(name=str(world.folder), text_tokens=world.case.tokens), texts)
+    assert line.startswith("2 of 3 prompts are longer")

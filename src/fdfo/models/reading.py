@@ -1,0 +1,85 @@
+"""How much of a prompt a pipeline reads: what is longer is cut by its tokenizers, which say nothing."""
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any
+
+import transformers
+
+from fdfo.config.tree import PolicyConfig
+from fdfo.hub import LOADING_ERRORS, quiet_loading
+from fdfo.models.outline import Outline
+from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
+
+BATCH = 1000
+"""Texts that are counted at a time."""
+
+
+def reading_notes(config: PolicyConfig, texts: Sequence[str]) -> list[str]:
+    """A line with the number of distinct prompts that no text encoder of the model reads to the end; none, no line.
+
+    It is counted by the tokenizers alone, where they are on this machine, and without what a pipeline's template adds.
+    Raises ModelError for a model that cannot be found.
+    """
+    distinct = list(dict.fromkeys(texts))
+    limits = _limits(config)
+    if not limits:
+        return []
+    cut = [all(length > limit for length, limit in lengths) for lengths in _measured(distinct, limits)]
+    if not any(cut):
+        return []
+    longest = max(limit for _, limit in limits)
+    first = distinct[cut.index(True)]
+    return [
+        f"{sum(cut)} of {len(distinct)} prompts are longer than the {longest} tokens that {config.name} reads: "
+        f"their ends do nothing; shorten them (the first: {first[:60]!r})"
+    ]
+
+
+def _measured(texts: Sequence[str], limits: Sequence[tuple[Any, int]]) -> list[list[tuple[int, int]]]:
+    """Length and limit of every text, by tokenizer."""
+    columns = []
+    with quiet_loading():  # of every text beyond a limit there would be a warning
+        for tokenizer, limit in limits:
+            lengths: list[int] = []
+            for start in range(0, len(texts), BATCH):
+                lengths += map(len, tokenizer(list(texts[start : start + BATCH]))["input_ids"])
+            columns.append([(length, limit) for length in lengths])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _limits(config: PolicyConfig) -> list[tuple[Callable[..., Any], int]]:
+    """Each tokenizer that is used and is on this machine, and the most tokens that are read of it."""
+    source = ModelSource.find(config.name, config.revision)
+    outline = Outline.of(source)
+    left_out = () if config.t5 else outline.family.dispensable
+    found = []
+    for component, place in source.index.items():
+        if component.startswith("tokenizer") and component not in left_out and place[1] is not None:
+            tokenizer = _tokenizer(source, component, place[1])
+            if tokenizer is None:
+                return []
+            limit = _limit(outline, tokenizer, config)
+            if limit > 1:  # else it reads the mark of the end alone
+                found.append((tokenizer, limit))
+    return found
+
+
+def _tokenizer(source: ModelSource, component: str, kind: str) -> Any:
+    """None where it is not on this machine."""
+    where = {"subfolder": component, "revision": source.revision, "local_files_only": True}
+    try:
+        with quiet_loading():
+            return getattr(transformers, kind).from_pretrained(source.location, **where)
+    except LOADING_ERRORS:
+        return None
+
+
+def _limit(outline: Outline, tokenizer: Any, config: PolicyConfig) -> int:
+    """CLIP has as many tokens as positions; others are told how many, by the configuration or the pipeline itself."""
+    usual = signature(outline.pipeline_class.__call__).parameters.get("max_sequence_length")
+    if "CLIP" in type(tokenizer).__name__ or usual is None:
+        return int(tokenizer.model_max_length)
+    if outline.source.is_embedded:
+        return EMBEDDED_TEXT_TOKENS
+    return usual.default if config.text_tokens is None else config.text_tokens
