@@ -32,4 +32,4 @@ def test_every_command_tells_it(monkeypatch, capsys, tmp_path):
     assert said in fdfo(monkeypatch, capsys, "generate", "--file", "mine.txt", "--run", folder, *short, "x.png")[1]
     assert said in fdfo(monkeypatch, capsys, "eval", "--run", folder, "--rewards", "jpeg", "--steps", "1")[1]
     plan = fdfo(monkeypatch, capsys, "train", "shapes-smoke", "prompts.path=mine.txt", "--dry-run")[1]
-    assert said in yaml.safe_load(plan)["prompts"][0]
+    assert said in yaml.safe_load(plan)["too_long"][0]

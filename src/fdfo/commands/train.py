@@ -32,7 +32,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
         from fdfo.planning.describe import describe
         from fdfo.planning.fetched import fetched
 
-        told = {"fetches": fetched(config), "prompts": _prompts_too_long(config)}
+        told = {"fetches": fetched(config), "too_long": _prompts_too_long(config)}
         say(yaml.safe_dump(told, sort_keys=False, width=1000))
         say("memory: |\n" + indent(describe(config), "  "))
         return
