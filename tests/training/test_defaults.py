@@ -9,7 +9,7 @@ from fdfo.evaluation.runs import read_evaluations
 from fdfo.flow.noise import NoiseStreams
 from fdfo.plugins import find, names
 from fdfo.shapes import PIPELINE
-from fdfo.training.run import train
+from fdfo.training.loop import train
 from tests.methods.world import Quadratic, flat, prompts, scored, start_averages
 from tests.worlds import GaussianPolicy
 
