@@ -76,6 +76,8 @@ class Family:
     """What its own pipeline does by the number of the step, and is not done here: told at the start of a run."""
     pipeline: type | None = None
     """Its class, where diffusers has none of this name."""
+    reads: int | None = None
+    """Tokens of a prompt that it reads, where neither its call nor its tokenizer says."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """More arguments of the call."""
 
@@ -122,6 +124,7 @@ FAMILIES: Mapping[str, Family] = {
         scale=None,
         embedded="distilled_guidance_scale",
         note="its guidance changes from step to step, so none is used here",
+        reads=1000,
     ),
     "BriaFiboPipeline": Family(JOINT_ATTENTION, TOKENS, ragged=True),
     "Lumina2Pipeline": Family(JOINT_ATTENTION, guide=renormed, sign=-1),

@@ -78,6 +78,8 @@ def _tokenizer(source: ModelSource, component: str, kind: str) -> Any:
 def _limit(outline: Outline, tokenizer: Any, config: PolicyConfig) -> int:
     """CLIP has as many tokens as positions; others are told how many, by the configuration or the pipeline itself."""
     usual = signature(outline.pipeline_class.__call__).parameters.get("max_sequence_length")
+    if outline.family.reads is not None:
+        return outline.family.reads
     if "CLIP" in type(tokenizer).__name__ or usual is None:
         return int(tokenizer.model_max_length)
     if outline.source.is_embedded:
