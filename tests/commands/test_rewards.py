@@ -86,7 +86,7 @@ def test_check_shows_every_network_of_a_score(capsys, tmp_path):
     ],
 )
 def test_sources_are_all_that_a_score_fetches(name, sources, monkeypatch):
-    monkeypatch.setattr(rewards, "_licence", lambda place: "mit")
+    monkeypatch.setattr(rewards, "licence_of", lambda place: "mit")
     (entry,) = named_score(name, [])
     assert {line.split()[0] for line in rewards._sources(entry).splitlines()} == sources
 
