@@ -12,4 +12,5 @@ def prepare_libraries() -> None:
     # Notices of what is not installed and not needed here.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    for name in ("bitsandbytes", "torchao", "torch.utils._pytree"):  # the last speaks of torchao's classes
+        logging.getLogger(name).setLevel(logging.ERROR)
