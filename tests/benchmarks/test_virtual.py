@@ -136,7 +136,11 @@ def test_it_counts_what_a_real_card_measured_of_the_policy(card):
 
 
 @pytest.mark.parametrize(
-    "title", ["pickscore", "clip-l14", "image-reward", pytest.param("vlm-alignment", marks=pytest.mark.slow)]
+    "title",
+    [
+        "clip-l14",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("pickscore", "image-reward", "vlm-alignment")),
+    ],
 )
 def test_it_counts_what_a_real_card_measured_of_a_score(card, tmp_path, title):
     rows = json.loads((DATA / "rewards-h200.json").read_text())["rates"]

@@ -164,6 +164,7 @@ def test_running_out_of_memory_is_one_message(tmp_path):
         run_check(f"{file}:score", [], "cpu")
 
 
+@pytest.mark.slow
 def test_a_served_score_survives_being_killed():
     """As two processes: killed, started again at the same port, and never missed."""
     pictures = drawn_pictures(32)

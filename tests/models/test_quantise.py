@@ -91,7 +91,9 @@ def test_a_missing_library_is_named(kind, package):
         load_config("shapes-smoke", [f"policy.quantize={kind}"])
 
 
-@pytest.mark.parametrize("kind", BITS)
+@pytest.mark.parametrize(
+    "kind", ["nf4", *(pytest.param(kind, marks=pytest.mark.slow) for kind in BITS if kind != "nf4")]
+)
 def test_the_plan_counts_their_bits(kind):
     """float32 weights of linear layers in blocks shrink to so many bits, and nothing else does."""
     whole = policy_sizes(load_config("shapes-smoke").policy)

@@ -44,6 +44,7 @@ def page(tmp_path_factory):
     return names
 
 
+@pytest.mark.slow
 def test_the_epoch_is_the_methods_own(page):
     """The same weights as the library's loop after one update of the same pairs and noise."""
     from fdfo.flow.noise import NoiseStreams

@@ -61,9 +61,9 @@ def test_one_process_raises_what_failed_and_the_others_leave(failing):
     [
         ("fdfo.training.setup.policy_from_config", 1),
         ("fdfo.rewards.weighted.WeightedSum.load", 1),
-        ("torch.optim.AdamW.step", 1),
+        pytest.param("torch.optim.AdamW.step", 1, marks=pytest.mark.slow),
         ("fdfo.training.run.save_checkpoint", 0),
-        ("fdfo.training.run.write_report", 0),
+        pytest.param("fdfo.training.run.write_report", 0, marks=pytest.mark.slow),
     ],
 )
 def test_an_error_anywhere_on_one_process_ends_both(tmp_path, monkeypatch, where, rank_of_error):

@@ -18,6 +18,7 @@ def test_named_epochs_are_judged_beside_the_start_and_the_end(averaged):
     assert [one.epoch for one in read_evaluations(averaged)] == [0, 1, 3]
 
 
+@pytest.mark.slow
 def test_raw_weights_are_those_of_a_run_without_an_average(averaged, tmp_path):
     plain = run(tmp_path / "plain", *FEW, "optim.ema=null")
     raw, expected = read_evaluations(averaged, raw=True), read_evaluations(plain)
@@ -37,6 +38,7 @@ def test_a_longer_run_keeps_the_named_evaluations_of_a_shorter_one(averaged, tmp
         assert read_evaluations(folder, raw=raw) == read_evaluations(averaged, raw=raw)
 
 
+@pytest.mark.slow
 def test_what_the_end_of_a_shorter_run_added_is_forgotten(tmp_path):
     folder = run(tmp_path / "run", "eval.every=100", "eval.raw=true", "train.epochs=1")
     run(folder, "eval.every=100", "eval.raw=true", "train.epochs=2")

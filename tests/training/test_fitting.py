@@ -43,7 +43,12 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
+DAILY = ("sample", "train")
+
+
+@pytest.mark.parametrize(
+    "phase", [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in PHASES]
+)
 def test_the_run_goes_on_with_smaller_batches(reference, tmp_path, monkeypatch, capsys, phase):
     limited(monkeypatch, *PHASES[phase])
     folder = run(tmp_path / "run", *SMOOTH)
@@ -56,6 +61,7 @@ def test_the_run_goes_on_with_smaller_batches(reference, tmp_path, monkeypatch, 
     assert "out of memory: going on with" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_every_process_halves_is_told_and_logged_once(tmp_path, monkeypatch, capfd):
     """Two run out in training, the second again in the last evaluation."""
     evaluations, judge_prompts = [], judging.judge_prompts

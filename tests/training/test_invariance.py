@@ -30,7 +30,7 @@ def reference(tmp_path_factory):
     return run(folder, *SMOOTH)
 
 
-@pytest.mark.parametrize("micro_batch", [1, 3, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("micro_batch", [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 16))])
 def test_micro_batch(reference, tmp_path, micro_batch):
     run(tmp_path / "run", *SMOOTH, f"train.micro_batch={micro_batch}")
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE
@@ -41,7 +41,8 @@ def test_sampling_batch(reference, tmp_path):
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE
 
 
-@pytest.mark.parametrize("kind", ["lora", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lora", "full"])
 def test_trajectories_lose_nothing_in_the_precision_of_the_network(tmp_path, monkeypatch, kind):
     settings = ("policy.dtype=bfloat16", f"policy.adapter.kind={kind}", "eval.prompts=1")
     compact = run(tmp_path / "compact", *settings)

@@ -21,7 +21,10 @@ from fdfo.training.interrupt import StopRequest
 from fdfo.training.run import Run
 from fdfo.training.setup import held_out_prompts, run_folder, training_prompts
 from tests.benchmarks.test_capped import CHANGES
-from tests.methods.world import SETTINGS, VARIANTS, make, make_trainer, prompts
+from tests.methods.world import VARIANTS, make, make_trainer, prompts
+
+DAILY = ("fdfo", "flow_grpo", "nft", "refl")
+"""A pair, a group, an old policy, a score's gradient; the rest at night."""
 
 ONE_LAYER = {"num_layers": 1, "dual_attention_layers": []}
 
@@ -62,7 +65,7 @@ def waits(small, variant, micro_batch=64, **settings):
 
 
 @pytest.mark.parametrize(
-    "variant", [name if name in SETTINGS else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+    "variant", [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
 )
 def test_neither_steps_nor_micro_batches_wait_for_the_card(small, variant):
     few = waits(small, variant)
