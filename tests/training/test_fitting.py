@@ -89,6 +89,7 @@ def test_what_every_process_halves_is_told_and_logged_once(tmp_path, monkeypatch
         assert said.count(f"out of memory{where}: going on with {event['batch']} = {event['size']}\n") == 1
 
 
+@pytest.mark.slow
 def test_guidance_goes_on_with_one_branch_at_a_time(tmp_path, monkeypatch, capsys):
     guided = (*SMOOTH, "policy.guidance=2")
     reference = run(tmp_path / "reference", *guided)
@@ -105,6 +106,7 @@ def test_guidance_goes_on_with_one_branch_at_a_time(tmp_path, monkeypatch, capsy
     assert "going on with branches of guidance = 1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_images_whose_score_gradient_does_not_fit_are_drawn_again(tmp_path, monkeypatch):
     followed = (*SMOOTH, "method.direction=score_gradient")
     reference = run(tmp_path / "reference", *followed)

@@ -138,6 +138,7 @@ RUN = (
     ],
     ids=["guided", "full", "turns"],
 )
+@pytest.mark.slow
 def test_a_whole_run(changes, tmp_path):
     """With evaluations, checkpoints, and going on from one."""
     team = Team(Accelerator(cpu=True))

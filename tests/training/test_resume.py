@@ -51,10 +51,11 @@ def start_and_wait_for(folder, *lines):
     raise AssertionError(f"the run ended before {lines}")
 
 
-def test_killed_at_random_moments(undisturbed, tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(undisturbed, tmp_path, kills):
     folder = tmp_path / "killed"
     moments = random.Random(0)
-    for _ in range(4):
+    for _ in range(kills):
         process = start_and_wait_for(folder, "held-out, epoch 0", "continuing", "epoch")
         time.sleep(moments.uniform(0, 1.0))
         process.kill()
@@ -76,7 +77,7 @@ def test_sigterm_saves_and_says_how_to_continue(undisturbed, tmp_path):
     assert same(folder, undisturbed)
 
 
-@pytest.mark.parametrize("epoch", [2, 4])
+@pytest.mark.parametrize("epoch", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_an_interrupted_evaluation_loses_no_epoch(tmp_path, monkeypatch, capsys, epoch):
     """In the middle of the run, and at its end."""
     settings = ("train.epochs=4", "eval.every=2")
@@ -242,6 +243,7 @@ def test_checkpoints_are_pruned_to_the_latest_and_the_best(tmp_path):
     assert {"adapter_model.safetensors", "adapter_config.json", "optimizer.safetensors", "state.json"} <= set(complete)
 
 
+@pytest.mark.slow
 def test_moments_in_8_bits_are_restored_exactly(tmp_path):
     """Rank 64: smaller tensors than 4096 numbers keep 32 bits."""
     settings = ("optim.kind=adamw8bit", "policy.adapter.rank=64", "optim.lr=1e-4")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -222,6 +223,7 @@ def number(text):
     return float(text.replace("−", "-"))
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_ends_the_run_which_then_goes_on(serve, tmp_path, capfd):
     own, folder = tmp_path / "own.py", tmp_path / "run"
     own.write_text(OWN)
@@ -259,14 +261,17 @@ def test_a_constant_score_is_said_once_and_stands_in_the_report(tmp_path, capsys
     assert said in (folder / "report.html").read_text()
 
 
+at_night = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
         ("fdfo", []),
-        ("flow_grpo", ["method.group_size=2", "method.steps=4"]),
-        ("ddpo", ["method.buffer_size=4", "method.needed_scores=2", "method.steps=4"]),
-        ("nft", ["method.group_size=2", "method.trained_times=3", "method.steps=4"]),
-        ("awm", ["method.group_size=2", "method.trained_times=3", "method.steps=6", "method.on_policy=false"]),
+        at_night("flow_grpo", ["method.group_size=2", "method.steps=4"]),
+        at_night("ddpo", ["method.buffer_size=4", "method.needed_scores=2", "method.steps=4"]),
+        at_night("nft", ["method.group_size=2", "method.trained_times=3", "method.steps=4"]),
+        at_night("awm", ["method.group_size=2", "method.trained_times=3", "method.steps=6", "method.on_policy=false"]),
     ],
 )
 @pytest.mark.parametrize("score", [123.456, 100000.3])
