@@ -70,9 +70,9 @@ def _backward(tensor: Tensor, gradient: Tensor | None = None, retain_graph: bool
 
 
 def _attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
@@ -80,6 +80,7 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """By the kernel that torch takes on CUDA: flash in 16 bits without a mask, else the efficient one."""
+    q, k, v = query, key, value
     if not isinstance(q, VirtualTensor):
         on_host = functional.scaled_dot_product_attention
         return on_host(q, k, v, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)

@@ -21,7 +21,7 @@ from tests.training.runs import TINY
 def test_the_process_with_the_least_room_decides_the_batches_of_all(monkeypatch):
     def work(rank):
         own = Batches(4, 16, branches_together=False) if rank else Batches(8, 2)
-        monkeypatch.setattr(setup, "chosen_batches", lambda config, device, shards: own)
+        monkeypatch.setattr(setup, "chosen_batches", lambda *_: own)
         trainer = setup.build_trainer(load_config("shapes-smoke", TINY), this_team(), StopRequest(), Console(False, 1))
         assert (trainer.micro_batch, trainer.sample_batch, trainer.policy.branches_together) == (4, 2, False)
 

@@ -100,7 +100,7 @@ class Subject:
 
     def settings(self, config: Config | None) -> PolicyConfig:
         """The model's settings: the run's, with what was given instead."""
-        settings = config.policy if config is not None else PolicyConfig(name=self.model or "shapes")
+        settings = config.judged if config is not None else PolicyConfig(name=self.model or "shapes")
         sides = None if self.resolution is None else (self.resolution, self.resolution)
         given = {"name": self.model, "guidance": self.guidance, "resolution": sides}
         return settings.model_copy(update={key: value for key, value in given.items() if value is not None})

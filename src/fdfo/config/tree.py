@@ -251,6 +251,13 @@ class EvalConfig(Section):
     diversity: str | None = None
     """Features in which the images of a prompt are compared: pixels, dreamsim, or a score that embeds images (as clip
     does); null: the first score that does, else pixels. Needs two images of a prompt."""
+    policy: str | None = None
+    """Another model on which the trained adapter is judged and shown, such as the distilled sibling of the base that is
+    trained; null: the trained model itself."""
+    resolution: tuple[Pixels, Pixels] | None = None
+    """Height and width of the judged images in pixels; null: those of training."""
+    guidance: Guidance | None = None
+    """Classifier-free guidance of the judged images; null: that of training."""
     steps: Steps = 40
     """Sampling steps (reference: 40)."""
     stop_when: StopConfig | None = None
@@ -290,3 +297,10 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     log: LogConfig = LogConfig()
+
+    @property
+    def judged(self) -> PolicyConfig:
+        """The model as it is judged: what `eval` says of it, and else as it is trained."""
+        other = {"name": self.eval.policy, "revision": None} if self.eval.policy is not None else {}
+        given = {"resolution": self.eval.resolution, "guidance": self.eval.guidance}
+        return self.policy.model_copy(update=other | {key: value for key, value in given.items() if value is not None})

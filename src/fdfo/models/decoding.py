@@ -31,6 +31,13 @@ def vae_channels(config: Mapping[str, Any]) -> int:
     return int(config["z_dim"] if "z_dim" in config else config["latent_channels"])
 
 
+def vae_width(config: Mapping[str, Any]) -> int:
+    """Channels of the feature maps at full resolution."""
+    if "base_dim" in config:  # video decoders
+        return int(config.get("decoder_base_dim") or config["base_dim"])
+    return int((config.get("decoder_block_out_channels") or config["block_out_channels"])[0])
+
+
 def decode(vae: Any, x: Tensor, instead: Mapping[str, float]) -> Tensor:
     """Images [B, 3, H, W] in [0, 1], float32, of latents; differentiable.
 

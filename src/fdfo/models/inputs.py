@@ -1,9 +1,11 @@
 """What a network is given for one row, before any prompt was encoded: the right shapes on the meta device."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fdfo.errors import ModelError
 from fdfo.models.outline import Outline
@@ -11,6 +13,43 @@ from fdfo.models.source import EMBEDDED_TEXT_TOKENS
 
 T5_TOKENS = 256
 """Longest text that StableDiffusion3Pipeline gives T5 by itself."""
+
+PADDED_TOKENS = 512
+"""Length to which the pipelines of FLUX pad all texts by themselves (FLUX.1-schnell asks for 256, and is given so)."""
+
+USUAL_TOKENS = 128
+"""Tokens of a long prompt of people, where the length is the prompt's own."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What the arguments of one row depend on."""
+
+    outline: Outline
+    text_tokens: int | None
+    latent: tuple[int, int, int]
+    dtype: torch.dtype
+
+    def empty(self, *shape: int) -> Tensor:
+        return torch.empty(1, *shape, dtype=self.dtype)
+
+    @property
+    def states(self) -> Tensor:
+        return self.outline.family.layout.pack(self.empty(*self.latent))
+
+    @property
+    def padded(self) -> Tensor:
+        """Texts of one length, as wide as the network's configuration says."""
+        return self.empty(self.text_tokens or PADDED_TOKENS, self.outline.network["joint_attention_dim"])
+
+    @property
+    def guidance(self) -> Tensor | None:
+        return torch.empty(1) if self.outline.embeds_guidance else None
+
+
+def knows_inputs(pipeline_class: str) -> bool:
+    """Whether `network_inputs` has what pipelines of a class give their network."""
+    return pipeline_class in INPUTS
 
 
 def network_inputs(
@@ -20,33 +59,73 @@ def network_inputs(
 
     Raises ModelError for a family whose shapes are not known here.
     """
-    if outline.source.pipeline_class not in CONDITIONS:
+    known = INPUTS.get(outline.source.pipeline_class)
+    if known is None:
         raise ModelError(
             f"{outline.source.name}: what a {outline.source.pipeline_class} gives its network is not known before "
-            "it is loaded, so its memory cannot be planned; give train.micro_batch and train.sample_batch"
+            "a prompt is encoded: a run measures it then, and chooses its batches; there is no plan before"
         )
     tokens = EMBEDDED_TEXT_TOKENS if outline.source.is_embedded else text_tokens
     with torch.device("meta"):
-        states = outline.family.layout.pack(torch.empty(1, *outline.latent_shape(resolution), dtype=dtype))
-        shapes = CONDITIONS[outline.source.pipeline_class](outline, tokens)
-        return {
-            "hidden_states": states,
-            "timestep": torch.empty(1),
-            **{name: torch.empty(1, *shape, dtype=dtype) for name, shape in shapes.items()},
-            "return_dict": False,
-        }
+        return {**known(_Row(outline, tokens, outline.latent_shape(resolution), dtype)), "return_dict": False}
 
 
-def _stable_diffusion_3(outline: Outline, text_tokens: int | None) -> dict[str, tuple[int, ...]]:
-    clip = int(outline.source.component_config("text_encoder")["max_position_embeddings"])
-    tokens = clip + (T5_TOKENS if text_tokens is None else text_tokens)
+def _stable_diffusion_3(row: _Row) -> dict[str, Any]:
+    clip, network = row.outline.source.component_config("text_encoder"), row.outline.network
+    tokens = clip["max_position_embeddings"] + (T5_TOKENS if row.text_tokens is None else row.text_tokens)
     return {
-        "encoder_hidden_states": (tokens, outline.network["joint_attention_dim"]),
-        "pooled_projections": (outline.network["pooled_projection_dim"],),
+        "hidden_states": row.states,
+        "timestep": torch.empty(1),
+        "encoder_hidden_states": row.empty(tokens, network["joint_attention_dim"]),
+        "pooled_projections": row.empty(network["pooled_projection_dim"]),
     }
 
 
-CONDITIONS: Mapping[str, Callable[[Outline, int | None], Mapping[str, tuple[int, ...]]]] = {
+def _flux1(row: _Row) -> dict[str, Any]:
+    states, text = row.states, row.padded
+    return {
+        "hidden_states": states,
+        "timestep": torch.empty(1),
+        "guidance": row.guidance,
+        "encoder_hidden_states": text,
+        "pooled_projections": row.empty(row.outline.network["pooled_projection_dim"]),
+        "txt_ids": torch.empty(text.shape[1], 3),
+        "img_ids": torch.empty(states.shape[1], 3),
+    }
+
+
+def _flux2(row: _Row) -> dict[str, Any]:
+    states, text = row.states, row.padded
+    return {
+        "hidden_states": states,
+        "timestep": torch.empty(1),
+        "guidance": row.guidance,
+        "encoder_hidden_states": text,
+        "txt_ids": torch.empty(1, text.shape[1], 4),
+        "img_ids": torch.empty(1, states.shape[1], 4),
+    }
+
+
+def _z_image(row: _Row) -> dict[str, Any]:
+    text = torch.empty(USUAL_TOKENS, row.outline.network["cap_feat_dim"], dtype=row.dtype)
+    return {"x": row.outline.family.enter(row.states), "t": torch.empty(1), "cap_feats": [text]}
+
+
+def _qwen_image(row: _Row) -> dict[str, Any]:
+    return {
+        "hidden_states": row.states,
+        "timestep": torch.empty(1),
+        "encoder_hidden_states": row.empty(USUAL_TOKENS, row.outline.network["joint_attention_dim"]),
+        "img_shapes": [[(1, row.latent[1] // 2, row.latent[2] // 2)]],
+    }
+
+
+INPUTS: Mapping[str, Callable[[_Row], dict[str, Any]]] = {
     "StableDiffusion3Pipeline": _stable_diffusion_3,
+    "FluxPipeline": _flux1,
+    "Flux2KleinPipeline": _flux2,
+    "Flux2Pipeline": _flux2,
+    "ZImagePipeline": _z_image,
+    "QwenImagePipeline": _qwen_image,
 }
-"""Shapes of a row's arguments beside states and time, by class of the pipeline."""
+"""Arguments of one row by class of the pipeline."""

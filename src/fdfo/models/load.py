@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from fdfo.config.tree import AdapterConfig, AttentionKernel, PolicyConfig, Quantization
+from fdfo.config.tree import AdapterConfig, AttentionKernel, Config, PolicyConfig, Quantization
 from fdfo.errors import ModelError
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 from fdfo.models.families import Wishes
+from fdfo.models.inputs import knows_inputs
 from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy, text_encoders
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
@@ -83,11 +84,7 @@ def load_policy(
             wishes,
             outline.latent_shape(wishes.resolution),
             device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
-            prompt_cache=PromptCache(
-                None if prompt_cache is None else Path(prompt_cache).expanduser(),
-                encoder_identity(source, dtype, wishes.branches, replace(wishes, guidance=1.0, shift=None)),
-                prompt_memory_gib,
-            ),
+            prompt_cache=_prompt_cache(source, wishes, dtype, prompt_cache, prompt_memory_gib),
         )
     policy.weights.is_quantised = quantize is not None
     # Weights in few bits stay where they are: the text encoders join them on the device.
@@ -122,6 +119,13 @@ def _add_weights(policy: FlowPolicy, adapter: str | Path | AdapterConfig | None,
     elif adapter is not None and start is not None:
         weights.start(start, "full" if (Path(adapter) / FULL_FILE).is_file() else "lora", pipeline_class)
         weights.go_on(Path(adapter))
+
+
+def _prompt_cache(
+    source: ModelSource, wishes: Wishes, dtype: torch.dtype, folder: str | Path | None, gib: float
+) -> PromptCache:
+    identity = encoder_identity(source, dtype, wishes.branches, replace(wishes, guidance=1.0, shift=None))
+    return PromptCache(None if folder is None else Path(folder).expanduser(), identity, gib)
 
 
 def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], reads_text: bool) -> Any:
@@ -191,16 +195,60 @@ def policy_problems(config: PolicyConfig) -> list[str]:
     if problem := name_problem(config.name):
         return [f"policy.name={problem}"]
     outline = _outline(config)
-    wishes = Wishes(
+    return outline.problems(_wishes(config, outline), config.vae_tile)
+
+
+def _wishes(config: PolicyConfig, outline: Outline) -> Wishes:
+    return Wishes(
         resolution=config.resolution or outline.native_resolution,
         guidance=config.guidance,
         negative_prompt=config.negative_prompt,
         embedded_guidance=config.embedded_guidance,
-        text_tokens=config.text_tokens,
+        text_tokens=EMBEDDED_TEXT_TOKENS if outline.source.is_embedded else config.text_tokens,
         t5=config.t5,
         shift=config.shift,
     )
-    return outline.problems(wishes, config.vae_tile)
+
+
+def is_planned(config: PolicyConfig) -> bool:
+    """Whether a model's memory can be planned before a prompt is encoded. Raises ModelError."""
+    return knows_inputs(_outline(config).source.pipeline_class)
+
+
+def judged_problems(config: Config) -> list[str]:
+    """What keeps the trained adapter from being judged as asked. Raises ModelError for a model that is not found."""
+    trained, judged = _outline(config.policy), _outline(config.judged)
+    if trained.source.pipeline_class != judged.source.pipeline_class:
+        kinds = f"is a {judged.source.pipeline_class}, the trained model a {trained.source.pipeline_class}"
+        return [f"eval.policy={config.eval.policy} {kinds}: an adapter fits siblings alone; give one, or null"]
+    sizes, own = ({key: value for key, value in one.network.items() if is_size(key)} for one in (trained, judged))
+    unlike = [key for key in sizes if key in own and own[key] != sizes[key]]
+    if unlike:
+        return [
+            f"eval.policy={config.eval.policy} has another {unlike[0]} than the trained model; give a sibling of it"
+        ]
+    if config.eval.policy is not None and config.policy.adapter.kind == "full":
+        return ["eval.policy needs policy.adapter.kind=lora: weights that are trained whole fit no other model"]
+    if config.eval.policy is not None and config.policy.adapter.start is not None:
+        return ["eval.policy does not go with policy.adapter.start: the sibling has no such start; set one to null"]
+    if config.eval.policy is not None and config.policy.quantize is not None:
+        return ["eval.policy needs policy.quantize=null: weights in few bits cannot make room for another network"]
+    same = policy_problems(config.policy)
+    found = [problem for problem in policy_problems(config.judged) if problem not in same]
+    return [problem.replace("policy.", "eval.", 1) for problem in found]
+
+
+def is_size(key: str) -> bool:
+    """Whether a key of a network's configuration decides the shapes of its weights."""
+    return not key.startswith("_") and key not in ("guidance_embeds", "sample_size", "is_distilled")
+
+
+def seen_otherwise(config: PolicyConfig, trained: FlowPolicy) -> FlowPolicy:
+    """A loaded policy for images of another size or guidance."""
+    outline = _outline(config)
+    wishes = _wishes(config, outline)
+    cache = _prompt_cache(outline.source, wishes, trained.dtype, config.prompt_cache, config.prompt_memory_gib)
+    return trained.seen(wishes, outline.latent_shape(wishes.resolution), cache)
 
 
 def policy_notes(config: PolicyConfig) -> list[str]:

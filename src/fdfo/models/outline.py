@@ -95,7 +95,7 @@ class Outline:
             yield f"policy.guidance={wishes.guidance:g}: this model is distilled and takes no guidance; use 1"
         elif wishes.guidance != 1 and wishes.negative_prompt and "negative_prompt" not in accepted:
             yield "policy.negative_prompt: this model's pipeline takes none; leave it empty"
-        reads_guidance = family.embedded is not None and self._embeds_guidance
+        reads_guidance = family.embedded is not None and self.embeds_guidance
         if wishes.embedded_guidance is not None and not reads_guidance:
             yield "policy.embedded_guidance: this model's network reads no guidance; use policy.guidance, or null"
         if wishes.text_tokens is not None and "max_sequence_length" not in accepted:
@@ -112,7 +112,7 @@ class Outline:
         return self.source.component_config("scheduler", "scheduler_config.json")
 
     @property
-    def _embeds_guidance(self) -> bool:
+    def embeds_guidance(self) -> bool:
         """Whether the network reads a guidance; where its configuration does not say, its class does."""
         usual = signature(getattr(diffusers, self.source.index["transformer"][1])).parameters.get("guidance_embeds")
         return bool(self.network.get("guidance_embeds", usual is None or usual.default))

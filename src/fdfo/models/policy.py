@@ -5,6 +5,7 @@ B samples, P prompts, [C, h, w] latent at network scale, [H, W] pixels.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,6 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
+from torch.utils._pytree import tree_map_only
 
 from fdfo.config.tree import AttentionKernel, PolicyConfig
 from fdfo.files import give_usual_permissions, save_tensors
@@ -52,28 +54,53 @@ class FlowPolicy:
         prompt_cache: PromptCache | None = None,
     ):
         self.pipeline, self.family, self.device = pipeline, family, device
-        self.latent_shape = latent_shape
-        self.resolution, self.guidance = wishes.resolution, wishes.guidance
-        self._wishes = wishes
         # Of the computation; weights that are trained whole are float32.
         self.dtype: torch.dtype = pipeline.transformer.dtype
-        self.state_dtype, self.velocity_dtype = self.dtype, velocity_dtype(wishes.guidance, self.dtype)
+        self.state_dtype = self.dtype
         self.mixed = True
         """Whether float32 trained weights are used in the network's own dtype, by autocast."""
         self.attention: AttentionKernel = "auto"
         self.branches_together = True
         self.parks_transformer = True
         """Whether the transformer is in host memory while prompts are encoded; a sharded one cannot be moved."""
-        self._use = NetworkUse()
         self.weights = TrainableWeights(pipeline.transformer.to(device), family.targets)
         self._vae = pipeline.vae.to(device).requires_grad_(False).eval()
         self._text_encoders = [encoder.requires_grad_(False).eval() for encoder in text_encoders(pipeline)]
         pipeline.set_progress_bar_config(disable=True)
+        self._set(wishes, latent_shape, prompt_cache or PromptCache(None, "", PolicyConfig().prompt_memory_gib))
+
+    def _set(self, wishes: Wishes, latent_shape: Shape, prompt_cache: PromptCache) -> None:
+        """What belongs to one size and guidance."""
+        self._wishes = wishes
+        self.latent_shape = latent_shape
+        self.resolution, self.guidance = wishes.resolution, wishes.guidance
+        self.velocity_dtype = velocity_dtype(wishes.guidance, self.dtype)
+        self._use = NetworkUse()
         with torch.device("meta"):
-            state = family.layout.pack(torch.empty(1, *latent_shape))
-        self._recorder = Recorder(pipeline, family, wishes, state.shape[1:])
-        self._encoded = prompt_cache or PromptCache(None, "", PolicyConfig().prompt_memory_gib)
+            state = self.family.layout.pack(torch.empty(1, *latent_shape))
+        self._recorder = Recorder(self.pipeline, self.family, wishes, state.shape[1:])
+        self._encoded = prompt_cache
         self._kept: WeakKeyDictionary[Conditioning, dict[bool, Calls]] = WeakKeyDictionary()
+
+    def seen(self, wishes: Wishes, latent_shape: Shape, prompt_cache: PromptCache) -> "FlowPolicy":
+        """The same network and weights, for images of another size or guidance; prompts are encoded anew for it."""
+        other = copy(self)
+        other._set(wishes, latent_shape, prompt_cache)
+        return other
+
+    @contextmanager
+    def standing_in(self, trained: "FlowPolicy", weights: Weights) -> Iterator[None]:
+        """Inside, this network has those weights of another policy (for `base` none), whose own network is in host
+        memory meanwhile. Raises ModelError where they do not fit."""
+        trained.weights.place("cpu")
+        self.weights.place(self.device)
+        try:
+            if weights != "base":
+                self.weights.set(trained.weights.copy() if weights == "current" else trained.weights.snapshots[weights])
+            yield
+        finally:
+            self.weights.place("cpu")
+            trained.weights.place(trained.device)
 
     # ---- prompts ----
 
@@ -136,6 +163,14 @@ class FlowPolicy:
         v = v if self.guidance == 1 else self.family.guide(*v.chunk(2), self.guidance)
         v = self.family.layout.unpack(v, self.latent_shape)
         return v if self.family.sign == 1 else -v
+
+    @torch.no_grad()
+    def row(self, prompt: str) -> dict[str, Any]:
+        """All arguments of the network for one row of a prompt, without their content: on the meta device."""
+        calls = self._knowing().calls(self.encode([prompt]), False, self.device).calls
+        states = self.family.layout.pack(torch.empty(1, *self.latent_shape, dtype=self.dtype))
+        given = self._recorder.arguments(states, torch.ones(1), calls[-1].rest)
+        return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), given)
 
     def _calls(self, cond: Conditioning, device: torch.device) -> Calls:
         """The calls of the network for these rows, whose arguments are kept as long as the rows are."""

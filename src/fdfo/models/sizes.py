@@ -11,8 +11,9 @@ import transformers
 from torch.nn import Module
 
 from fdfo.config.tree import AdapterConfig, PolicyConfig, Quantization
+from fdfo.errors import ModelError
 from fdfo.hub import quiet_loading
-from fdfo.models.decoding import TILE_PARTS
+from fdfo.models.decoding import TILE_PARTS, decode, vae_width
 from fdfo.models.inputs import network_inputs
 from fdfo.models.kept import Blocks, FusedAttention, Kept
 from fdfo.models.outline import Outline
@@ -51,21 +52,25 @@ class PolicySizes:
     """Two of them, as they are kept for training."""
 
 
-def policy_sizes(config: PolicyConfig) -> PolicySizes:
-    """Sizes of the model that a configuration names, from its small configuration files. Raises ModelError."""
+def policy_sizes(config: PolicyConfig, row: Mapping[str, Any] | None = None) -> PolicySizes:
+    """Sizes of the model that a configuration names, from its small configuration files.
+
+    `row` are its network's arguments for one row (FlowPolicy.row); None: those of its class (models/inputs.py). Raises
+    ModelError, also where the class has none.
+    """
     source = ModelSource.find(config.name, config.revision)
     outline = Outline.of(source)
     height, width = config.resolution or outline.native_resolution
     dtype: torch.dtype = getattr(torch, config.dtype)
     latent = outline.latent_shape((height, width))
     vae_config = source.component_config("vae")
-    inputs = network_inputs(outline, config.text_tokens, (height, width), dtype)
+    inputs = row or network_inputs(outline, config.text_tokens, (height, width), dtype)
     with quiet_loading(), torch.device("meta"):
         network = _of_index(source, "transformer").to(dtype)
         packed = _saved_by(blocks_of(network), config.quantize, dtype)
         measured = _measure(network, outline.family.targets, config.adapter, inputs, dtype)
         decoder: Any = _of_index(source, "vae")
-        decoder_saved = _decoder_saved(decoder.to(dtype), latent)
+        decoder_saved = _decoder_saved(decoder.to(dtype), latent, outline.family.decoder)
         left_out = () if config.t5 else outline.family.dispensable
         names = [name for name in source.index if name.startswith("text_encoder") and name not in left_out]
         encoders = [_text_encoder(source, name) for name in names]
@@ -81,7 +86,7 @@ def policy_sizes(config: PolicyConfig) -> PolicySizes:
         saved_inputs=measured.saved_inputs,
         largest_block=measured.largest_block,
         pixels=height * width,
-        full_resolution_map=tile[0] * tile[1] * int(vae_config["block_out_channels"][0]) * dtype.itemsize,
+        full_resolution_map=tile[0] * tile[1] * vae_width(vae_config) * dtype.itemsize,
         latent=4 * prod(latent),
         state_and_velocity=prod(latent) * (dtype.itemsize + velocity_dtype(config.guidance, dtype).itemsize),
     )
@@ -118,7 +123,7 @@ def _measure(
     around, blocks = Kept(), Blocks()
     weights.enable_checkpointing(blocks)
     with torch.enable_grad(), FusedAttention(), around.noting(network):
-        output = weights.network(**inputs)
+        output = _evaluated(weights.network, inputs)
     del output
     inside, entering = blocks.inside, blocks.entering
     return _Measured(
@@ -130,17 +135,26 @@ def _measure(
     )
 
 
+def _evaluated(network: Module, inputs: Mapping[str, Any]) -> Any:
+    """The network's output. Raises ModelError for one that looks at what it is given, of which there is none."""
+    try:
+        return network(**inputs)
+    except NotImplementedError as error:
+        said = "the network reads the content of its arguments, so its memory cannot be counted before it runs"
+        raise ModelError(f"{said}; give train.micro_batch and train.sample_batch") from error
+
+
 def _of_index(source: ModelSource, name: str) -> Module:
     """A component of diffusers by its class and configuration."""
     return getattr(diffusers, source.index[name][1]).from_config(source.component_config(name))
 
 
-def _decoder_saved(decoder: Any, latent: tuple[int, int, int]) -> int:
+def _decoder_saved(decoder: Any, latent: tuple[int, int, int], instead: Mapping[str, float]) -> int:
     """Bytes that a frozen decoder keeps of one latent as a whole."""
     x0 = torch.empty(1, *latent, dtype=decoder.dtype).requires_grad_()
     kept = Kept()
     with torch.enable_grad(), FusedAttention(), kept.noting(decoder.requires_grad_(False)):
-        output = decoder.decode(x0)
+        output = decode(decoder, x0, instead)
     del output
     return kept.nbytes
 

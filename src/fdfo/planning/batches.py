@@ -1,7 +1,8 @@
 """The batches of a run: those that are configured, else the largest that fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -29,13 +30,18 @@ def is_own_device(name: str | None, own: torch.device) -> bool:
     return kind == own.type and index in ("", str(own.index or 0))
 
 
-def planner(config: Config, device: torch.device, shards: int = 1) -> Callable[[int], tuple[Batches, MemoryPlan]]:
+def planner(
+    config: Config, device: torch.device, shards: int = 1, row: Mapping[str, Any] | None = None
+) -> Callable[[int], tuple[Batches, MemoryPlan]]:
     """The batches of a run on a device with so many free bytes, and what each phase then needs.
 
-    The frozen weights may lie in `shards` on as many processes. Raises ModelError for a model that cannot be found.
+    The frozen weights may lie in `shards` on as many processes; `row` as of models.sizes. Raises ModelError for a model
+    that cannot be found, or planned.
     """
     method = method_of(config.method)
-    sizes = policy_sizes(config.policy)
+    sizes = policy_sizes(config.policy, row)
+    is_judged_alike = config.judged == config.policy or row is not None
+    judged = sizes if is_judged_alike else policy_sizes(config.judged)
     entries = [entry for entry in (*config.reward, *config.eval.rewards) if is_own_device(entry.device, device)]
     scores = {entry.title: score_bytes(entry) for entry in entries}
     if config.eval.diversity == "dreamsim":
@@ -43,7 +49,7 @@ def planner(config: Config, device: torch.device, shards: int = 1) -> Callable[[
     offloaded = [entry.title for entry in entries if entry.offload]
 
     def plan(batches: Batches) -> MemoryPlan:
-        return memory_plan(config, method, sizes, scores, batches, offloaded, shards)
+        return memory_plan(config, method, sizes, scores, batches, offloaded, shards, judged)
 
     def plan_on(free: int) -> tuple[Batches, MemoryPlan]:
         batches = _configured(config, largest_batches(plan, free, method.group_size))
@@ -52,12 +58,17 @@ def planner(config: Config, device: torch.device, shards: int = 1) -> Callable[[
     return plan_on
 
 
-def chosen_batches(config: Config, device: torch.device, shards: int = 1) -> Batches:
-    """The batches alone, for what is free of a device; nothing is planned where they need no plan."""
-    free = free_bytes(device)
+def chosen_batches(
+    config: Config,
+    device: torch.device,
+    free: int | None,
+    shards: int = 1,
+    row: Callable[[], Mapping[str, Any] | None] = lambda: None,
+) -> Batches:
+    """The batches alone, for so many free bytes of a device; nothing is planned, or asked, where they need no plan."""
     if free is None or "auto" not in (config.train.micro_batch, config.train.sample_batch):
         return _configured(config, ON_CPU)
-    return planner(config, device, shards)(free)[0]
+    return planner(config, device, shards, row())(free)[0]
 
 
 def _configured(config: Config, otherwise: Batches) -> Batches:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fdfo.config.tree import Config
+from fdfo.config.tree import Config, PolicyConfig
 from fdfo.interfaces import Method
 from fdfo.models.policy import DECODED_PIXELS
 from fdfo.models.sizes import PolicySizes
@@ -86,11 +86,12 @@ def memory_plan(
     batches: Batches,
     offloaded: Collection[str] = (),
     shards: int = 1,
+    judged: PolicySizes | None = None,
 ) -> MemoryPlan:
     """The plan for these batches; scores are the bytes of each score's weights, None where not known.
 
     Those of `offloaded` scores are on the device one at a time, in the phase `score` alone. The frozen weights may lie
-    in `shards` on as many processes.
+    in `shards` on as many processes. `judged` are the sizes of the model as it is judged, where they are others.
     """
     moments = 2 * sizes.trained // (4 if config.optim.kind == "adamw8bit" else 1)
     copies = len(method.averages) + (config.optim.ema is not None)
@@ -114,7 +115,7 @@ def memory_plan(
     trained = {entry.title for entry in config.reward}
     take_turns = not trained.isdisjoint(offloaded) and not method.needs_score_gradient
     followed = partial(followed_bytes, sizes, sum(size for name, size in known.items() if name in trained))
-    forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config, batches)
+    forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config.policy, batches)
     phases = {
         "encode": {"text encoders": sizes.text_encoders, **encoding},
         "sample": {**standing, "recorded states": recorded, "activations": rows * forward},
@@ -138,18 +139,45 @@ def memory_plan(
             **(followed(batches.micro_batch) if method.differentiates_reward else {}),
         },
     }
+    if judged is not None and judged != sizes:
+        phases["judge"] = judging_parts(config, judged, batches, rows, standing)
     return MemoryPlan(
         phases={name: {part: size for part, size in parts.items() if size} for name, parts in phases.items()},
-        host={
-            "text encoders": sizes.text_encoders,
-            "encoded prompts, at most": round(config.policy.prompt_memory_gib * GIB),
-            "transformer while they are encoded": 0 if stays else sizes.frozen + sizes.trained,
-            "scores that take turns": sum(size for name, size in known.items() if name in offloaded),
-        },
+        host=host_parts(config, sizes, sum(size for name, size in known.items() if name in offloaded), stays),
         trajectories=samples * recorded_bytes(method, sizes),
-        waiting=4 * 3 * sizes.pixels * max(samples * take_turns, evaluated * bool(offloaded)),
+        waiting=4
+        * 3
+        * max(take_turns * samples * sizes.pixels, bool(offloaded) * evaluated * (judged or sizes).pixels),
         unknown_scores=tuple(name for name, size in scores.items() if size is None),
     )
+
+
+def host_parts(config: Config, sizes: PolicySizes, taking_turns: int, stays: bool) -> dict[str, int]:
+    """What each process holds in host memory; `taking_turns` are the bytes of scores that do.
+
+    `stays` says whether the network is on the device while prompts are encoded.
+    """
+    return {
+        "text encoders": sizes.text_encoders,
+        "encoded prompts, at most": round(config.policy.prompt_memory_gib * GIB),
+        "transformer while they are encoded": 0 if stays else sizes.frozen + sizes.trained,
+        "scores that take turns": taking_turns,
+    }
+
+
+def judging_parts(
+    config: Config, judged: PolicySizes, batches: Batches, rows: int, standing: Mapping[str, int]
+) -> dict[str, int]:
+    """What is there while the model is judged as it is not trained; a sibling takes the trained network's place."""
+    parts = dict(standing)
+    if config.eval.policy is not None:
+        for part in ("transformer", "adapter", "gradients", "averaged weights"):
+            parts.pop(part, None)
+        parts |= {"judged network": judged.frozen + judged.trained, "its decoder": judged.decoder}
+    forward = round(FORWARD_SHARE * judged.largest_block) * branches_at_a_time(config.judged, batches)
+    parts["images"] = rows * 4 * 3 * judged.pixels
+    parts["activations"] = max(rows * forward, decoding_bytes(judged, rows, gradient=False))
+    return parts
 
 
 def recorded_bytes(method: Method, sizes: PolicySizes) -> int:
@@ -158,14 +186,14 @@ def recorded_bytes(method: Method, sizes: PolicySizes) -> int:
     return method.trained_times * row + 2 * sizes.latent
 
 
-def branches(config: Config) -> int:
+def branches(policy: PolicyConfig) -> int:
     """Network evaluations of a velocity."""
-    return 1 if config.policy.guidance == 1 else 2
+    return 1 if policy.guidance == 1 else 2
 
 
-def branches_at_a_time(config: Config, batches: Batches) -> int:
+def branches_at_a_time(policy: PolicyConfig, batches: Batches) -> int:
     """Of these, how many share a batch."""
-    return branches(config) if batches.branches_together else 1
+    return branches(policy) if batches.branches_together else 1
 
 
 def row_bytes(config: Config, method: Method, sizes: PolicySizes, batches: Batches) -> int:
@@ -176,7 +204,7 @@ def row_bytes(config: Config, method: Method, sizes: PolicySizes, batches: Batch
 def trained_bytes(config: Config, sizes: PolicySizes, batches: Batches, evaluations: int = 1) -> int:
     """What evaluations of one row, with all branches of guidance, hold at their peak for a training step."""
     compiled = COMPILED_SHARE if config.policy.compile else 1.0
-    kept, at_a_time = evaluations * branches(config), branches_at_a_time(config, batches)
+    kept, at_a_time = evaluations * branches(config.policy), branches_at_a_time(config.policy, batches)
     if config.policy.gradient_checkpointing:
         return round(kept * sizes.saved_inputs + at_a_time * compiled * (1 + BACKWARD_SHARE) * sizes.largest_block)
     return round(compiled * (kept * sizes.saved + at_a_time * BACKWARD_SHARE * sizes.largest_block))

@@ -11,6 +11,7 @@ from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.generate import generate
 from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
+from fdfo.models.judged import JudgedModel, judged_model
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
@@ -28,6 +29,7 @@ class Jury:
     prompts: Sequence[Prompt]
     unseen: WeightedSum
     features: Features
+    model: JudgedModel
 
     @property
     def shown(self) -> list[int]:
@@ -61,7 +63,7 @@ class Jury:
         def base_images(prompts: Sequence[Prompt]) -> Tensor:
             """Of the same prompts, from the same noise, for scores that compare two images."""
             parts = generate(
-                trainer.policy,
+                self.model.policy,
                 prompts[::images_per_prompt],
                 steps=settings.steps,
                 seed=settings.noise_seed,
@@ -81,7 +83,7 @@ class Jury:
 
         def judge_own() -> Judged:
             return judge_prompts(
-                trainer.policy,
+                self.model.policy,
                 own,
                 scores,
                 steps=settings.steps,
@@ -89,17 +91,18 @@ class Jury:
                 seed=settings.noise_seed,
                 features=self.features,
                 shown=frozenset(self.shown),
-                weights="current" if raw or trainer.ema is None else "ema",
+                weights=weights,
                 batch=trainer.sample_batch * trainer.method.group_size,  # rows as in training: compiled once
                 at_once=at_once,
                 watch=watch,
             )
 
         judged = None
-        with trainer.team.together():
+        with trainer.team.together(), self.model.having("current" if raw or trainer.ema is None else "ema") as weights:
             judged = fitting(trainer, "sample_batch", judge_own)
         assert judged is not None
-        trainer.policy.take_use()  # evaluation is not part of the cost of training
+        for policy in (trainer.policy, self.model.policy):
+            policy.take_use()  # evaluation is not part of the cost of training
         together = Judged(
             scores={name: team.gather_rows(values) for name, values in judged.scores.items()},
             features=team.gather_rows(judged.features),
@@ -113,7 +116,9 @@ class Jury:
 
 
 def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
-    """Load the unseen scores and what diversity needs. Raises RewardError, or ConfigError for the latter."""
+    """Load the unseen scores, what diversity needs and the model that is judged.
+
+    Raises RewardError, ConfigError where diversity cannot be measured, or ModelError."""
     unseen = WeightedSum(trainer.config.eval.rewards)
     with trainer.team.together():
         unseen.load(trainer.team.device, torch.float32)
@@ -121,4 +126,6 @@ def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
     features = diversity_features(trainer.config.eval.diversity, embedders)
     with trainer.team.together():
         load_features(features, trainer.team.device)
-    return Jury(prompts, unseen, features)
+    with trainer.team.together():
+        model = judged_model(trainer.config, trainer.policy)
+    return Jury(prompts, unseen, features, model)

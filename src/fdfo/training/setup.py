@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,8 +12,8 @@ from fdfo.config.checks import score_problems
 from fdfo.config.tree import Config, OptimConfig
 from fdfo.errors import ConfigError, FdfoError, ModelError, RewardError
 from fdfo.evaluation.features import diversity_features
-from fdfo.models.load import policy_from_config, policy_problems
-from fdfo.planning.batches import chosen_batches, is_own_device
+from fdfo.models.load import is_planned, judged_problems, policy_from_config, policy_problems
+from fdfo.planning.batches import chosen_batches, free_bytes, is_own_device
 from fdfo.planning.memory import Batches
 from fdfo.plugins import method_of
 from fdfo.prompts import PromptFile, held_out_list, read_prompts, training_list
@@ -27,6 +28,9 @@ from fdfo.training.phases import Phases
 from fdfo.training.sharding import check_sharding, shard_base, shards_base
 from fdfo.training.start import start_of
 from fdfo.training.trainer import Trainer
+
+USUAL_TEXT = ", ".join(["a small red house on a hill by the sea"] * 10)
+"""About as long as long prompts of people: what a network reads of it is measured where no table says."""
 
 
 @contextmanager
@@ -107,6 +111,8 @@ def check(config: Config) -> None:
     problems += _problem(lambda: start_of(config.policy))
     try:
         problems += policy_problems(config.policy)
+        if not problems:
+            problems += judged_problems(config)
     except ModelError as error:
         if not problems:
             raise
@@ -158,7 +164,7 @@ def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
 
 def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
     """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
-    batches = _batches_of_all(config, team)
+    free = free_bytes(team.device)  # before anything is there
     reward = WeightedSum(config.reward)
     method = method_of(config.method)
     if shards_base():
@@ -169,6 +175,9 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device, **begun)
         if start is not None:
             console.say(f"training on from {start}: {policy.weights.told()}; evaluations compare with it, as base")
+        row = partial(policy.row, USUAL_TEXT) if not is_planned(config.policy) else lambda: None
+        own = chosen_batches(config, team.device, free, team.size if shards_base() else 1, row)
+    batches = _smallest(own, team)
     policy.branches_together = batches.branches_together
     if shards_base():
         shard_base(policy, team)
@@ -208,9 +217,8 @@ def build_optimizer(config: OptimConfig, parameters: Sequence[Parameter]) -> tor
     return torch.optim.AdamW(parameters, **options, fused=True)
 
 
-def _batches_of_all(config: Config, team: Team) -> Batches:
+def _smallest(own: Batches, team: Team) -> Batches:
     """The smallest of those that each process would choose: cards may differ in what is free, and in their scores."""
-    own = chosen_batches(config, team.device, shards=team.size if shards_base() else 1)
     chosen = team.gather_rows(torch.tensor([[own.micro_batch, own.sample_batch, own.branches_together]]))
     micro_batch, sample_batch, together = chosen.amin(0).tolist()
     return Batches(micro_batch, sample_batch, branches_together=bool(together))

@@ -1,0 +1,44 @@
+"""The model that evaluations inside a run judge: the trained one, that at another size or guidance, or a sibling."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fdfo.config.tree import Config
+from fdfo.interfaces import Policy, Weights
+from fdfo.models.load import configured_policy, seen_otherwise
+from fdfo.models.policy import FlowPolicy
+
+
+@dataclass(frozen=True)
+class JudgedModel:
+    """A trained policy, and the one whose images are judged."""
+
+    trained: Policy
+    policy: Policy
+    sibling: FlowPolicy | None = None
+    """The judged one where it has a network of its own, which is in host memory unless it is judged."""
+
+    @contextmanager
+    def having(self, weights: Weights) -> Iterator[Weights]:
+        """Inside, the judged policy has those weights of the trained one, by the name that is given."""
+        if self.sibling is None:
+            yield weights
+            return
+        assert isinstance(self.trained, FlowPolicy)
+        with self.sibling.standing_in(self.trained, weights):
+            yield "base" if weights == "base" else "current"
+
+
+def judged_model(config: Config, trained: Policy) -> JudgedModel:
+    """The model that `eval` of the configuration says. Raises ModelError where it cannot be loaded."""
+    if config.judged == config.policy:
+        return JudgedModel(trained, trained)
+    assert isinstance(trained, FlowPolicy)
+    if config.eval.policy is None:
+        return JudgedModel(trained, seen_otherwise(config.judged, trained))
+    trained.weights.place("cpu")
+    sibling = configured_policy(config.judged, adapter=config.policy.adapter, device=trained.device)
+    sibling.weights.place("cpu")
+    trained.weights.place(trained.device)
+    return JudgedModel(trained, sibling, sibling)

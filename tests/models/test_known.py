@@ -1,0 +1,56 @@
+"""Published models without a download: parameters as their weight files list them, and the rows they are given."""
+
+import diffusers
+import pytest
+import torch
+import transformers
+
+from fdfo.config.load import load_config
+from fdfo.hub import quiet_loading
+from fdfo.models.known import KNOWN, MISTRAL_SMALL_24B, QWEN3_4B, QWEN3_8B, QWEN25_VL_7B
+from fdfo.models.load import policy_problems
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("black-forest-labs/FLUX.1-dev", 11_901_408_320),
+        ("black-forest-labs/FLUX.2-klein-4B", 3_875_544_576),
+        ("black-forest-labs/FLUX.2-klein-9B", 9_078_581_248),
+        ("black-forest-labs/FLUX.2-dev", 32_223_281_152),
+        ("Tongyi-MAI/Z-Image", 6_154_908_736),
+        ("Qwen/Qwen-Image", 20_430_401_088),
+    ],
+)
+def test_networks_have_the_published_number_of_parameters(name, published):
+    files = KNOWN[name]
+    with quiet_loading(), torch.device("meta"):
+        network = getattr(diffusers, files["model_index.json"]["transformer"][1]).from_config(
+            files["transformer/config.json"]
+        )
+    assert parameters(network) == published
+
+
+@pytest.mark.parametrize(
+    ("encoder", "published"),
+    [
+        (("Qwen3ForCausalLM", QWEN3_4B), 4_022_468_096),
+        (("Qwen3ForCausalLM", QWEN3_8B), 8_190_735_360),
+        (QWEN25_VL_7B, 8_292_166_656),
+        (MISTRAL_SMALL_24B, 24_011_361_280),
+    ],
+)
+def test_text_encoders_have_the_published_number_of_parameters(encoder, published):
+    kind = getattr(transformers, encoder[0])
+    with quiet_loading(), torch.device("meta"):
+        assert parameters(kind(kind.config_class(**encoder[1]))) == published
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_each_known_model_can_be_used_as_it_is(name):
+    settings = load_config("sd35-medium-paper", [f"policy.name={name}", "policy.text_tokens=null"]).policy
+    assert not policy_problems(settings)

@@ -1,0 +1,84 @@
+"""Recipes of published models: planned without a download, and they fit the cards they name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fdfo.config.load import load_config
+from fdfo.models import source
+from fdfo.models.sizes import policy_sizes
+from fdfo.planning.batches import planner
+from fdfo.planning.describe import USABLE_SHARE
+from fdfo.planning.memory import GIB, Batches, memory_plan, peak
+from fdfo.plugins import method_of
+from fdfo.training.setup import check
+
+DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
+
+
+@pytest.fixture(autouse=True)
+def no_download(monkeypatch):
+    def refused(name, *_):
+        raise AssertionError(f"{name} was asked for")
+
+    monkeypatch.setattr(source, "_download", refused)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size"),
+    [
+        ("flux2-klein-16gb", 16),
+        ("flux2-klein-24gb", 24),
+        ("z-image-24gb", 24),
+        ("qwen-image-48gb", 48),
+        ("z-image-16gb", 16),
+        ("flux1-dev-24gb", 24),
+    ],
+)
+def test_recipes_fit_the_cards_they_name(recipe, size):
+    config = load_config(recipe, [])
+    check(config)
+    assert config.eval.resolution == (1024, 1024)
+    usable = round(USABLE_SHARE * size * GIB)
+    _, plan = planner(config, torch.device("cuda"))(usable)
+    assert peak(plan) <= usable
+    assert plan.unknown_scores == ()
+    assert plan.phases["judge"]["images"] == 4 * plan.phases["decode"]["images"]
+
+
+def test_a_sibling_takes_the_place_of_the_trained_network_in_the_plan():
+    config = load_config("flux2-klein-24gb", ["eval.policy=black-forest-labs/FLUX.2-klein-4B", "eval.guidance=1"])
+    check(config)
+    phases = planner(config, torch.device("cuda"))(24 * GIB)[1].phases
+    assert phases["judge"]["judged network"] == phases["train"]["transformer"] + phases["train"]["adapter"]
+    assert "transformer" not in phases["judge"]
+    assert phases["judge"]["its decoder"] == phases["judge"]["decoder"] == phases["train"]["decoder"]
+
+
+def counted():
+    return json.loads((DATA / "memory-families.json").read_text())["counted_gib"].items()
+
+
+@pytest.mark.parametrize(("name", "gib"), counted())
+def test_a_row_of_published_models_takes_what_a_virtual_card_counts(name, gib):
+    """Whole phases, as benchmarks.planned counts them: weights and what a row, or an image, holds beside them."""
+    own = [
+        f"policy.name={name}",
+        "policy.text_tokens=null",
+        "policy.gradient_checkpointing=true",
+        "policy.compile=false",
+    ]
+    config = load_config("sd35-medium-paper", own)
+    sizes = policy_sizes(config.policy)
+    phases = memory_plan(config, method_of(config.method), sizes, {}, Batches(1, 1)).phases
+    weights = (sizes.frozen + sizes.trained) / GIB
+    assert weights == pytest.approx(gib["weights"], rel=1e-3)
+    assert sizes.decoder / GIB == pytest.approx(gib["decoder"], rel=1e-2)
+    sampled = phases["sample"]["activations"] / 2  # of a pair
+    trained = phases["train"]["activations"] + phases["train"]["gradients"]
+    assert weights + sampled / GIB == pytest.approx(weights + gib["sample"], rel=0.15)
+    assert weights + trained / GIB == pytest.approx(weights + gib["train"], rel=0.15)
+    decoded = phases["decode"]["activations"] / 2 / GIB
+    assert weights + decoded == pytest.approx(weights + gib["decode"], rel=0.15)
