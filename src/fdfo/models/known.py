@@ -1,8 +1,8 @@
 """Architectures of published models, as in their repositories: plans and benchmarks then need no download.
 
-Only the fields that decide shapes and sizes; sources are the `config.json` files of the named hub repositories (those
-of gated ones by the loaders and converters that restate them: diffusers' scripts/convert_flux2_to_diffusers.py,
-DiffSynth-Studio's configs/model_configs.py). The tests hold them to the published numbers of parameters.
+Only the fields that decide shapes and sizes, as in the `config.json` files of the named hub repositories; where those
+could not be read, as public loaders and converters restate them. The tests hold each network to the number of
+parameters that is published.
 """
 
 from collections.abc import Mapping
