@@ -68,7 +68,7 @@ def name_problem(name: str) -> str | None:
 
 def _read_json(name: str, location: str, revision: str | None, file: str) -> dict[str, Any]:
     if name in KNOWN and revision is None and not Path(location).is_dir():
-        return KNOWN[name][file]
+        return dict(KNOWN[name][file])
     path = Path(location) / file if Path(location).is_dir() else Path(_download(name, revision, file))
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
