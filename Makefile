@@ -55,11 +55,12 @@ package: setup
 
 setup: $(VENV)/.ready
 
-# torch first and alone: its pinned build then satisfies every other package's range.
+# torch first and alone: its pinned build then satisfies every other package's range. Python compiles what is imported,
+# which is a part of all that is installed.
 $(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 clean:
