@@ -34,7 +34,7 @@ from fdfo.rewards import human
 from fdfo.studio.board import Board
 from fdfo.studio.choices import Choice, Journal, now
 from fdfo.studio.pairs import Pair, pictures_of, rounds
-from fdfo.training.run import train
+from fdfo.training.loop import train
 
 SEEDS, PAIRS, ASKED, EPOCHS = range(5), 64, 16, 14
 MISTAKES = 0.1

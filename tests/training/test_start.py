@@ -13,7 +13,7 @@ from fdfo.errors import ConfigError, ModelError
 from fdfo.evaluation.runs import read_events
 from fdfo.models import load_policy
 from fdfo.models.lora_files import ADAPTER_FILE
-from fdfo.training.run import train
+from fdfo.training.loop import train
 from fdfo.training.schedule import learning_rate
 from tests.training.runs import TINY
 
