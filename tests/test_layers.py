@@ -37,7 +37,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
     "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"}
-    | {"pictures"},
+    | {"pictures", "guard"},
     "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "own", "visiting"}
     | {"web", "studio"},
     "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"}

@@ -1,4 +1,4 @@
-"""One lookup for methods, families of models, rewards and prompt lists: a built-in table, then installed entry points.
+"""One lookup for methods, families, policies, rewards and prompt lists: a built-in table, then installed entry points.
 
 The table of families is in models/families.py, which names what is of diffusers.
 """
@@ -12,11 +12,12 @@ from fdfo.errors import FdfoError, ModelError, PluginError, PromptError, RewardE
 from fdfo.guard.contact import Guard, is_ours
 from fdfo.guard.files import find_in_file, is_file_name
 
-Kind = Literal["methods", "families", "rewards", "prompts"]
+Kind = Literal["methods", "families", "policies", "rewards", "prompts"]
 
 ERRORS: dict[Kind, type[FdfoError]] = {
     "methods": PluginError,
     "families": ModelError,
+    "policies": ModelError,
     "rewards": RewardError,
     "prompts": PromptError,
 }
@@ -25,6 +26,7 @@ ERRORS: dict[Kind, type[FdfoError]] = {
 EXAMPLES: dict[Kind, str] = {
     "methods": "a class of fdfo.interfaces.Method",
     "families": "a fdfo.models.families.Family",
+    "policies": "def policy(settings, device), which returns a fdfo.interfaces.Policy",
     "rewards": "def score(images, prompts, metadata)",
     "prompts": "def prompts(), which returns a list of texts",
 }
@@ -44,6 +46,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "opsd": "fdfo.methods.opsd:OPSD",
     },
     "families": {},
+    "policies": {},
     "rewards": {
         "aesthetic": "fdfo.rewards.aesthetic:Aesthetic",
         "clip": "fdfo.rewards.clip:ClipScore",
@@ -145,7 +148,7 @@ def find(kind: Kind, name: str) -> Any:
     Raises PluginError for an unknown name, with the nearest valid one. What is not ours is imported through the guard:
     where it cannot be, or its file or name is missing, the error is that of its kind.
     """
-    what = f"{'family' if kind == 'families' else kind.removesuffix('s')} {name!r}"
+    what = f"{kind[:-3] + 'y' if kind.endswith('ies') else kind.removesuffix('s')} {name!r}"
     if (kind, name) in _given:
         return _given[kind, name]
     if name.startswith("python:"):

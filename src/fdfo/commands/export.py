@@ -9,6 +9,7 @@ from fdfo import __version__
 from fdfo.commands.tell import say
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
+from fdfo.guard.files import is_file_name
 
 FORMATS = ("diffusers", "comfyui", "kohya", "merged")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -58,6 +59,8 @@ def export_to(
 
     config = load_run_config(run)
     settings = config.policy
+    if card_for is not None and is_file_name(settings.name):
+        raise ConfigError("the command line", ["--card describes a pipeline of diffusers; a policy of a file has none"])
     if to != "merged" and settings.adapter.kind == "full":
         raise ConfigError("the command line", [f"--to {to}: this run trained all weights; use --to merged"])
     import torch
@@ -89,12 +92,14 @@ def export_to(
                 from fdfo.commands.card import write_card
                 from fdfo.evaluation.card import Use
                 from fdfo.models.comfy import write_workflow
+                from fdfo.models.policy import of_pipeline
                 from fdfo.models.usage import diffusers_code, is_on_hub
 
-                code = diffusers_code(policy, settings, card_for, config.eval.steps)
-                use = Use(card_for, settings.name, is_on_hub(settings), code, policy.resolution)
+                drawn = of_pipeline(policy)
+                code = diffusers_code(drawn, settings, card_for, config.eval.steps)
+                use = Use(card_for, settings.name, is_on_hub(settings), code, drawn.resolution)
                 write_card(run, folder, source.name, use, licence)
-                write_workflow(folder, policy, settings, config.eval.steps)
+                write_workflow(folder, drawn, settings, config.eval.steps)
     except OSError as error:
         raise CheckpointError(f"cannot write {folder}: {error.strerror}; give another --output") from error
     return source.name

@@ -18,7 +18,7 @@ from fdfo.guard.files import is_file_name
 from fdfo.plugins import names
 
 QUESTIONS = {
-    "model": "Model (a pipeline folder, a hub id, or shapes)",
+    "model": "Model (a pipeline folder, a hub id, my_policy.py:function, or shapes)",
     "prompts": "Prompts (a file, or the name of a list)",
     "reward": "Score (a name, as pickscore, or my_scores.py:function)",
 }

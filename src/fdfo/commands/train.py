@@ -84,6 +84,7 @@ def _loaded(recipe: str | None, overrides: list[str]) -> Config:
 def plan(config: Config) -> dict[str, str]:
     """Batch arithmetic of an epoch, in words."""
     from fdfo.models.load import latent_shape
+    from fdfo.models.of_files import is_of_file
     from fdfo.plugins import method_of
 
     method = method_of(config.method)
@@ -95,12 +96,14 @@ def plan(config: Config) -> dict[str, str]:
     if method.row_forwards:
         evaluations += f" and {rows * method.row_forwards * guided:.0f} (forward)"
     each = f" x {method.row_evaluations:g} evaluations" if method.row_evaluations != 1 else ""
-    latent = latent_shape(config.policy)
+    latent = "as its file makes it"
+    if not is_of_file(config.policy):
+        latent = " x ".join(map(str, latent_shape(config.policy))) + ", float32"
     return {
         "images an epoch": f"{prompts} prompts x {group} = {images}",
         "sampling": f"{method.sampling_evaluations(prompts) * guided:.0f} network evaluations (forward)",
         "training": f"{images} x {method.trained_times} trained times{each} = {evaluations}",
         "updates": f"{config.optim.updates_per_epoch} of {rows // config.optim.updates_per_epoch} rows an epoch, "
         f"{config.optim.updates_per_epoch * config.train.epochs} in all",
-        "latent": f"{latent[0]} x {latent[1]} x {latent[2]}, float32",
+        "latent": latent,
     }

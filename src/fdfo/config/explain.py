@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from fdfo.errors import nearest, shown
 
 ASKED_FOR = {
-    "policy.name": "name your model: a pipeline folder, a hub id, or shapes (embedded)",
+    "policy.name": "name your model: a pipeline folder, a hub id, my_policy.py:function, or shapes (embedded)",
     "reward": "name what to train on, as reward='[pickscore]' or reward='[{name: my_scores.py:function}]'",
 }
 """What is said of the keys that no recipe can know."""

@@ -56,7 +56,7 @@ class PolicyConfig(Section):
     """The model that is trained."""
 
     name: str = "shapes"
-    """shapes (embedded), a hub id, or a pipeline folder."""
+    """shapes (embedded), a hub id, a pipeline folder, or `path/to/file.py:function`, which makes a policy."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     adapter: AdapterConfig = AdapterConfig()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fdfo.config.tree import Config
 from fdfo.interfaces import Policy, Weights
 from fdfo.models.load import configured_policy, seen_otherwise
-from fdfo.models.policy import FlowPolicy
+from fdfo.models.policy import FlowPolicy, of_pipeline
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class JudgedModel:
         if self.sibling is None:
             yield weights
             return
-        assert isinstance(self.trained, FlowPolicy)
-        with self.sibling.standing_in(self.trained, weights):
+        with self.sibling.standing_in(of_pipeline(self.trained), weights):
             yield "base" if weights == "base" else "current"
 
 
@@ -34,11 +33,11 @@ def judged_model(config: Config, trained: Policy) -> JudgedModel:
     """The model that `eval` of the configuration says. Raises ModelError where it cannot be loaded."""
     if config.judged == config.policy:
         return JudgedModel(trained, trained)
-    assert isinstance(trained, FlowPolicy)
     if config.eval.policy is None:
-        return JudgedModel(trained, seen_otherwise(config.judged, trained))
+        return JudgedModel(trained, seen_otherwise(config.judged, of_pipeline(trained)))
+    trained = of_pipeline(trained)
     trained.weights.place("cpu")
-    sibling = configured_policy(config.judged, adapter=config.policy.adapter, device=trained.device)
+    sibling = of_pipeline(configured_policy(config.judged, adapter=config.policy.adapter, device=trained.device))
     sibling.weights.place("cpu")
     trained.weights.place(trained.device)
     return JudgedModel(trained, sibling, sibling)

@@ -12,12 +12,13 @@ from fdfo.errors import ModelError
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 from fdfo.models.families import Wishes
 from fdfo.models.inputs import knows_inputs
+from fdfo.models.of_files import GuardedPolicy, file_problems, is_of_file, policy_of_file
 from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy, text_encoders
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.quantise import quantise
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
-from fdfo.models.weights import FULL_FILE
+from fdfo.models.weights import FULL_FILE, TrainableWeights
 
 
 def load_policy(
@@ -83,15 +84,19 @@ def load_policy(
             outline.family,
             wishes,
             outline.latent_shape(wishes.resolution),
-            device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+            device=_device(device),
             prompt_cache=_prompt_cache(source, wishes, dtype, prompt_cache, prompt_memory_gib),
         )
     policy.weights.is_quantised = quantize is not None
     # Weights in few bits stay where they are: the text encoders join them on the device.
     policy.parks_transformer = quantize is None
-    _add_weights(policy, adapter, None if start is None else Path(start), seed)
+    _add_weights(policy.weights, type(policy.pipeline), adapter, None if start is None else Path(start), seed)
     _compute(policy, attention, vae_tile, gradient_checkpointing, compile)
     return policy
+
+
+def _device(wanted: torch.device | str | None) -> torch.device:
+    return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _compute(
@@ -107,8 +112,13 @@ def _compute(
         policy.compile()
 
 
-def _add_weights(policy: FlowPolicy, adapter: str | Path | AdapterConfig | None, start: Path | None, seed: int) -> None:
-    weights, pipeline_class = policy.weights, type(policy.pipeline)
+def _add_weights(
+    weights: TrainableWeights,
+    pipeline_class: type | None,
+    adapter: str | Path | AdapterConfig | None,
+    start: Path | None,
+    seed: int,
+) -> None:
     if isinstance(adapter, AdapterConfig):
         if start is None:
             weights.attach(adapter, seed)
@@ -144,7 +154,7 @@ def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], 
 
 def policy_from_config(
     config: PolicyConfig, *, seed: int, device: torch.device | str | None = None, start: Path | None = None
-) -> FlowPolicy:
+) -> FlowPolicy | GuardedPolicy:
     """The trainable policy of a run, which may start from other weights (`policy.adapter.start`, found)."""
     return configured_policy(config, adapter=config.adapter, start=start, device=device, seed=seed, trains=True)
 
@@ -158,8 +168,12 @@ def configured_policy(
     seed: int = 0,
     trains: bool = False,
     reads_text: bool = True,
-) -> FlowPolicy:
+) -> FlowPolicy | GuardedPolicy:
     """The policy of a section of the configuration, with this adapter; what only training needs is left out else."""
+    if is_of_file(config):
+        policy = policy_of_file(config, _device(device))
+        _add_weights(policy.weights, None, adapter, start, seed)
+        return policy
     return load_policy(
         config.name,
         adapter=adapter,
@@ -192,6 +206,8 @@ def policy_problems(config: PolicyConfig) -> list[str]:
 
     Raises ModelError for a model that cannot be found.
     """
+    if is_of_file(config):
+        return file_problems(config)
     if problem := name_problem(config.name):
         return [f"policy.name={problem}"]
     outline = _outline(config)
@@ -217,6 +233,9 @@ def is_planned(config: PolicyConfig) -> bool:
 
 def judged_problems(config: Config) -> list[str]:
     """What keeps the trained adapter from being judged as asked. Raises ModelError for a model that is not found."""
+    if is_of_file(config.policy) or is_of_file(config.judged):
+        told = "eval.policy, eval.resolution, eval.guidance: one of a file is judged as it is trained; set all to null"
+        return [] if config.judged == config.policy else [told]
     trained, judged = _outline(config.policy), _outline(config.judged)
     if trained.source.pipeline_class != judged.source.pipeline_class:
         kinds = f"is a {judged.source.pipeline_class}, the trained model a {trained.source.pipeline_class}"
@@ -253,6 +272,8 @@ def seen_otherwise(config: PolicyConfig, trained: FlowPolicy) -> FlowPolicy:
 
 def policy_notes(config: PolicyConfig) -> list[str]:
     """What is done otherwise than in the model's own pipeline, a line each. Raises ModelError."""
+    if is_of_file(config):
+        return [f"{config.name}: of a file, so that its memory is not planned, and long prompts are not told"]
     return _outline(config).notes()
 
 
@@ -261,7 +282,7 @@ def side_problem(config: PolicyConfig, pixels: int) -> str | None:
 
     Raises ModelError for a model that cannot be found.
     """
-    return _outline(config).side_problem(pixels)
+    return None if is_of_file(config) else _outline(config).side_problem(pixels)
 
 
 def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:

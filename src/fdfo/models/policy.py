@@ -21,7 +21,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import on_device
 from fdfo.flow.solve import integrate
 from fdfo.hub import quiet_loading
-from fdfo.interfaces import Weights
+from fdfo.interfaces import Policy, Weights
 from fdfo.models.attention import attention_kernel, check_attention, checkpoint_with
 from fdfo.models.decoding import decode, set_tiles
 from fdfo.models.families import Family, Wishes
@@ -299,6 +299,12 @@ class FlowPolicy:
         for component in self.pipeline.components:
             for path in (folder / component).glob("*.safetensors"):
                 give_usual_permissions(path)
+
+
+def of_pipeline(policy: Policy) -> FlowPolicy:
+    """The same policy, which is known to be that of a pipeline."""
+    assert isinstance(policy, FlowPolicy)
+    return policy
 
 
 def text_encoders(pipeline: Any) -> list[Module]:

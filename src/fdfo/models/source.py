@@ -7,6 +7,7 @@ from typing import Any
 
 from fdfo.documents import BadDocument, parse_json
 from fdfo.errors import ModelError, nearest
+from fdfo.guard.files import is_file_name
 from fdfo.hub import LOADING_ERRORS, hub_advice, reaching_hub
 from fdfo.models.known import KNOWN
 
@@ -61,6 +62,8 @@ class ModelSource:
 
 def name_problem(name: str) -> str | None:
     """Why a name can be no model, known without asking the hub: a hub id of a pipeline has an owner."""
+    if is_file_name(name):
+        return f"{name}: the policy of a file is no pipeline, and nothing is known of it before it is made"
     if name in EMBEDDED or "/" in name or Path(name).is_dir():
         return None
     return f"{name}: no such folder, and a hub id looks like OWNER/NAME; {nearest(name, [*EMBEDDED])}"

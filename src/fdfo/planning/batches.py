@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from fdfo.config.tree import Config
+from fdfo.models.of_files import is_of_file
 from fdfo.models.sizes import policy_sizes
 from fdfo.planning.memory import Batches, MemoryPlan, largest_batches, memory_plan
 from fdfo.planning.scores import score_bytes
 from fdfo.plugins import method_of
 
 ON_CPU = Batches(micro_batch=128, sample_batch=64)
-"""Where nothing is configured: large enough to keep two cores busy."""
+"""Where nothing is configured or can be planned: large enough to keep two cores busy."""
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -66,7 +67,7 @@ def chosen_batches(
     row: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> Batches:
     """The batches alone, for so many free bytes of a device; nothing is planned, or asked, where they need no plan."""
-    if free is None or "auto" not in (config.train.micro_batch, config.train.sample_batch):
+    if free is None or is_of_file(config.policy) or "auto" not in (config.train.micro_batch, config.train.sample_batch):
         return _configured(config, ON_CPU)
     return planner(config, device, shards, row())(free)[0]
 

@@ -3,6 +3,7 @@
 Of a hub id the configuration may name the revision; what it leads to is not looked at here.
 """
 
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,12 +49,12 @@ Stamps = dict[str, Stamp]
 def inputs_of(config: Config, training: Sequence[Prompt], held_out: Sequence[Prompt], stamps: Stamps) -> Digests:
     """Digests of all that determines a run; `stamps` of its files are used, and renewed."""
     prompts = config.prompts
-    names = [config.method.name, config.policy.name]  # type: ignore[attr-defined]
+    method = config.method.name  # type: ignore[attr-defined]
     scores = [*config.reward, *config.eval.rewards]
     return {
         f"prompts {prompts.path or prompts.name}": prompts_digest(training),
         f"held-out prompts {prompts.eval_path or prompts.eval_name or 'set aside'}": prompts_digest(held_out),
-        **code_digests([*names, *(entry.name for entry in scores)]),
+        **code_digests([method, *(entry.name for entry in scores)]),
         **model_digests(config.policy.name, config.policy.revision, stamps),
         **option_digests(scores, stamps),
         **start_digests(config.policy),
@@ -83,9 +84,9 @@ def code_digests(names: Sequence[str]) -> Digests:
 
 
 def model_digests(name: str, revision: str | None, stamps: Stamps) -> Digests:
-    """Of the files of a pipeline's components, where it is a folder."""
+    """Of the files of a pipeline's components, where it is a folder; of the code of a policy of a file."""
     if is_file_name(name):
-        return {}
+        return code_digests([name])
     source = ModelSource.find(name, revision)
     root = Path(source.location)
     if not root.is_dir():
@@ -130,8 +131,10 @@ def _imported_from(path: Path) -> list[Path]:
     """Files of the modules that were imported from the folder of a file or below it: not the file, not packages."""
     places = (*sysconfig.get_paths().values(), sys.prefix, Path(__file__).parents[1])
     apart = [Path(place).resolve() for place in places]
+    libraries = tuple(f"{place}{os.sep}" for place in places)  # most modules: nothing of them is looked up
     modules = [module for name, module in [*sys.modules.items()] if not name.startswith(USER_FILE)]
-    found = {Path(file).resolve() for module in modules if (file := _file(module)) is not None}
+    files = [file for module in modules if (file := _file(module)) is not None and not file.startswith(libraries)]
+    found = {Path(file).resolve() for file in files}
     own = [one for one in found if path.parent in one.parents and one != path and one.is_file()]
     return sorted(one for one in own if not any(place in one.parents for place in apart))
 

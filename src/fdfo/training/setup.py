@@ -13,6 +13,8 @@ from fdfo.config.tree import Config, OptimConfig
 from fdfo.errors import ConfigError, FdfoError, ModelError, RewardError
 from fdfo.evaluation.features import diversity_features
 from fdfo.models.load import is_planned, judged_problems, policy_from_config, policy_problems
+from fdfo.models.of_files import is_of_file
+from fdfo.models.policy import of_pipeline
 from fdfo.planning.batches import chosen_batches, free_bytes, is_own_device
 from fdfo.planning.memory import Batches
 from fdfo.plugins import method_of
@@ -53,7 +55,8 @@ def run_folder(
 
 def _new_folder(config: Config, team: Team) -> Path:
     """The next numbered folder; made by process 0, known to all."""
-    root, name = Path("runs"), f"{config.method.name}-{Path(config.policy.name).name}"  # type: ignore[attr-defined]
+    parts = (config.method.name, config.policy.name)  # type: ignore[attr-defined]
+    root, name = Path("runs"), "-".join(Path(part).name.replace(".py:", "-") for part in parts)
     number = 0
     with team.together():
         if team.is_main:
@@ -175,7 +178,8 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device, **begun)
         if start is not None:
             console.say(f"training on from {start}: {policy.weights.told()}; evaluations compare with it, as base")
-        row = partial(policy.row, USUAL_TEXT) if not is_planned(config.policy) else lambda: None
+        measured = not (is_of_file(config.policy) or is_planned(config.policy))
+        row = partial(of_pipeline(policy).row, USUAL_TEXT) if measured else lambda: None
         own = chosen_batches(config, team.device, free, team.size if shards_base() else 1, row)
     batches = _smallest(own, team)
     policy.branches_together = batches.branches_together
