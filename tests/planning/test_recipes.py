@@ -1,6 +1,7 @@
 """Recipes of published models: planned without a download, and they fit the cards they name."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,18 @@ def no_download(monkeypatch):
     monkeypatch.setattr(source, "_download", refused)
 
 
+at_night = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("recipe", "size"),
     [
         ("flux2-klein-16gb", 16),
-        ("flux2-klein-24gb", 24),
-        ("z-image-24gb", 24),
-        ("qwen-image-48gb", 48),
-        ("z-image-16gb", 16),
-        ("flux1-dev-24gb", 24),
+        at_night("flux2-klein-24gb", 24),
+        at_night("z-image-24gb", 24),
+        at_night("qwen-image-48gb", 48),
+        at_night("z-image-16gb", 16),
+        at_night("flux1-dev-24gb", 24),
     ],
 )
 def test_recipes_fit_the_cards_they_name(recipe, size):

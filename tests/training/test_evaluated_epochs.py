@@ -28,6 +28,7 @@ def test_raw_weights_are_those_of_a_run_without_an_average(averaged, tmp_path):
     assert raw[-1].scores != read_evaluations(averaged)[-1].scores
 
 
+@pytest.mark.slow
 def test_a_longer_run_keeps_the_named_evaluations_of_a_shorter_one(averaged, tmp_path):
     folder = run(tmp_path / "run", *FEW, "train.epochs=1")
     first = folder / "evaluations" / "epoch-0000001.json"

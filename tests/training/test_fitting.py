@@ -43,7 +43,7 @@ PHASES = {
 }
 
 
-DAILY = ("sample", "train")
+DAILY = ("train",)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,13 @@ def test_what_a_score_leaves_behind_changes_nothing(tmp_path):
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("code", ["sys.exit()", "raise GeneratorExit", "raise KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sys.exit()",
+        *(pytest.param(f"raise {name}", marks=pytest.mark.slow) for name in ("GeneratorExit", "KeyboardInterrupt")),
+    ],
+)
 def test_a_score_that_leaves_stops_the_run_with_its_state(tmp_path, capsys, code):
     told = r"score' failed on 10 images, the first for '.*': .* \(mine.py:7\)"
     with pytest.raises(RewardError, match=told):

@@ -28,6 +28,7 @@ SHORT = (
     ],
     ids=["as usual", "learning rate", "score"],
 )
+@pytest.mark.slow
 def test_alarms_of_a_run(tmp_path, score, lr, raised):
     overrides = [f"reward=[{{name: {score}}}]", f"optim.lr={lr}", *SHORT]
     record = read_run(train(load_config("shapes", overrides), tmp_path / "run"))

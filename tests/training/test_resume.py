@@ -131,6 +131,7 @@ class Killed(BaseException):
     """Stands for kill -9: nothing may catch it."""
 
 
+@pytest.mark.slow
 def test_killed_at_every_rename(tmp_path, monkeypatch):
     """Every file and folder of a run appears by a rename; die at each of them in turn, over and over, and continue."""
     import pathlib
@@ -182,6 +183,7 @@ def test_pruning_keeps_the_latest_the_best_and_the_multiples(tmp_path):
     assert (tmp_path / "best").read_text() == "epoch-0000004\n"
 
 
+@pytest.mark.slow
 def test_extending_a_run_evaluates_as_one_run_would(tmp_path):
     run(tmp_path / "two parts", "train.epochs=1", "eval.every=2")
     run(tmp_path / "two parts", "train.epochs=3", "eval.every=2")
@@ -233,6 +235,7 @@ def test_a_folder_that_cannot_be_written_is_refused():
         run(Path("/proc/run"))  # refuses even root
 
 
+@pytest.mark.slow
 def test_checkpoints_are_pruned_to_the_latest_and_the_best(tmp_path):
     config = load_config("shapes-smoke", [*TINY, "train.epochs=5", "train.keep=2", "eval.every=100"])
     train(config, tmp_path / "run")

@@ -53,6 +53,7 @@ def reference(tmp_path_factory):
     return run(tmp_path_factory.mktemp("runs") / "reference", "train.sample_batch=2")
 
 
+@pytest.mark.slow
 def test_overlapped_scoring_changes_nothing(reference, tmp_path):
     overlapped = run(tmp_path / "overlapped", "train.sample_batch=2", "train.overlap_scoring=true")
     assert largest_difference(reference, overlapped) == 0
@@ -62,6 +63,7 @@ def test_overlapped_scoring_changes_nothing(reference, tmp_path):
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_scores_that_take_turns_judge_all_images_at_once(reference, tmp_path, monkeypatch):
     """One offloaded network: every epoch and every evaluation it comes once, to the same scores but for rounding."""
     asked = []

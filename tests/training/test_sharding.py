@@ -25,6 +25,7 @@ def fsdp(monkeypatch):
     monkeypatch.setenv("FSDP_VERSION", "2")
 
 
+@pytest.mark.slow
 def test_a_sharded_run_is_the_same_bit_for_bit(tmp_path, request):
     """As one on as many processes without sharding, which equals one on a single process (test_invariance)."""
     assert forked(2, lambda rank: run(tmp_path / "whole", *EVEN)) == [0, 0]
