@@ -120,7 +120,9 @@ function rest() {
     training: ["Training on your choices", `The next pairs appear here by themselves.${soon}`],
     finished: ["The run is finished", "Thank you. Its report shows what the model learned."],
   };
-  const [title, text] = texts[view.phase] ?? texts.done; // what was chosen last may be on its way yet
+  // The server may not know yet what was chosen last.
+  const expected = view.decided + unsent.length < view.total ? texts.drawing : texts.done;
+  const [title, text] = texts[view.phase] ?? expected;
   at("rest-title").textContent = title;
   at("rest-text").textContent = text;
   at("rest").querySelector(".undo").hidden = !view.can_undo;
