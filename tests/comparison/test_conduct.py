@@ -131,6 +131,7 @@ def test_the_untrained_model_is_judged_under_guidance(conduct):
     assert "| base, guidance 4.0 |" in markdown(given, results.ordered, "fdfo compare")
 
 
+@pytest.mark.slow
 def test_an_interrupted_plan_goes_on_to_the_same_page(conduct):
     whole = conduct("whole")
     for stop_after in (1, 12):  # within tuning, within the final runs

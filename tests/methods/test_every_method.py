@@ -10,6 +10,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.records import Scores
 from fdfo.training.carried import carried, restore_carried
 from tests.methods.world import (
+    SETTINGS,
     VARIANTS,
     Quadratic,
     flat,
@@ -193,7 +194,9 @@ def test_a_rollout_whose_scores_all_failed_has_no_rows(variant):
     assert torch.equal(joined.sample_number, whole.sample_number)
 
 
-@every_variant
+@pytest.mark.parametrize(
+    "variant", [name if name in SETTINGS else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+)
 def test_the_reward_rises_beyond_noise(variant):
     """Held-out images from the same starts before and after; 1.96 would be perfect, and random scores give 0 +- 0.5."""
     policy = GaussianPolicy()

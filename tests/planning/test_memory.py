@@ -247,7 +247,14 @@ def test_peaks_of_scores_on_a_real_card(medium, entry, row):
 
 def rehearsed():
     recipes = json.loads((DATA / "memory-virtual.json").read_text())["recipes"]
-    return [pytest.param(one, id=f"{one['recipe']} {one['card_gib']:.0f} {one['changes'][-1]}") for one in recipes]
+    return [
+        pytest.param(
+            one,
+            id=f"{one['recipe']} {one['card_gib']:.0f} {one['changes'][-1]}",
+            marks=() if number == 0 else pytest.mark.slow,
+        )
+        for number, one in enumerate(recipes)
+    ]
 
 
 @pytest.mark.parametrize("one", rehearsed())

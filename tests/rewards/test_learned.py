@@ -57,6 +57,7 @@ def test_which_picture_is_the_first_does_not_matter():
     np.testing.assert_allclose(other.weights, one.weights, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_held_out_accuracy_is_that_of_new_prompts():
     """A taste in one of five features is found; features that only tell prompts apart help nothing there."""
     random = np.random.default_rng(2)

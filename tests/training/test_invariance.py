@@ -36,6 +36,7 @@ def test_micro_batch(reference, tmp_path, micro_batch):
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_sampling_batch(reference, tmp_path):
     run(tmp_path / "run", *SMOOTH, "train.sample_batch=2")
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE

@@ -21,8 +21,16 @@ def world(request, tmp_path_factory):
     return World(request.param, tmp_path_factory.mktemp(request.param))
 
 
+DAILY = (
+    *("StableDiffusion3Pipeline", "FluxPipeline", "Flux2KleinPipeline", "ZImagePipeline", "QwenImagePipeline"),
+    *("SanaPipeline", "CogView4Pipeline", "OvisImagePipeline"),
+)
+"""One of each layout, guidance and encoder, and those that most people train; the rest at night."""
+
+
 def pytest_generate_tests(metafunc):
-    metafunc.parametrize("world", ALL, indirect=True, scope="module")
+    worlds = [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
+    metafunc.parametrize("world", worlds, indirect=True, scope="module")
 
 
 def test_images_are_those_of_the_pipeline(world):
