@@ -48,8 +48,8 @@ def same(first, second):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-MUCH_IS_CARRIED = ("ddpo", "nft")
-"""Statistics, an old policy; what the others carry, test_every_method.py shows for all."""
+MUCH_IS_CARRIED = ("ddpo",)
+"""Statistics of all scores; what the others carry, test_every_method.py shows for all."""
 
 
 @pytest.mark.parametrize(

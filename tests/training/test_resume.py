@@ -77,7 +77,8 @@ def test_sigterm_saves_and_says_how_to_continue(undisturbed, tmp_path):
     assert same(folder, undisturbed)
 
 
-@pytest.mark.parametrize("epoch", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [2, 4])
 def test_an_interrupted_evaluation_loses_no_epoch(tmp_path, monkeypatch, capsys, epoch):
     """In the middle of the run, and at its end."""
     settings = ("train.epochs=4", "eval.every=2")
