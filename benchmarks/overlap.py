@@ -22,7 +22,7 @@ from fdfo.config.tree import Config, RewardConfig
 from fdfo.flow.noise import NoiseStreams
 from fdfo.models.load import policy_from_config
 from fdfo.models.policy import FlowPolicy
-from fdfo.plugins import find
+from fdfo.plugins import method_of
 from fdfo.records import Prompt
 from fdfo.rewards.server import LARGEST_REQUEST_BYTES, reward_app
 from fdfo.rewards.weighted import WeightedSum
@@ -167,7 +167,7 @@ def _epoch(trainer: Trainer, epoch_prompts: Sequence[Prompt], number: int, overl
 
 def _trainer(config: Config, policy: FlowPolicy, reward: WeightedSum, prompts_a_batch: int) -> Trainer:
     """What `fdfo train` builds, around a given policy and a loaded reward."""
-    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    method = method_of(config.method)
     return Trainer(
         config=config,
         team=Team(Accelerator(cpu=policy.device.type == "cpu")),

@@ -13,6 +13,7 @@ from benchmarks.reward_cases import cases, loaded
 from benchmarks.rewards import asked_about
 from benchmarks.virtual import CARD, HOST, VirtualCard
 from fdfo.config.tree import AdapterConfig
+from tests.nightly import by_day
 
 DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
 GIB = 2**30
@@ -137,10 +138,7 @@ def test_it_counts_what_a_real_card_measured_of_the_policy(card):
 
 @pytest.mark.parametrize(
     "title",
-    [
-        "clip-l14",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("pickscore", "image-reward", "vlm-alignment")),
-    ],
+    by_day(["clip-l14"], ["clip-l14", "pickscore", "image-reward", "vlm-alignment"]),
 )
 def test_it_counts_what_a_real_card_measured_of_a_score(card, tmp_path, title):
     rows = json.loads((DATA / "rewards-h200.json").read_text())["rates"]

@@ -23,6 +23,7 @@ from tests.methods.world import (
     start_averages,
     train,
 )
+from tests.nightly import by_day
 from tests.worlds import GaussianPolicy
 
 NOISE = NoiseStreams(seed=0, epoch=3)
@@ -194,9 +195,7 @@ def test_a_rollout_whose_scores_all_failed_has_no_rows(variant):
     assert torch.equal(joined.sample_number, whole.sample_number)
 
 
-@pytest.mark.parametrize(
-    "variant", [name if name in SETTINGS else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
-)
+@pytest.mark.parametrize("variant", by_day(SETTINGS, VARIANTS))
 def test_the_reward_rises_beyond_noise(variant):
     """Held-out images from the same starts before and after; 1.96 would be perfect, and random scores give 0 +- 0.5."""
     policy = GaussianPolicy()

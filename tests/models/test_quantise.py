@@ -17,6 +17,7 @@ from fdfo.models.targets import blocks_of
 from fdfo.planning.batches import planner
 from tests.models.families.builders import stable_diffusion_3
 from tests.models.test_foreign import evaluated
+from tests.nightly import by_day
 
 ERROR = {"nf4": 0.2, "int8": 0.02, "fp8": 0.06}
 """Of the output, relative: a step of int8 is 1/127 of a row's largest weight, of fp8 2^-3 of each, of nf4 about 1/8."""
@@ -91,9 +92,7 @@ def test_a_missing_library_is_named(kind, package):
         load_config("shapes-smoke", [f"policy.quantize={kind}"])
 
 
-@pytest.mark.parametrize(
-    "kind", ["nf4", *(pytest.param(kind, marks=pytest.mark.slow) for kind in BITS if kind != "nf4")]
-)
+@pytest.mark.parametrize("kind", by_day(["nf4"], BITS))
 def test_the_plan_counts_their_bits(kind):
     """float32 weights of linear layers in blocks shrink to so many bits, and nothing else does."""
     whole = policy_sizes(load_config("shapes-smoke").policy)

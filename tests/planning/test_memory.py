@@ -22,6 +22,7 @@ from fdfo.planning.memory import GIB, Batches, largest_batches, memory_plan, pea
 from fdfo.planning.scores import score_bytes
 from fdfo.plugins import find
 from fdfo.records import Prompt, Scores
+from tests.nightly import at_night
 
 DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
 
@@ -173,7 +174,7 @@ def test_weights_are_counted_exactly(adapter):
     [
         ["policy.adapter.kind=lora"],
         ["policy.adapter.kind=full"],
-        pytest.param(["policy.gradient_checkpointing=true"], marks=pytest.mark.slow),  # higher on a busy machine
+        at_night(["policy.gradient_checkpointing=true"]),  # higher on a busy machine
     ],
     ids=lambda overrides: overrides[0].partition(".")[2],
 )
@@ -247,14 +248,9 @@ def test_peaks_of_scores_on_a_real_card(medium, entry, row):
 
 def rehearsed():
     recipes = json.loads((DATA / "memory-virtual.json").read_text())["recipes"]
-    return [
-        pytest.param(
-            one,
-            id=f"{one['recipe']} {one['card_gib']:.0f} {one['changes'][-1]}",
-            marks=() if number == 0 else pytest.mark.slow,
-        )
-        for number, one in enumerate(recipes)
-    ]
+    kinds = [pytest.param, *[at_night] * (len(recipes) - 1)]
+    named = [(one, f"{one['recipe']} {one['card_gib']:.0f} {one['changes'][-1]}") for one in recipes]
+    return [kind(one, id=name) for kind, (one, name) in zip(kinds, named, strict=True)]
 
 
 @pytest.mark.parametrize("one", rehearsed())

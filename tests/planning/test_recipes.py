@@ -1,7 +1,6 @@
 """Recipes of published models: planned without a download, and they fit the cards they name."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from fdfo.planning.describe import USABLE_SHARE
 from fdfo.planning.memory import GIB, Batches, memory_plan, peak
 from fdfo.plugins import method_of
 from fdfo.training.setup import check
+from tests.nightly import at_night
 
 DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
 
@@ -25,9 +25,6 @@ def no_download(monkeypatch):
         raise AssertionError(f"{name} was asked for")
 
     monkeypatch.setattr(source, "_download", refused)
-
-
-at_night = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(

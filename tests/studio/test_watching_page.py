@@ -11,6 +11,7 @@ from fdfo.studio.watch.library import Library
 from fdfo.web.listening import listen
 from fdfo.web.server import Server
 from tests.browser import opened, violations
+from tests.nightly import at_night
 from tests.studio.test_watching import lock, made, root, with_checkpoints
 
 __all__ = ["made", "root"]
@@ -62,8 +63,8 @@ def test_a_checkpoint_is_kept_and_a_wish_that_cannot_be_is_told(browser, address
     [
         ("/", "phone", "dark"),
         ("/run?run=plan/second", "phone", "light"),
-        pytest.param("/run?run=first", "wide", "dark", marks=pytest.mark.slow),
-        pytest.param("/compare?run=first&run=plan/second", "phone", "dark", marks=pytest.mark.slow),
+        at_night("/run?run=first", "wide", "dark"),
+        at_night("/compare?run=first&run=plan/second", "phone", "dark"),
         ("/sheet?run=first", "wide", "light"),
         ("/tradeoffs", "phone", "light"),
     ],

@@ -10,6 +10,7 @@ import torch
 from fdfo.cli import main
 from fdfo.errors import LostPeerError, PeerError, RewardError
 from fdfo.training.distributed import this_team
+from tests.nightly import at_night
 from tests.training.forks import forked
 from tests.training.runs import TINY, run
 
@@ -61,9 +62,9 @@ def test_one_process_raises_what_failed_and_the_others_leave(failing):
     [
         ("fdfo.training.setup.policy_from_config", 1),
         ("fdfo.rewards.weighted.WeightedSum.load", 1),
-        pytest.param("torch.optim.AdamW.step", 1, marks=pytest.mark.slow),
+        at_night("torch.optim.AdamW.step", 1),
         ("fdfo.training.run.save_checkpoint", 0),
-        pytest.param("fdfo.training.run.write_report", 0, marks=pytest.mark.slow),
+        at_night("fdfo.training.run.write_report", 0),
     ],
 )
 def test_an_error_anywhere_on_one_process_ends_both(tmp_path, monkeypatch, where, rank_of_error):

@@ -5,6 +5,7 @@ import torch
 
 from fdfo.config.load import load_config
 from fdfo.errors import ConfigError, FdfoError
+from tests.nightly import at_night
 from tests.training.runs import adapter, run
 
 ABSURD = (
@@ -40,7 +41,7 @@ def in_moments(optimizer):
 
 @pytest.mark.parametrize(
     ("damage", "told"),
-    [(in_weights, r"lora_[AB]\S* not"), pytest.param(in_moments, "exp_avg_sq not", marks=pytest.mark.slow)],
+    [(in_weights, r"lora_[AB]\S* not"), at_night(in_moments, "exp_avg_sq not")],
 )
 def test_a_step_that_makes_something_not_finite_stops_the_run_unsaved(tmp_path, monkeypatch, capsys, damage, told):
     steps = 0

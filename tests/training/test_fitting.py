@@ -10,6 +10,7 @@ from fdfo.evaluation.runs import read_events
 from fdfo.models.policy import FlowPolicy
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.training import judging
+from tests.nightly import by_day
 from tests.training.forks import forked
 from tests.training.runs import largest_difference, run
 from tests.training.test_invariance import SMOOTH, TOLERANCE
@@ -46,9 +47,7 @@ PHASES = {
 DAILY = ("train",)
 
 
-@pytest.mark.parametrize(
-    "phase", [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in PHASES]
-)
+@pytest.mark.parametrize("phase", by_day(DAILY, PHASES))
 def test_the_run_goes_on_with_smaller_batches(reference, tmp_path, monkeypatch, capsys, phase):
     limited(monkeypatch, *PHASES[phase])
     folder = run(tmp_path / "run", *SMOOTH)

@@ -10,6 +10,7 @@ from fdfo.errors import RewardError
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.training.interrupt import ECHO_S
 from tests.guard.leaks import IMPORTS, LEAKS
+from tests.nightly import at_night
 from tests.training.runs import command, largest_difference, run, torchrun
 
 SCORE = """
@@ -52,7 +53,8 @@ def test_what_a_score_leaves_behind_changes_nothing(tmp_path):
     "code",
     [
         "sys.exit()",
-        *(pytest.param(f"raise {name}", marks=pytest.mark.slow) for name in ("GeneratorExit", "KeyboardInterrupt")),
+        at_night("raise GeneratorExit"),
+        at_night("raise KeyboardInterrupt"),
     ],
 )
 def test_a_score_that_leaves_stops_the_run_with_its_state(tmp_path, capsys, code):
@@ -83,7 +85,7 @@ def test_a_second_sigterm_saves_what_is_finished_and_leaves_a_score_that_hangs(t
     assert (tmp_path / "run/checkpoints/epoch-0000001/complete.json").is_file()
 
 
-@pytest.mark.parametrize("start", [command, pytest.param(partial(torchrun, processes=2), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("start", [command, at_night(partial(torchrun, processes=2))])
 def test_leaving_by_sys_exit_is_a_failure_for_whoever_started_it(tmp_path, start):
     reward = written(tmp_path / "mine.py", LEAVES.format("sys.exit(0)"))
     started = start(tmp_path / "run", reward, "eval.every=100")

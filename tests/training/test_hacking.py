@@ -22,8 +22,8 @@ SHORT = (
 @pytest.mark.parametrize(
     ("score", "lr", "raised"),
     [
-        pytest.param("shapes-contrastive", 2.0e-4, set(), marks=pytest.mark.slow),
-        pytest.param("shapes-contrastive", 4.0e-3, {"diversity", "velocity", "sharpness"}, marks=pytest.mark.slow),
+        ("shapes-contrastive", 2.0e-4, set()),
+        ("shapes-contrastive", 4.0e-3, {"diversity", "velocity", "sharpness"}),
         ("jpeg", 1.0e-3, {"over-optimisation", "diversity", "sharpness"}),  # one flat colour is the smallest file
     ],
     ids=["as usual", "learning rate", "score"],

@@ -12,6 +12,7 @@ from fdfo.evaluation.runs import read_evaluations, read_events
 from fdfo.models.load import policy_from_config
 from fdfo.models.policy import velocity_dtype
 from fdfo.training.setup import held_out_prompts, training_prompts
+from tests.nightly import at_night
 from tests.training.forks import forked
 from tests.training.runs import TINY, adapter, largest_difference, run
 
@@ -30,7 +31,7 @@ def reference(tmp_path_factory):
     return run(folder, *SMOOTH)
 
 
-@pytest.mark.parametrize("micro_batch", [3, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 16))])
+@pytest.mark.parametrize("micro_batch", [3, at_night(1), at_night(16)])
 def test_micro_batch(reference, tmp_path, micro_batch):
     run(tmp_path / "run", *SMOOTH, f"train.micro_batch={micro_batch}")
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE
@@ -73,7 +74,7 @@ def assert_same_evaluations(first, second):
             np.testing.assert_allclose(other.values(name), one.values(name), rtol=0, atol=1e-4, err_msg=name)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.fixture(scope="module", params=[at_night(2), 3])
 def shared(tmp_path_factory, request):
     """A run of several processes. 5 pairs and 5 held-out prompts: shares of 2 and 3, or of 1, 2 and 2."""
     folder = tmp_path_factory.mktemp("runs") / "shared"

@@ -22,6 +22,7 @@ from fdfo.training.run import Run
 from fdfo.training.setup import held_out_prompts, run_folder, training_prompts
 from tests.benchmarks.test_capped import CHANGES
 from tests.methods.world import VARIANTS, make, make_trainer, prompts
+from tests.nightly import by_day
 
 DAILY = ("fdfo", "flow_grpo", "nft", "refl")
 """A pair, a group, an old policy, a score's gradient; the rest at night."""
@@ -64,9 +65,7 @@ def waits(small, variant, micro_batch=64, **settings):
     return dict(card.waits)
 
 
-@pytest.mark.parametrize(
-    "variant", [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
-)
+@pytest.mark.parametrize("variant", by_day(DAILY, VARIANTS))
 def test_neither_steps_nor_micro_batches_wait_for_the_card(small, variant):
     few = waits(small, variant)
     assert waits(small, variant, steps=6) == few

@@ -19,6 +19,7 @@ from fdfo.training.checkpoint import prune
 from fdfo.training.interrupt import Interrupted
 from fdfo.training.judging import Jury
 from fdfo.training.loop import train
+from tests.nightly import at_night
 from tests.training.runs import TINY, adapter, command, finish, run
 
 
@@ -51,7 +52,7 @@ def start_and_wait_for(folder, *lines):
     raise AssertionError(f"the run ended before {lines}")
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, at_night(8)])
 def test_killed_at_random_moments(undisturbed, tmp_path, kills):
     folder = tmp_path / "killed"
     moments = random.Random(0)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pytest
 import torch
@@ -25,6 +24,7 @@ from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.interrupt import Interrupted, StopRequest
 from fdfo.training.setup import overlaps
 from tests.evaluation.parsed import Page, words
+from tests.nightly import at_night
 from tests.training.runs import largest_difference, run
 
 MIX = (
@@ -261,9 +261,6 @@ def test_a_constant_score_is_said_once_and_stands_in_the_report(tmp_path, capsys
     found = [event["epoch"] for event in read_events(folder) if event["event"] == "training_alarm"]
     assert found == [1, 2, 3]
     assert said in (folder / "report.html").read_text()
-
-
-at_night = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.mark.parametrize(

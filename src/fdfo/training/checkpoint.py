@@ -27,7 +27,7 @@ from fdfo.interfaces import TrainedWeights
 from fdfo.models.lora_files import ADAPTER_CONFIG, ADAPTER_FILE
 from fdfo.models.weights import EMA_FILE, FULL_FILE
 from fdfo.own import numbered, numbered_name, read_json, reason, remove
-from fdfo.plugins import find
+from fdfo.plugins import method_of
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def checkpoint_name(epoch: int) -> str:
 
 def checkpoint_files(config: Config) -> frozenset[str]:
     """Names of the files of every checkpoint of a run, beside `complete.json`: they follow from its configuration."""
-    method = find("methods", config.method.name)(config.method)  # type: ignore[attr-defined]
+    method = method_of(config.method)
     standardizes = any(entry.standardize for entry in config.reward)
     names = {STATE_FILE, OPTIMIZER_FILE}
     names |= {FULL_FILE} if config.policy.adapter.kind == "full" else {ADAPTER_FILE, ADAPTER_CONFIG}

@@ -83,9 +83,8 @@ class Trainer:
         """The run folder; where none was given, known once the run began."""
         self._options = {"changed_inputs": changed_inputs, "waits": waits}
         self._run: Run | None = None
-        self._going: Callable[[], Generator[Event, None, None] | None] = lambda: (
-            None
-        )  # held by the loop alone: leaving closes it
+        self._going: Callable[[], Generator[Event, None, None] | None] = lambda: None
+        """The events under way, held by the loop alone: leaving it closes them."""
 
     def __iter__(self) -> Iterator[Event]:
         """The events from here to the end of the run; a loop before this one is closed. Raises as `train`."""

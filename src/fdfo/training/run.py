@@ -115,9 +115,8 @@ class Run:
                 yield found
             is_best = self._best()[0] == progress.epoch
             is_last = progress.epoch == config.train.epochs or self._should_stop_early()
-            is_chosen = bool(
-                self.trainer.reward.asked.names
-            )  # nobody is to choose twice because pictures came out otherwise
+            # Nobody is to choose twice because pictures came out otherwise.
+            is_chosen = bool(self.trainer.reward.asked.names)
             if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best or is_chosen:
                 self._save_together()
                 yield Saved(epoch=progress.epoch, folder=self.folder.checkpoints / checkpoint_name(progress.epoch))

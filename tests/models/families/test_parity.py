@@ -14,6 +14,7 @@ from fdfo.models.prompt_cache import PromptCache
 from fdfo.models.reading import reading_notes
 from tests.models.families.measures import gradient_error, image_error, lora_error, row_error, states
 from tests.models.families.world import ALL, PROMPTS, World
+from tests.nightly import by_day
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,7 @@ DAILY = (
 
 
 def pytest_generate_tests(metafunc):
-    worlds = [name if name in DAILY else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
-    metafunc.parametrize("world", worlds, indirect=True, scope="module")
+    metafunc.parametrize("world", by_day(DAILY, ALL), indirect=True, scope="module")
 
 
 def test_images_are_those_of_the_pipeline(world):
