@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import torch
+from torch.nn.modules.module import _global_forward_pre_hooks
 
 LEAKS = {
     "default dtype": "torch.set_default_dtype(torch.float64)",
@@ -22,6 +23,7 @@ LEAKS = {
     "default device": "torch.set_default_device('meta')",
     "device": "torch.device('meta').__enter__()",
     "dispatch mode": "FlopCounterMode(display=False).__enter__()",
+    "module hooks": "register_module_forward_hook(lambda module, given, output: 0 * output)",
     "matmul precision": "torch.set_float32_matmul_precision('medium')",
     "fp32 precision": "torch.backends.fp32_precision = 'tf32'",
     "convolutions": "torch.backends.mkldnn.conv.fp32_precision = 'bf16'",
@@ -49,6 +51,7 @@ IMPORTS = """
 import gc, io, logging, os, random, signal, sys, warnings
 import numpy as np
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.flop_counter import FlopCounterMode
 held = []
 """
@@ -68,6 +71,7 @@ def everything():
         "dtype": torch.tensor(0.5).dtype,
         "device": torch.empty(0).device.type,
         "modes": (torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()),
+        "modules": (torch.nn.Identity()(torch.ones(1, device="cpu")).item(), len(_global_forward_pre_hooks)),
         "gradient": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.zeros(1).is_inference()),
         "autocast": (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), (small @ small).dtype),
         "threads": torch.get_num_threads(),

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules import module as modules
 from torch.utils import _device
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack, _pop_mode, _push_mode
 
@@ -96,6 +97,7 @@ def of_the_process() -> tuple[Setting, ...]:
         Setting(sdp.math_sdp_enabled, sdp.enable_math_sdp),
         Setting(sdp.cudnn_sdp_enabled, sdp.enable_cudnn_sdp),
         Setting(torch.is_anomaly_enabled, torch.set_anomaly_enabled),
+        Setting(_module_hooks, _put_module_hooks),
         Setting(_folder, _put_folder),
         Setting(lambda: (sys.stdout, sys.stderr), _put_streams),
         Setting(gc.isenabled, lambda was: gc.enable() if was else gc.disable()),
@@ -258,6 +260,22 @@ def _matmul_precision() -> str | None:
 def _put_matmul_precision(before: str | None) -> None:
     if before is not None:
         torch.set_float32_matmul_precision(before)
+
+
+def _module_hooks() -> dict[str, Any]:
+    """Hooks of all modules there are: of code of others, or of a tool it left open, such as a FlopCounterMode."""
+    settings = {name: value for name, value in vars(modules).items() if name.startswith("_global_")}
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in settings.items()}
+
+
+def _put_module_hooks(before: dict[str, Any]) -> None:
+    for name, value in before.items():
+        if isinstance(value, dict):
+            hooks = getattr(modules, name)
+            hooks.clear()
+            hooks.update(value)
+        else:
+            setattr(modules, name, value)
 
 
 def _backend_has(path: str) -> bool:
