@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from fdfo.commands.protocol import PRESETS
-from fdfo.evaluation.protocol import PAPER
+from fdfo.commands.protocol import PRESETS, _print
+from fdfo.config.load import reward_entries
+from fdfo.evaluation.protocol import DRAWBENCH, PAPER
+from fdfo.evaluation.statistics import Interval
+from fdfo.evaluation.summary import Row
 from tests.test_cli import fdfo
 
 PART = replace(PAPER[0], prompts="shapes-test", count=2, rewards="jpeg", published={"jpeg": -1.5})
@@ -79,3 +82,26 @@ def test_what_a_later_part_lacks_is_found_out_before_the_first(command, monkeypa
     assert code != 0
     assert message in err
     assert not (tmp_path / "judged").exists()
+
+
+def test_drawbench_is_printed_as_papers_print_it(capsys):
+    """CLIP and HPSv2.1 as cosines; a row for each set of weights, over all prompts."""
+    (part,) = DRAWBENCH
+    entries = reward_entries(part.rewards.split(","), part.name)
+    assert [entry.title for entry in entries] == list(part.columns)  # a column for each score
+    assert [entry.name for entry in entries] == ["pickscore", "clip", "hpsv2", "aesthetic", "image-reward"]
+
+    def row(weights, score, mean, category=None):
+        return Row(score=score, category=category, weights=weights, mean=Interval(mean, 0, 0, 2), gain=None, wins=None)
+
+    means = {"pickscore": 22.34, "clip-l14": 28.5, "hpsv2.1": 27.9, "aesthetic": 5.36, "image-reward": -0.85}
+    rows = [row(weights, score, mean) for score, mean in means.items() for weights in ("base", "adapter")]
+    _print(part, [*rows, row("base", "pickscore", 9.0, category="one of its categories")])
+    assert capsys.readouterr().out.splitlines() == [
+        "| weights | PickScore | CLIP | HPSv2.1 | Aesthetic | ImageReward |",
+        "|---|---|---|---|---|---|",
+        "| base | 22.34 | 0.285 | 0.279 | 5.36 | -0.85 |",
+        "| adapter | 22.34 | 0.285 | 0.279 | 5.36 | -0.85 |",
+    ]
+    _print(part, [])  # as in other processes than the first
+    assert capsys.readouterr().out == ""

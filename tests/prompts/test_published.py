@@ -140,3 +140,66 @@ def test_a_spoilt_cache_is_explained(cached, file, name):
     cached(file, "<html>\nsign in\n")
     with pytest.raises(PromptError, match="delete it"):
         load_prompts(None, name)
+
+
+def test_benchmarks_bring_what_their_judges_need(cached, monkeypatch):
+    """Columns and fields as the publishers' evaluation code reads them."""
+    for name in ("geneval2", "qwen-image-bench"):
+        monkeypatch.setitem(published.LISTS, name, replace(published.LISTS[name], sha256=None))
+    pairs = '[["How many pigs are in the image?", "two"], ["Are there any pigs in the image?", "Yes"]]'
+    cached("geneval2.jsonl", f'{{"prompt": "two pigs", "atom_count": 3, "vqa_list": {pairs}, "skills": ["count"]}}\n')
+    (prompt,) = load_prompts(None, "geneval2")
+    assert (prompt.text, prompt.category) == ("two pigs", "3 atoms")
+    assert prompt.metadata["questions"][0] == ["How many pigs are in the image?", "two"]
+
+    about = '{""Primary Categories"": ""Art"", ""Testpoints"": [""Style""], ""Testpoint Description"": [""ink""]}'
+    for name in ("", "_long"):
+        cached(f"unigenbench{name.replace('_', '-')}.csv", f'index,prompt_en,sub_dims_en\n0,"a, b","{about}"\n')
+    for name in ("unigenbench", "unigenbench-long"):
+        (prompt,) = load_prompts(None, name)
+        assert (prompt.text, prompt.metadata) == ("a, b", {"category": "Art", "testpoints": [["Style", "ink"]]})
+
+    cached("longtext-en.jsonl", '{"prompt_id": 0, "prompt": "a sign", "category": "sign", "text": ["one", "two"]}\n')
+    cached("longtext-zh.jsonl", '{"prompt_id": 0, "prompt": "牌", "category": "sign", "text": ["一"]}\n')
+    assert [p.metadata["text"] for name in ("en", "zh") for p in load_prompts(None, f"longtext-{name}")] == [
+        "one two",
+        "一",
+    ]
+    cached("qwen-image-bench.jsonl", '{"ID": 1, "prompt_cn": "x", "prompt_en": "a cat", "dims_en": "d", "r": "long"}\n')
+    (prompt,) = load_prompts(None, "qwen-image-bench")
+    assert (prompt.text, prompt.metadata) == ("a cat", {"ID": 1, "dims_en": "d"})
+
+    rows = (
+        "item_id,text,proposition_id,question_natural_language",
+        "p1,A.,1,Is it?",
+        "p1,A.,2,Is it red?",
+        "2,B.,1,B?",
+    )
+    cached("dpg.csv", "\n".join(rows) + "\n")
+    assert [(p.text, p.metadata["questions"]) for p in load_prompts(None, "dpg")] == [
+        ("A.", [["Is it?", "Yes"], ["Is it red?", "Yes"]]),
+        ("B.", [["B?", "Yes"]]),
+    ]
+    for kind in published.COMPBENCH_KINDS:
+        cached(f"t2i-compbench-{kind}.txt", f"one {kind}\ntwo\n")
+    prompts = load_prompts(None, "t2i-compbench")
+    assert len(prompts) == 16
+    assert (prompts[8].text, prompts[8].category) == ("one 3d_spatial", "3d_spatial")
+
+
+def test_a_benchmark_without_what_its_judge_needs_is_refused(cached, monkeypatch):
+    monkeypatch.setitem(published.LISTS, "geneval2", replace(published.LISTS["geneval2"], sha256=None))
+    cached("geneval2.jsonl", '{"prompt": "two pigs"}\n')
+    cached("unigenbench.csv", "index,prompt_en,sub_dims_en\n0,a,{}\n")
+    for name, missing in {"geneval2": "no field 'atom_count'", "unigenbench": "'a' has no test points"}.items():
+        with pytest.raises(PromptError, match=missing):
+            load_prompts(None, name)
+
+
+def test_every_named_list_has_its_licence_in_the_reference():
+    from pathlib import Path
+
+    from fdfo.plugins import BUILT_IN
+
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "prompts.md").read_text()
+    assert [name for name in BUILT_IN["prompts"] if f"`{name}`" not in page] == []

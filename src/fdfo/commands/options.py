@@ -142,7 +142,10 @@ OffloadOption = Annotated[
 ]
 PresetOption = Annotated[
     str | None,
-    typer.Option("--preset", help="paper: the published prompts, scores, steps and size, and published values."),
+    typer.Option(
+        "--preset",
+        help="paper: the published prompts, scores, steps, size and values; drawbench: the table papers print.",
+    ),
 ]
 
 

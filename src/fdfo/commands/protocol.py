@@ -1,6 +1,6 @@
-"""`fdfo eval --preset paper`: the published evaluation, beside its published values."""
+"""`fdfo eval --preset`: published evaluations, beside their published values or as papers print them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,14 @@ from fdfo.commands.tell import say
 from fdfo.config.load import reward_entries
 from fdfo.errors import ConfigError, nearest
 from fdfo.evaluation.features import diversity_features
-from fdfo.evaluation.protocol import PAPER, RESOLUTION, STEPS, SUBJECT, Protocol
+from fdfo.evaluation.protocol import DRAWBENCH, PAPER, RESOLUTION, STEPS, SUBJECT, Column, Protocol
 from fdfo.evaluation.summary import Row
 from fdfo.models.load import side_problem
 from fdfo.prompts import load_prompts
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.visible import visible
 
-PRESETS = {"paper": PAPER}
+PRESETS = {"paper": PAPER, "drawbench": DRAWBENCH}
 
 DECIDED = ("prompts", "rewards", "count", "images", "steps", "resolution", "diversity", "distance")
 """Options that a preset decides."""
@@ -77,11 +78,28 @@ def _check(parts: Sequence[Protocol]) -> None:
 
 
 def _print(part: Protocol, rows: Sequence[Row]) -> None:
-    """A line for each published value with what was measured here; nothing in other processes than the first."""
-    if rows:
+    """Published values beside what was measured here, and the table as papers print it; nothing without rows, as in
+    other processes than the first."""
+    whole = [row for row in rows if row.category is None]
+    if rows and part.published:
         say(f"published: {SUBJECT}")
     for score, value in part.published.items():
-        measured = {row.weights: row.mean for row in rows if row.score == score and row.category is None}
-        here = "".join(f"  {weights} {mean.mean:.4g}" for weights, mean in measured.items())
+        here = "".join(f"  {row.weights} {row.mean.mean:.4g}" for row in whole if row.score == score)
         if here:
             say(f"  {score:<15} {value:<8.6g}{here}")
+    if rows and part.columns:
+        for line in printed_table(part.columns, whole):
+            say(line)
+
+
+def printed_table(columns: Mapping[str, Column], rows: Sequence[Row]) -> list[str]:
+    """The means as papers print them, in lines of Markdown; a row for each set of weights."""
+    means = {(row.weights, row.score): row.mean.mean for row in rows}
+    lines = [
+        f"| weights | {' | '.join(column.title for column in columns.values())} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for weights in dict.fromkeys(row.weights for row in rows):
+        cells = [f"{means[weights, score] / column.unit:.4g}" for score, column in columns.items()]
+        lines.append(f"| {visible(weights)} | {' | '.join(cells)} |")
+    return lines

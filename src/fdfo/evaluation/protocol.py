@@ -1,7 +1,7 @@
 """Published evaluations, with the values that their authors report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +14,19 @@ class Protocol:
     images: int
     rewards: str
     diversity: str | None = None
-    published: Mapping[str, float]
+    published: Mapping[str, float] = field(default_factory=dict)
     """By score."""
+    columns: Mapping[str, "Column"] = field(default_factory=dict)
+    """By score: the table as papers print it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """How papers print a score."""
+
+    title: str
+    unit: float = 1.0
+    """What one of theirs is here."""
 
 
 STEPS = 40
@@ -47,3 +58,25 @@ PAPER = (
     ),
 )
 """The paper's. Which 4096 of the training prompts were taken is not published; here they are spread over the list."""
+
+DRAWBENCH = (
+    Protocol(
+        name="drawbench",
+        prompts="drawbench",
+        count=1000,
+        images=1,
+        rewards="pickscore,clip-l14,hpsv2.1,aesthetic,image-reward",
+        columns={
+            "pickscore": Column("PickScore"),
+            "clip-l14": Column("CLIP", unit=100.0),
+            "hpsv2.1": Column("HPSv2.1", unit=100.0),
+            "aesthetic": Column("Aesthetic"),
+            "image-reward": Column("ImageReward"),
+        },
+    ),
+)
+"""The scores that papers of this field print for DrawBench; its list has each of the 200 prompts five times.
+
+So do Flow-GRPO (arXiv:2505.05470) and DiffusionNFT (arXiv:2509.16117), with CLIP and HPSv2.1 as cosines. Sampling steps
+and size are those of PAPER; which ones a paper used stands in it.
+"""

@@ -10,6 +10,7 @@ import hashlib
 import io
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,15 @@ _FLOW_GRPO = "https://raw.githubusercontent.com/yifan123/flow_grpo/main/dataset"
 _DIFFUSION_NFT = "https://raw.githubusercontent.com/NVlabs/DiffusionNFT/main/dataset"
 _PARTI = "https://raw.githubusercontent.com/google-research/parti/2c99f6652cbc7f0d0441aa91f4c7e7055bcb0071"
 _ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/21a6b50d667687eaae46bbb1829ca49ecd76140b"
+_GENEVAL2 = "https://raw.githubusercontent.com/facebookresearch/GenEval2/a6e82d2289e8d418f27f0adee77908b07060eea3"
+_UNIGEN = "https://raw.githubusercontent.com/CodeGoat24/UniGenBench/202e3714d4f548846ef9b487df4f601df38439db/data"
+_LONGTEXT = "https://raw.githubusercontent.com/X-Omni-Team/X-Omni/2b8237bb3789638c290eeda3e83ed81bd3652c3b/textbench"
+_QWEN = "https://huggingface.co/datasets/Qwen/Qwen-Image-Bench/resolve/d2493deb153b020cf169c7e3f57d15e4dd697038"
+_ELLA = "https://raw.githubusercontent.com/TencentQQGYLab/ELLA/e1c36191243b4bfca8701f7ca3004bd257a32499"
+_COMPBENCH = "https://raw.githubusercontent.com/Karine-Huang/T2I-CompBench/f4466258fdf6c046a8724c1ee8f15c681150fcd1"
 _HPD = "https://huggingface.co/datasets/zhwang/HPDv2/resolve/260dbde75ab1c68e86d32a8e7739f1b49b100578/benchmark"
 HPD_STYLES = ("anime", "concept-art", "paintings", "photo")
+COMPBENCH_KINDS = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Published:
     url: str
     sha256: str | None = None
     """Digest of the version that was looked at; None where the address names a commit, whose content stays the same."""
+    largest_bytes: int = LARGEST_BYTES
+    """A larger file is refused."""
 
 
 LISTS = {
@@ -59,44 +69,58 @@ LISTS = {
     "oneig": Published(f"{_ONEIG}/OneIG-Bench.csv"),
     "parti": Published(f"{_PARTI}/PartiPrompts.tsv"),
     **{f"hpdv2-{style}": Published(f"{_HPD}/{style}.json") for style in HPD_STYLES},
+    "geneval2": Published(
+        f"{_GENEVAL2}/geneval2_data.jsonl", "09233adbc9f877fba205f1a20efa4a8640e7e62a91dfd55893562bed8a928e43"
+    ),
+    "unigenbench": Published(f"{_UNIGEN}/test_prompts_en.csv"),
+    "unigenbench-long": Published(f"{_UNIGEN}/test_prompts_en_long.csv"),
+    "longtext-en": Published(f"{_LONGTEXT}/text_prompts.jsonl"),
+    "longtext-zh": Published(f"{_LONGTEXT}/text_prompts_zh.jsonl"),
+    "qwen-image-bench": Published(
+        f"{_QWEN}/qwen_image_bench_hf_v0518.jsonl",
+        "3def4dbb901bc75a13b755864e288a6e8f9a50010c1310129f57a7a84f44c005",
+        largest_bytes=2**28,
+    ),
+    "dpg": Published(f"{_ELLA}/dpg_bench/dpg_bench.csv"),
+    **{f"t2i-compbench-{kind}": Published(f"{_COMPBENCH}/examples/dataset/{kind}_val.txt") for kind in COMPBENCH_KINDS},
 }
-"""Published with Flow-GRPO (MIT), DiffusionNFT (Apache-2.0), Parti (Apache-2.0), HPSv2 (Apache-2.0) and OneIG-Bench."""
+"""Files of publishers, most of one list each. The lists' licences stand in docs/reference/prompts.md."""
 
 
 def drawbench() -> list[Prompt]:
     """DrawBench (arXiv:2205.11487), as repeated in DiffusionNFT."""
-    return _load("drawbench")
+    return read_list("drawbench")
 
 
 def geneval() -> list[Prompt]:
     """GenEval (arXiv:2310.11513) with its checks as metadata, as repeated in Flow-GRPO; its tag is the category."""
-    prompts = _load("geneval")
+    prompts = read_list("geneval")
     return [replace(prompt, metadata={"category": prompt.metadata["tag"], **prompt.metadata}) for prompt in prompts]
 
 
 def ocr_test() -> list[Prompt]:
     """Prompts that quote the text to draw, test part (Flow-GRPO)."""
-    return _load("ocr-test")
+    return read_list("ocr-test")
 
 
 def pickscore_train() -> list[Prompt]:
     """Prompts of Pick-a-Pic (arXiv:2305.01569), training part (Flow-GRPO)."""
-    return _load("pickscore-train")
+    return read_list("pickscore-train")
 
 
 def pickscore_test() -> list[Prompt]:
     """Prompts of Pick-a-Pic, test part (Flow-GRPO)."""
-    return _load("pickscore-test")
+    return read_list("pickscore-test")
 
 
 def parti() -> list[Prompt]:
     """PartiPrompts P2 (arXiv:2206.10789), with their category."""
-    return _table("parti", "Prompt", "Category", delimiter="\t", quoting=csv.QUOTE_NONE)
+    return _by_category("parti", "Prompt", "Category", delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
 def oneig() -> list[Prompt]:
     """The English prompts of OneIG-Bench (arXiv:2506.07977), with their category."""
-    return _table("oneig", "prompt_en", "category")
+    return _by_category("oneig", "prompt_en", "category")
 
 
 def hpdv2() -> list[Prompt]:
@@ -105,7 +129,7 @@ def hpdv2() -> list[Prompt]:
 
 
 def _hpdv2(style: str) -> list[str]:
-    path = _file(f"hpdv2-{style}")
+    path = file_of(f"hpdv2-{style}")
     try:
         texts = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -115,25 +139,33 @@ def _hpdv2(style: str) -> list[str]:
     return texts
 
 
-def _table(name: str, text: str, category: str, **form: Any) -> list[Prompt]:
-    """The prompts of a table with these columns; form as csv takes it. Raises PromptError."""
-    path = _file(name)
+def _by_category(name: str, text: str, category: str, **form: Any) -> list[Prompt]:
+    rows = read_table(name, (text, category), **form)
+    return [Prompt(text=row[text], metadata={"category": row[category]}) for row in rows]
+
+
+def read_table(name: str, columns: Sequence[str], **form: Any) -> list[dict[str, str]]:
+    """The rows of a table with these columns; form as csv takes it. Raises PromptError."""
+    path = file_of(name)
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), **form))
         if not rows:
             raise ValueError("it is empty")
-        return [Prompt(text=row[text], metadata={"category": row[category]}) for row in rows]
+        return [{column: row[column] or "" for column in columns} for row in rows]
     except (KeyError, ValueError, csv.Error) as error:
-        problem = f"{path} is no table with the columns {text} and {category}; delete it"
+        problem = f"{path} is no table with the columns {' and '.join(columns)}; delete it"
         raise PromptError(f"prompt list {name!r}: {problem}") from error
 
 
-def _load(name: str) -> list[Prompt]:
-    """Raises PromptError when the list can neither be found in the cache nor fetched."""
-    return list(read_prompts(_file(name)).prompts)
+def read_list(name: str, key: str | None = None) -> list[Prompt]:
+    """The prompts of a file, of a table from its column `key`.
+
+    Raises PromptError when the list can neither be found in the cache nor fetched.
+    """
+    return list(read_prompts(file_of(name), key).prompts)
 
 
-def _file(name: str) -> Path:
+def file_of(name: str) -> Path:
     """A published file in the cache, fetched where it is not there or not what it was. Raises PromptError."""
     source = LISTS[name]
     path = cache_folder("prompts") / f"{name}{Path(source.url).suffix}"
@@ -153,7 +185,7 @@ def _fetch(name: str, path: Path, expected: str | None) -> bytes:
     instead = "give a file of your own in place of the list"
     try:
         with urllib.request.urlopen(source.url, timeout=TIMEOUT_S) as answer:
-            content = answer.read(LARGEST_BYTES)
+            content = answer.read(source.largest_bytes)
             if answer.length:
                 raise OSError(f"{answer.length} bytes are missing")
     except (OSError, urllib.error.URLError) as error:
