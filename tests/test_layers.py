@@ -43,7 +43,8 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"}
     | {"config"},
     "shapes": {"records", "interfaces", "files"},
-    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look", "own"} | {"pictures"},
+    "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look", "own", "documents"}
+    | {"pictures"},
     "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
     | {"evaluation", "documents", "own"},

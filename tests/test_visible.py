@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console as RichConsole
 
 from fdfo.commands.door import check_surroundings
-from fdfo.commands.found import _cell
+from fdfo.commands.found import _cell, print_found
 from fdfo.commands.tell import say, tell
 from fdfo.errors import ConfigError
 from fdfo.evaluation.report.page import fill, templates
@@ -56,6 +57,21 @@ def test_tables_show_names_that_look_like_markup_or_act():
     assert out.getvalue().startswith("[red]x[/nothing] " + SAFE[:40])
     row = Row(score=HOSTILE, category=None, weights="base", mean=Interval(1.0, 1.0, 1.0, 1), gain=None, wins=None)
     assert SAFE in markdown([row])
+
+
+def test_a_name_of_any_length_or_lines_takes_one_row_and_leaves_room_for_the_numbers(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    names, value = ["x\ny | z", "n" * 500], Interval(0.123, 0.1, 0.2, 4)
+    rows = [
+        Row(score="s", category=name, weights=weights, mean=value, gain=gain, wins=wins)
+        for name in names
+        for weights, gain, wins in (("base", None, None), ("adapter", value, 0.75))
+    ]
+    assert [line for line in markdown(rows).splitlines() if line.startswith(r"| s, x\ny \| z | base")]
+    result = SimpleNamespace(prompts=[0] * 4, images_per_prompt=1, failed={}, values=None)
+    print_found(rows, {"base": result, "adapter": result})  # pyright: ignore[reportArgumentType]
+    shown = capsys.readouterr().out.splitlines()
+    assert [line[:10].strip() for line in shown if line.rstrip().endswith("75%")] == [r"x\ny | z", "nnnnnnnn"]
 
 
 def test_a_page_holds_it_as_an_escape(monkeypatch):

@@ -67,6 +67,20 @@ def parse_json(text: str) -> Any:
     return content
 
 
+def json_problem(fields: Mapping[Any, Any]) -> str | None:
+    """Why JSON cannot hold the fields of an object that no parser made; NaN and Infinity are held."""
+    try:
+        check_size(fields)
+        if names := [name for name in fields if not isinstance(name, str)]:
+            return f"the name {names[0]!r:.40} is not a text"
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "half a surrogate pair (\\ud800 to \\udfff)"
+    except (BadDocument, TypeError, ValueError) as error:
+        return str(error)
+    return None
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):

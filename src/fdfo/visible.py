@@ -13,6 +13,11 @@ def visible(text: str) -> str:
     return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def on_one_line(text: str) -> str:
+    """As `visible`, with line feeds as escapes too: for what stands in a row of a table."""
+    return visible(text).replace("\n", r"\n")
+
+
 def from_here(path: Path) -> str:
     """A path as seen from the working directory; as it is where that directory is gone."""
     try:

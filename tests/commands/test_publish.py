@@ -17,6 +17,7 @@ from safetensors import safe_open
 from fdfo import api
 from fdfo.commands.export import run_export
 from fdfo.commands.generate import run_generate
+from fdfo.commands.licence import licence_of
 from fdfo.commands.publish import run_push
 from fdfo.commands.subject import Subject
 from fdfo.errors import ConfigError, FdfoError
@@ -231,3 +232,18 @@ def test_images_of_an_evaluation_are_told_with_their_scores(trained):
     rows = list(image_rows({"adapter": last}, [0, 1, 2, 3]))
     assert [row["file_name"] for row in rows[:3]] == [f"adapter/0000{name}.png" for name in ("0-0", "0-1", "1-0")]
     assert rows[2]["text"] == last.prompts[1] and rows[2]["shapes-verifier"] == last.scores["shapes-verifier"][2]
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        (b"---\nlicense: mit\n---\n# A model\n", "mit"),
+        (b"---\ntags: [a]\n---\n", "not stated"),
+        (b"---\nlicense: [mit\n---\n", "not stated"),
+        (b"---\nlicense: mit\n---\ncaf\xe9", "mit"),
+        (b"no header", "not stated"),
+    ],
+)
+def test_the_licence_of_a_folder_is_what_its_card_states_however_it_is_written(tmp_path, card, licence):
+    (tmp_path / "README.md").write_bytes(card)
+    assert licence_of(str(tmp_path)) == licence

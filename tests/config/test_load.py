@@ -173,7 +173,7 @@ def test_a_run_can_be_read_where_its_scores_and_trackers_are_not(monkeypatch, tm
     assert load_run_config(tmp_path) == config
 
 
-@pytest.mark.parametrize("content", ["", "text", "[1]", "a: [", b"# caf\xe9"])
+@pytest.mark.parametrize("content", ["", "text", "[1]", "a: [", b"# caf\xe9", "a: 1\na: 2\n", "[" * 5000, "9" * 5000])
 def test_a_folder_that_is_no_run_is_refused(tmp_path, content):
     (tmp_path / "config.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(CheckpointError, match="not a run folder"):

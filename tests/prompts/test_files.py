@@ -6,6 +6,7 @@ import pytest
 
 from fdfo.errors import PromptError
 from fdfo.prompts import load_prompts, read_prompts
+from fdfo.records import Prompt
 
 AWKWARD = [
     "plain",
@@ -106,3 +107,35 @@ def test_registered_list_must_return_prompts(monkeypatch, returned):
     monkeypatch.setattr("fdfo.prompts.find", lambda kind, name: lambda: returned)
     with pytest.raises(PromptError, match="prompts 'mine' must give one or more"):
         load_prompts(None, "mine")
+
+
+def _nested(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("one", "problem"),
+    [
+        ("a \ud800 cat", "half a surrogate pair"),
+        ({"prompt": "a", "x": [{"\udfff": 1}]}, "half a surrogate pair"),
+        (Prompt(text="a", metadata={"category": "\ud800"}), "half a surrogate pair"),
+        ({"prompt": "a", "category": {1, 2}}, "Object of type set is not JSON serializable"),
+        ({"prompt": "a", "category": {(1, 2): 3}}, "keys must be str"),
+        ({"prompt": "a", 5: 1}, "the name 5 is not a text"),
+        ({"prompt": "a", "x": _nested(5000)}, "nested more than 100 levels"),
+        ({"prompt": "a", "x": 10**6000}, "whole number of more than 300 digits"),
+    ],
+)
+def test_what_json_cannot_hold_is_refused_before_any_image(monkeypatch, one, problem):
+    monkeypatch.setattr("fdfo.prompts.find", lambda kind, name: lambda: ["good", one])
+    with pytest.raises(PromptError, match=f"prompts 'mine' must give what JSON can hold; of 'a.*{problem}"):
+        load_prompts(None, "mine")
+
+
+def test_metadata_of_a_list_are_kept_as_they_are(monkeypatch):
+    metadata = {"category": float("inf"), "x": [None, {"y": True}], "size": (1, 2)}
+    monkeypatch.setattr("fdfo.prompts.find", lambda kind, name: lambda: [{"prompt": "a", **metadata}])
+    assert load_prompts(None, "mine")[0].metadata == metadata

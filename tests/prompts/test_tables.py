@@ -119,6 +119,12 @@ def test_other_separators_and_cells_without_a_name(tmp_path):
     assert [p.metadata for p in read(tmp_path, "p.csv", ",prompt,tag,\n0,a,b,\n")] == [{"tag": "b"}]  # as pandas writes
 
 
+def test_a_value_may_be_longer_than_the_csv_module_reads_by_itself(tmp_path):
+    limit = csv.field_size_limit()
+    assert read(tmp_path, "p.csv", f"prompt,tag\na,{'x' * 200_000}\n")[0].metadata == {"tag": "x" * 200_000}
+    assert csv.field_size_limit() == limit
+
+
 def test_quotes_of_a_tsv_are_its_own_unless_it_is_written_as_a_csv(tmp_path):
     plain = 'prompt\ttag\n"a" b\tx\n"c\ty\nd"\tz\n"e"\tw\n'  # as PartiPrompts are published
     assert [p.text for p in read(tmp_path, "p.tsv", plain)] == ['"a" b', '"c', 'd"', '"e"']
@@ -192,6 +198,14 @@ def test_columns_of_bytes_are_left_out_and_told_and_times_are_text(tmp_path):
         ("p.txt", b"p\x00r\x00", "not text: byte 0x00 at position 1, in line 1"),
         ("p.txt", '{"prompt": "a"}\n{"prompt": "b"}\n', r"objects of JSON; let its name end in \.jsonl"),
         ("p.txt", "id\tprompt\n1\ta\n", r"let its name end in \.tsv"),
+        ("p.txt", "prompt,category\na cat,x\n", r"names columns that commas separate; let its name end in \.csv"),
+        ("p.txt", "id;Prompt\n1;a cat, b\n", r"names columns that semicolons separate; let its name end in \.csv"),
+        ("p.txt", 'id,caption\n1,"a cat, b"\n', r"names columns that commas separate; let its name end in \.csv"),
+        ("p", "prompt\na cat\n", "its first line, 'prompt', names a column; remove it"),
+        ("p.txt", '["a cat", "a dog"]\n', r"it is a document of JSON; let its name end in \.json"),
+        ("p.txt", '[\n {"prompt": "a cat"}\n]\n', r"it is a document of JSON; let its name end in \.json"),
+        ("p.json", '{"prompts": ["a", "b"]}', '"prompts" holds several values; write a row for each prompt'),
+        ("p.csv.gz", gzip.compress(gzip.compress(b"prompt\na\n")), "packed twice by gzip; unpack it once"),
         ("p.txt.gz", b"\x1f\x8b\x08torn", "cannot be unpacked as gzip"),
         ("p.txt.gz", b"plain", "cannot be unpacked as gzip"),
         ("p.jsnl", b"a\n", r"files that end in \.jsnl are not read; did you mean '\.jsonl'\?"),
@@ -204,7 +218,9 @@ def test_what_cannot_be_read_is_refused_as_what_it_is(tmp_path, name, content, m
     assert len(str(caught.value).splitlines()) <= 2
 
 
-@pytest.mark.parametrize("text", ["ORC warrior", "{not json", "PK", "Rar! he said", "a\tb", '{"one": "line"} of many'])
+@pytest.mark.parametrize(
+    "text", ["ORC warrior", "{not json", "PK", "Rar! he said", "a\tb", '{"one": "line"} of many', "text, neon", "[x]"]
+)
 def test_prompts_that_begin_like_another_file_are_prompts(tmp_path, text):
     assert [prompt.text for prompt in read(tmp_path, "p.txt", f"{text}\na cat\n")] == [text, "a cat"]
 

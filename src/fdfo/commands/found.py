@@ -15,7 +15,10 @@ from fdfo.evaluation.report import evaluation_page
 from fdfo.evaluation.statistics import Interval
 from fdfo.evaluation.summary import BASE, Row, as_csv, markdown
 from fdfo.files import write_atomically, write_json
-from fdfo.visible import visible
+from fdfo.visible import on_one_line
+
+LONGEST_NAME = 30
+"""Characters of a score or category in the terminal, so that the numbers beside it fit."""
 
 
 def write_found(
@@ -38,7 +41,7 @@ def print_found(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> None:
     say(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
     for adapter in adapters or [None]:
         table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)  # fits 80 columns
-        table.add_column("score", no_wrap=True)
+        table.add_column("score", no_wrap=True, overflow="ellipsis", max_width=LONGEST_NAME)
         for column in ("base", adapter, "difference", "wins") if adapter else ("base",):
             table.add_column(_cell(column), justify="right", no_wrap=True)
         by_weights = {(row.score, row.category, row.weights): row for row in rows}
@@ -61,7 +64,7 @@ def print_found(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> None:
 
 def _cell(text: str) -> Text:
     """As it is: a name may look like markup."""
-    return Text(visible(text))
+    return Text(on_one_line(text))
 
 
 def _short(interval: Interval) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import yaml
+from fdfo.documents import BadDocument, parse_yaml
 
 NOT_STATED, NOT_KNOWN = "not stated", "not known (the hub does not answer)"
 
@@ -11,8 +11,11 @@ def licence_of(place: str) -> str:
     """As the model card of a folder or hub id states it."""
     card = Path(place) / "README.md"
     if card.is_file():
-        _, _, rest = card.read_text(encoding="utf-8").partition("---\n")
-        header = yaml.safe_load(rest.partition("\n---")[0]) if rest else None
+        _, _, rest = card.read_text(encoding="utf-8", errors="replace").partition("---\n")
+        try:
+            header = parse_yaml(rest.partition("\n---")[0])
+        except BadDocument:
+            return NOT_STATED
         return str(header.get("license", NOT_STATED)) if isinstance(header, dict) else NOT_STATED
     if Path(place).is_dir():
         return NOT_STATED

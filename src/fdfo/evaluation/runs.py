@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from fdfo.config.load import CONFIG, from_mapping
 from fdfo.config.tree import Config
+from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.events import checked_event
 from fdfo.evaluation.heldout import Evaluation
@@ -42,8 +42,8 @@ def load_run_config(run: Path) -> Config:
     """
     path = run / CONFIG
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, BadDocument) as error:
         raise CheckpointError(f"{run} is not a run folder: cannot read {CONFIG} ({error})") from error
     if not isinstance(raw, dict):
         raise CheckpointError(f"{run} is not a run folder: {CONFIG} holds no configuration")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.statistics import Interval, win_rate
-from fdfo.visible import visible
+from fdfo.visible import on_one_line
 
 BASE = "base"
 
@@ -53,11 +53,16 @@ def markdown(rows: Sequence[Row]) -> str:
     """A table; in brackets 95 % bootstrap intervals over prompts."""
     lines = ["| score | weights | prompts | mean | difference to base | wins |", "|---|---|---|---|---|---|"]
     for row in rows:
-        name = row.score if row.category is None else f"{row.score}, {row.category}"
+        name = _cell(row.score if row.category is None else f"{row.score}, {row.category}")
         gain = "" if row.gain is None else row.gain.told("+.4g")
         wins = "" if row.wins is None else f"{row.wins:.0%}"
-        lines.append(f"| {name} | {row.weights} | {row.mean.n} | {row.mean} | {gain} | {wins} |")
-    return visible("\n".join(lines) + "\n")
+        lines.append(f"| {name} | {_cell(row.weights)} | {row.mean.n} | {row.mean} | {gain} | {wins} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """As a cell of a table in Markdown holds it."""
+    return on_one_line(text).replace("|", r"\|")
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fdfo.config.tree import PromptsConfig
+from fdfo.documents import json_problem
 from fdfo.errors import PromptError
 from fdfo.guard.contact import Guard, is_ours
 from fdfo.guard.files import is_file_name
@@ -53,12 +54,16 @@ def _given_prompts(given: Any, name: str) -> list[Prompt]:
 
 def _prompt(one: Any, name: str, accepted: str) -> Prompt:
     if isinstance(one, Prompt):
-        return one
-    fields = {"prompt": one} if isinstance(one, str) else dict(one) if isinstance(one, Mapping) else {}
-    text = fields.pop("prompt", None)
+        fields = {**one.metadata, "prompt": one.text}
+    else:
+        fields = {"prompt": one} if isinstance(one, str) else dict(one) if isinstance(one, Mapping) else {}
+    text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
         raise PromptError(f"prompts {name!r} must give {accepted}, got {one!r:.80}")
-    return Prompt(text=text, metadata=fields)
+    if problem := json_problem(fields):
+        raise PromptError(f"prompts {name!r} must give what JSON can hold; of {text!r:.60}: {problem}")
+    metadata = {key: value for key, value in fields.items() if key != "prompt"}
+    return one if isinstance(one, Prompt) else Prompt(text=text, metadata=metadata)
 
 
 def training_list(settings: PromptsConfig, set_aside: int) -> list[Prompt]:

@@ -8,11 +8,8 @@ from typing import Any
 from fdfo.documents import BadDocument
 from fdfo.errors import PromptError
 from fdfo.prompts.forms import decoded, opened
-from fdfo.prompts.tables import PROMPT, READERS, Table, of_parquet
+from fdfo.prompts.tables import PROMPT, READERS, USUAL_COLUMNS, Table, of_parquet
 from fdfo.records import Prompt
-
-USUAL_COLUMNS = ("caption", "text", "captions", "prompts", "prompt_en", "prompt_text")
-"""Names of the column of prompts where none is `prompt`, in small letters."""
 
 _NUMBERS_NAMED = 5
 """Numbers of lines of each kind of problem that a message lists."""
@@ -108,6 +105,8 @@ def _prompt(cells: Mapping[str, Any], column: str, number: int) -> Prompt:
     if column not in cells:
         raise _BadRow(f'no field "{column}"; expected {{"{column}": "..."}}')
     text = cells[column]
+    if isinstance(text, list | Mapping):
+        raise _BadRow(f'"{column}" holds several values; write a row for each prompt')
     if not isinstance(text, str):
         raise _BadRow(f'"{column}" is not a string; put it in quotes')
     if not text.strip():

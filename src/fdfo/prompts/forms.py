@@ -129,6 +129,8 @@ def _unpacked(path: Path, content: bytes) -> bytes:
             unpacked = file.read(LARGEST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise PromptError(f"{path}: cannot be unpacked as gzip ({error}); pack or fetch it again") from error
+    if unpacked.startswith(_GZIP):
+        raise PromptError(f"{path}: it is packed twice by gzip; unpack it once")
     if len(unpacked) > LARGEST_BYTES:
         raise PromptError(f"{path}: it unpacks to more than {LARGEST_BYTES} bytes; give a smaller list")
     return unpacked

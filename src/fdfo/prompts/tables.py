@@ -11,6 +11,9 @@ from fdfo.errors import PromptError, install_advice
 
 PROMPT = "prompt"
 
+USUAL_COLUMNS = ("caption", "text", "captions", "prompts", "prompt_en", "prompt_text")
+"""Names of the column of prompts where none is `prompt`, in small letters."""
+
 
 @dataclass(kw_only=True)
 class Table:
@@ -41,16 +44,46 @@ class Table:
 def of_lines(text: str) -> Table:
     """One prompt a line. Only line feeds end a line; a carriage return before one is dropped.
 
-    Raises BadDocument for lines that can be no prompts: a table, or objects of JSON.
+    Raises BadDocument for lines that can be no prompts: a table, or JSON.
     """
     lines = _lines(text)
-    kept = [(number, {PROMPT: line}) for number, line in enumerate(lines, start=1) if line.strip()]
-    if kept and all(cells[PROMPT].lstrip().startswith("{") and _is_json(cells[PROMPT]) for _, cells in kept):
+    kept = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    _refuse_other_forms(text, [line for _, line in kept])
+    rows = [(number, {PROMPT: line}) for number, line in kept]
+    return Table(unit="line", rows=[*rows], total=len(lines), blank=len(lines) - len(kept))
+
+
+def _refuse_other_forms(text: str, lines: list[str]) -> None:
+    """Raise BadDocument for lines that are those of a table or of JSON."""
+    if lines and all(line.lstrip().startswith("{") and _is_json(line) for line in lines):
         raise BadDocument("its lines are objects of JSON; let its name end in .jsonl")
-    header = kept[0][1][PROMPT].lower().split("\t") if kept else []
-    if len(header) > 1 and PROMPT in map(str.strip, header):
-        raise BadDocument("its first line names columns that tabs separate; let its name end in .tsv")
-    return Table(unit="line", rows=[*kept], total=len(lines), blank=len(lines) - len(kept))
+    if text.lstrip()[:1] in ("[", "{") and _is_json(text):
+        raise BadDocument("it is a document of JSON; let its name end in .json")
+    for mark, (separator, ending) in _SEPARATORS.items():
+        if _is_table(lines, mark):
+            raise BadDocument(f"its first line names columns that {separator} separate; let its name end in {ending}")
+    if lines and lines[0].strip().lower() in (PROMPT, *USUAL_COLUMNS):
+        name = lines[0].strip()
+        raise BadDocument(f"its first line, {name!r}, names a column; remove it, or let the file's name end in .csv")
+
+
+_SEPARATORS = {"\t": ("tabs", ".tsv"), ",": ("commas", ".csv"), ";": ("semicolons", ".csv")}
+
+
+def _is_table(lines: list[str], mark: str) -> bool:
+    """Whether the first line names a column of prompts; a prompt may hold a usual name too: then all lines must fit."""
+    header = _cells(lines[0].lower(), mark) if lines else []
+    if len(header) < 2:
+        return False
+    fits = len(lines) > 1 and all(len(_cells(line, mark)) == len(header) for line in lines)
+    return PROMPT in header or (fits and any(name in header for name in USUAL_COLUMNS))
+
+
+def _cells(line: str, mark: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=mark))]
+    except csv.Error:  # too long, or with a carriage return inside
+        return []
 
 
 def of_json(text: str) -> Table:
@@ -113,7 +146,7 @@ def of_csv(text: str) -> Table:
     """
     header = text.lstrip().partition("\n")[0]
     delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    return _separated(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    return _separated(text, delimiter=delimiter, strict=True)
 
 
 def of_tsv(text: str) -> Table:
@@ -124,8 +157,8 @@ def of_tsv(text: str) -> Table:
     lines = [line.split("\t") for line in _lines(text)]
     widths = {len(cells) for cells in lines if cells != [""]}
     if len(widths) <= 1 and not all(map(_is_quoted, (cell for cells in lines for cell in cells))):
-        return _separated(csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
-    return _separated(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
+        return _separated(text, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return _separated(text, delimiter="\t", strict=True)
 
 
 def _is_quoted(cell: str) -> bool:
@@ -135,10 +168,12 @@ def _is_quoted(cell: str) -> bool:
     return len(cell) > 1 and cell.endswith('"') and '"' not in cell[1:-1].replace('""', "")
 
 
-def _separated(reader: Any) -> Table:
-    """The rows below the header of a csv reader. Columns without a name are left out. Raises BadDocument."""
+def _separated(text: str, **form: Any) -> Table:
+    """The rows below a header, of csv's form. Columns without a name are left out. Raises BadDocument."""
     table = Table(unit="line")
     header: list[str] | None = None
+    reader = csv.reader(io.StringIO(text, newline=""), **form)
+    most = csv.field_size_limit(len(text))  # Python's own limit, 131072, is less than what a column may hold
     try:
         for cells in reader:
             number = reader.line_num
@@ -153,6 +188,8 @@ def _separated(reader: Any) -> Table:
                 table.rows.append((number, {name: cell for name, cell in zip(header, cells, strict=True) if name}))
     except csv.Error as error:
         raise BadDocument(f"line {reader.line_num} is not CSV ({error}); write a quote inside a value twice") from None
+    finally:
+        csv.field_size_limit(most)
     table.total = reader.line_num
     named = [name for name in header or () if name]
     if twice := [name for name in named if named.count(name) > 1]:

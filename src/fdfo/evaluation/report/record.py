@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel
 
 from fdfo.config.scores import distinct
+from fdfo.documents import parse_yaml
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import Alarm
 from fdfo.evaluation.heldout import Evaluation
@@ -185,9 +185,9 @@ def read_run(folder: Path, label: str | None = None) -> RunRecord:
     """Everything a report shows of a run. Raises CheckpointError where the folder is not one."""
     try:
         text = (folder / CONFIG).read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
+        config = parse_yaml(text)
         _Shown.model_validate(config)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {CONFIG} ({reason(error)})") from error
     damaged: list[str] = []
 
