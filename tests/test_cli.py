@@ -18,9 +18,9 @@ from PIL import Image
 from fdfo.cli import main
 from fdfo.commands.doctor import _hub
 from fdfo.commands.protocol import PRESETS
+from fdfo.drawing import BATCH
 from fdfo.errors import PeerError
 from fdfo.evaluation.captions import _path_for
-from fdfo.evaluation.generate import BATCH
 from fdfo.evaluation.protocol import PAPER
 from fdfo.hub import quiet_loading
 from tests.training.runs import TINY, run

@@ -29,22 +29,23 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "limits": set(),
     "guard": {"background"},
     "plugins": {"guard"},
-    "visiting": set(),
+    "offload": set(),
+    "drawing": {"flow", "objectives", "records", "interfaces"},
     "look": set(),
     "web": set(),
     "studio": {"web", "look", "files", "evaluation", "locks", "own"},
     "interfaces": {"flow", "records"},
     "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
-    "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "visiting"}
-    | {"pictures", "guard"},
-    "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "own", "visiting"}
+    "models": {"flow", "records", "interfaces", "config", "plugins", "hub", "files", "documents", "offload"}
+    | {"pictures", "guard", "drawing"},
+    "rewards": {"records", "objectives", "guard", "interfaces", "config", "plugins", "hub", "files", "own", "offload"}
     | {"web", "studio"},
     "prompts": {"guard", "limits", "flow", "records", "interfaces", "plugins", "shapes", "files", "documents"}
     | {"config"},
     "shapes": {"records", "interfaces", "files"},
     "evaluation": {"flow", "objectives", "records", "interfaces", "config", "files", "look", "own", "documents"}
-    | {"pictures"},
+    | {"pictures", "drawing"},
     "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
     | {"evaluation", "documents", "own"},

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console as RichConsole
 
 from fdfo.commands.door import check_surroundings
-from fdfo.commands.found import _cell, print_found
-from fdfo.commands.tell import say, tell
+from fdfo.commands.evaluation_output import _cell, print_evaluation
+from fdfo.commands.terminal import say, tell
 from fdfo.errors import ConfigError
 from fdfo.evaluation.report.page import fill, templates
 from fdfo.evaluation.statistics import Interval
@@ -69,7 +69,7 @@ def test_a_name_of_any_length_or_lines_takes_one_row_and_leaves_room_for_the_num
     ]
     assert [line for line in markdown(rows).splitlines() if line.startswith(r"| s, x\ny \| z | base")]
     result = SimpleNamespace(prompts=[0] * 4, images_per_prompt=1, failed={}, values=None)
-    print_found(rows, {"base": result, "adapter": result})  # pyright: ignore[reportArgumentType]
+    print_evaluation(rows, {"base": result, "adapter": result})  # pyright: ignore[reportArgumentType]
     shown = capsys.readouterr().out.splitlines()
     assert [line[:10].strip() for line in shown if line.rstrip().endswith("75%")] == [r"x\ny | z", "nnnnnnnn"]
 
@@ -94,7 +94,7 @@ def test_every_line_of_the_commands_goes_through_one_function():
     pretraining = "shapes/pretrain/"
     assert {path for path in speaking if not path.startswith(pretraining)} == {
         "commands/door.py",
-        "commands/tell.py",
+        "commands/terminal.py",
         "comparison/one_run.py",
     }
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fdfo.evaluation import generate as drawing
+from fdfo import drawing
+from fdfo.drawing import Generated
 from fdfo.evaluation.features import diversity_features, load_features
-from fdfo.evaluation.generate import Generated
 from fdfo.evaluation.heldout import Evaluation, evaluation_of, judge_prompts
 from fdfo.interfaces import Policy, Weights
 from fdfo.records import Prompt

@@ -42,7 +42,7 @@ from fdfo.commands.options import (
 )
 from fdfo.commands.rewards_app import rewards_app
 from fdfo.commands.studio_app import studio
-from fdfo.commands.tell import say, tell
+from fdfo.commands.terminal import say, tell
 from fdfo.errors import ConfigError, FdfoError, PeerError
 from fdfo.limits import MOST, MOST_IMAGES
 
@@ -145,15 +145,15 @@ def evaluate(
     launch or torchrun the processes share the prompts, with the same numbers.
     """
     from fdfo.commands.evaluate import run_evaluate
+    from fdfo.commands.evaluation_task import EvaluationTask
     from fdfo.commands.protocol import DECIDED, run_protocol
     from fdfo.commands.subject import Subject
-    from fdfo.commands.task import Task
 
     subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
     if preset is not None:
         run_protocol(preset, subjects, seed, output, keep_images, offload, given(context, DECIDED))
         return
-    task = Task(
+    task = EvaluationTask(
         prompts=prompts,
         key=key,
         rewards=rewards,

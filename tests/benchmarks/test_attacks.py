@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from benchmarks.attacks.__main__ import table
-from benchmarks.attacks.attack import Result, _failure
+from benchmarks.faults.attacks.__main__ import table
+from benchmarks.faults.attacks.attack import Result, _failure
 from benchmarks.faults.runs import Ended
 
 TRACE = "Traceback (most recent call last)\n  ...\nKeyError: 'a'\n"

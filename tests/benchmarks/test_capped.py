@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from benchmarks import capped, scale
-from benchmarks.network_shapes import SMALL
-from benchmarks.virtual import CARD, VirtualCard
+from benchmarks.memory import capped
+from benchmarks.memory.virtual import CARD, VirtualCard
+from benchmarks.scores.network_shapes import SMALL
+from benchmarks.speed import scale
 from fdfo.models.known import KNOWN
 from fdfo.planning.memory import GIB
 

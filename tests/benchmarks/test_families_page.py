@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.families_page import page
+from benchmarks.evidence.families_page import page
 from fdfo.models.families import FAMILIES
 from tests.models.families.world import ALL
 

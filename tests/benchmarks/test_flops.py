@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.flops import row_cost
-from benchmarks.scale import MEDIUM
+from benchmarks.speed.flops import row_cost
+from benchmarks.speed.scale import MEDIUM
 
 
 @pytest.mark.slow

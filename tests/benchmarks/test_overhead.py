@@ -3,7 +3,7 @@
 import torch
 from torch.testing import assert_close
 
-from benchmarks.overhead import overhead, policy_of, works
+from benchmarks.speed.overhead import overhead, policy_of, works
 
 
 def test_both_compute_the_same_network_for_the_same_rows():

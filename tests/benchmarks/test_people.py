@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.people import Course, hidden, page
+from benchmarks.evidence.people import Course, hidden, page
 
 
 def test_questions_are_read_on_straight_lines():

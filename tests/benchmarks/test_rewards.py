@@ -1,4 +1,4 @@
-"""benchmarks.rewards on scores whose time and memory are known, and its page."""
+"""benchmarks.scores.rewards on scores whose time and memory are known, and its page."""
 
 from dataclasses import asdict, replace
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks import overlap, rewards
-from benchmarks.network_shapes import CLIP_H, CLIP_L, QWEN, SMALL
-from benchmarks.networks import random_network
-from benchmarks.reward_cases import Case, cases
-from benchmarks.rewards_page import page
+from benchmarks.scores import overlap, rewards
+from benchmarks.scores.network_shapes import CLIP_H, CLIP_L, QWEN, SMALL
+from benchmarks.scores.networks import random_network
+from benchmarks.scores.reward_cases import Case, cases
+from benchmarks.scores.rewards_page import page
 from fdfo.config.tree import RewardConfig
 from fdfo.planning.scores import PARAMETERS
 

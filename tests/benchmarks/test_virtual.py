@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import Linear, Parameter, Sequential
 
-from benchmarks import scale
-from benchmarks.network_shapes import PUBLISHED
-from benchmarks.reward_cases import cases, loaded
-from benchmarks.rewards import asked_about
-from benchmarks.virtual import CARD, HOST, VirtualCard
+from benchmarks.memory.virtual import CARD, HOST, VirtualCard
+from benchmarks.scores.network_shapes import PUBLISHED
+from benchmarks.scores.reward_cases import cases, loaded
+from benchmarks.scores.rewards import asked_about
+from benchmarks.speed import scale
 from fdfo.config.tree import AdapterConfig
 from tests.nightly import by_day
 

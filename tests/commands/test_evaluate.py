@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fdfo.config.tree import AdapterConfig
-from fdfo.evaluation.generate import BATCH
+from fdfo.drawing import BATCH
 from fdfo.models import load_policy
 from fdfo.rewards.weighted import WeightedSum
 from tests.evaluation.parsed import Page, words

@@ -21,7 +21,7 @@ from fdfo.training.console import Console
 from fdfo.training.distributed import this_team
 from fdfo.training.epoch import sample, update
 from fdfo.training.interrupt import StopRequest
-from fdfo.training.setup import build_trainer
+from fdfo.training.setup import build_engine
 from tests.comparison.plans import SCORE, plan, write
 
 
@@ -82,7 +82,7 @@ def test_a_price_that_is_needed_and_not_known_is_asked_for(tmp_path):
     cells = {"exact": {"changes": {"method.direction": "score_gradient"}}}
     given = {"scores": scores, "cells": cells, "claims": []}
     (problem,) = problems(tmp_path, **given)
-    assert "prices.score_gradient: not known for" in problem and "benchmarks.prices" in problem
+    assert "prices.score_gradient: not known for" in problem and "benchmarks.speed.prices" in problem
     refuse_unsound(Configurations(plan(tmp_path, **given, prices={"score_gradient": 1.0})))
 
 
@@ -106,11 +106,11 @@ def test_what_is_counted_is_what_an_epoch_takes(method):
     small = ["method.steps=3", "prompts.pairs_per_epoch=2", "optim.updates_per_epoch=1", "optim.ema=null"]
     config = load_config("shapes-smoke", [f"method.name={method}", *COUNTED[method], *small])
     cost = replace(epoch_cost(config), differentiated=0)  # see above
-    trainer = build_trainer(config, this_team(), StopRequest(), Console(False, 1))
+    engine = build_engine(config, this_team(), StopRequest(), Console(False, 1))
     noise = NoiseStreams(config.train.seed, 0)
-    sampled = sample(trainer, [Prompt(text="a red circle", number=number) for number in range(2)], noise)
-    update(trainer, sampled, noise)
-    use = trainer.policy.take_use()
+    sampled = sample(engine, [Prompt(text="a red circle", number=number) for number in range(2)], noise)
+    update(engine, sampled, noise)
+    use = engine.policy.take_use()
     assert cost == EpochCost(int(sampled.metrics["images"]), use.forward, use.trained)
 
 

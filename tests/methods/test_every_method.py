@@ -17,7 +17,7 @@ from tests.methods.world import (
     held_out_scores,
     in_float64,
     make,
-    make_trainer,
+    make_engine,
     prompts,
     scored,
     start_averages,
@@ -143,10 +143,10 @@ def test_equal_scores_teach_exactly_nothing(variant, score):
 def test_a_score_plus_1e9_trains_like_the_score(variant):
     offsets = []
     for constant in (0.0, 1e9):
-        trainer = make_trainer(make(variant), GaussianPolicy())
-        trainer.reward.constant = constant
-        train(trainer, epochs=2, count=6)
-        offsets.append(trainer.policy.offset.detach())
+        engine = make_engine(make(variant), GaussianPolicy())
+        engine.reward.constant = constant
+        train(engine, epochs=2, count=6)
+        offsets.append(engine.policy.offset.detach())
     assert offsets[0].abs().max() > 1e-3
     assert_close(*offsets, rtol=1e-4, atol=1e-5)  # float64 holds 1e9 + x in steps of 1e-7
 
@@ -163,7 +163,7 @@ def test_the_micro_batch_does_not_matter(variant, micro_batch):
     offsets = []
     for size in (1000, micro_batch):
         policy = GaussianPolicy()
-        train(make_trainer(make(variant), policy, micro_batch=size), epochs=2, count=3)
+        train(make_engine(make(variant), policy, micro_batch=size), epochs=2, count=3)
         offsets.append(policy.offset.detach())
     assert_close(offsets[0], offsets[1], rtol=1e-4, atol=1e-6)  # Adam divides rounding by rounding near zero gradients
     assert offsets[0].abs().max() > 1e-3
@@ -200,7 +200,7 @@ def test_the_reward_rises_beyond_noise(variant):
     """Held-out images from the same starts before and after; 1.96 would be perfect, and random scores give 0 +- 0.5."""
     policy = GaussianPolicy()
     before = held_out_scores(policy)
-    train(make_trainer(make(variant), policy), epochs=30, count=16)
+    train(make_engine(make(variant), policy), epochs=30, count=16)
     rise = held_out_scores(policy) - before
     assert rise.mean() > 5 * rise.std() / len(rise) ** 0.5
     assert rise.mean() > 1.4
@@ -210,16 +210,16 @@ def test_the_reward_rises_beyond_noise(variant):
 def test_training_continues_from_what_it_carries(variant):
     """Three epochs in one, and one epoch, then two more with all state but the carried one copied."""
 
-    def trainer_of(policy):
-        return make_trainer(make(variant), policy)
+    def engine_of(policy):
+        return make_engine(make(variant), policy)
 
     straight = GaussianPolicy()
-    train(trainer_of(straight), epochs=3)
+    train(engine_of(straight), epochs=3)
     first, second = GaussianPolicy(), GaussianPolicy()
-    before = trainer_of(first)
+    before = engine_of(first)
     train(before, epochs=1)
     state = {name: tensor.clone() for name, tensor in carried(before.method, first.weights, before.reward).items()}
-    after = trainer_of(second)
+    after = engine_of(second)
     second.weights.set(first.weights.copy())
     after.optimizer.load_state_dict(before.optimizer.state_dict())
     restore_carried(after.method, second.weights, after.reward, state)

@@ -10,7 +10,7 @@ import pytest
 from fdfo.config.load import load_config
 from fdfo.plugins import BUILT_IN, find, names
 from fdfo.training.setup import check
-from tests.methods.world import held_out_scores, make_trainer, train
+from tests.methods.world import held_out_scores, make_engine, train
 from tests.worlds import GaussianPolicy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -36,7 +36,7 @@ def test_the_documented_example_is_a_method_that_learns():
     assert "raft" in names("methods")
     method, policy = find("methods", "raft")(config.method), GaussianPolicy()
     before = held_out_scores(policy)
-    train(make_trainer(method, policy), epochs=30, count=8)
+    train(make_engine(method, policy), epochs=30, count=8)
     assert float((held_out_scores(policy) - before).mean()) > 1.0
 
 

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from fdfo.flow.noise import NoiseStreams
 from fdfo.methods.awm import time_weight
 from fdfo.objectives.penalty import norm_excess
-from tests.methods.world import flat, in_float64, make, make_trainer, prompts, scored, start_averages, train
+from tests.methods.world import flat, in_float64, make, make_engine, prompts, scored, start_averages, train
 from tests.worlds import GaussianPolicy
 
 NOISE = NoiseStreams(seed=0, epoch=0)
@@ -84,10 +84,10 @@ def test_nft_samples_and_compares_with_the_old_policy():
 def test_the_old_policy_follows_with_its_growing_decay():
     policy = GaussianPolicy()
     method = make("nft", old_decay_rate=0.3, old_decay_limit=0.5)
-    trainer = make_trainer(method, policy)
+    engine = make_engine(method, policy)
     old = policy.offset.detach().clone()
     for epoch, decay in enumerate((0.0, 0.3, 0.5, 0.5)):
-        train(trainer, epochs=1, first=epoch)
+        train(engine, epochs=1, first=epoch)
         old = decay * old + (1 - decay) * policy.offset.detach()
         (kept,) = policy.weights.snapshots["old"].values()
         assert_close(kept, old)

@@ -14,7 +14,7 @@ from fdfo.prompts import load_file_or_list, load_prompts
 from fdfo.records import Prompt
 from fdfo.rewards import WeightedSum
 from tests.guard.leaks import IMPORTS, LEAKS, everything
-from tests.methods.world import held_out_scores, make_trainer, train
+from tests.methods.world import held_out_scores, make_engine, train
 from tests.worlds import GaussianPolicy
 
 (RAFT,) = re.findall(
@@ -36,7 +36,7 @@ def test_a_method_of_a_file_is_named_in_one_word_and_learns(raft, tmp_path):
     assert load_config(tmp_path / "config.yaml") == config
     method, policy = method_of(config.method), GaussianPolicy()
     before = held_out_scores(policy)
-    train(make_trainer(method, policy), epochs=30, count=8)
+    train(make_engine(method, policy), epochs=30, count=8)
     assert float((held_out_scores(policy) - before).mean()) > 1.0
 
 
@@ -45,10 +45,10 @@ def test_it_leaves_nothing_behind_and_fails_by_name(raft):
     vandal = IMPORTS + RAFT.replace("        v = policy", f"        {leaks}\n        v = policy")
     raft.write_text(vandal.replace("return matching_items(", "scores.total.zero_()\n        return matching_items("))
     config = load_config("shapes", [f"method.name={raft}:RAFT", *SETTINGS])
-    trainer = make_trainer(method_of(config.method), GaussianPolicy())
+    engine = make_engine(method_of(config.method), GaussianPolicy())
     before = everything()
     with pytest.raises(PluginError, match=r"method '.*raft.py:RAFT' failed in loss: .*\(raft.py:\d+\)"):
-        train(trainer, epochs=1)  # without its gradient it cannot train
+        train(engine, epochs=1)  # without its gradient it cannot train
     assert everything() == before
 
 

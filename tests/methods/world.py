@@ -11,10 +11,10 @@ from fdfo.records import Prompt, Scores
 from fdfo.rewards.asked import Asked
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
+from fdfo.training.engine import Engine
 from fdfo.training.epoch import sample, update
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
-from fdfo.training.trainer import Trainer
 
 TARGET = 1.0
 
@@ -155,8 +155,8 @@ def in_float64(policy, items):
     return items._map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
 
-def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1, ema=None):
-    """The real loop's trainer around the world."""
+def make_engine(method, policy, lr=0.03, micro_batch=64, updates=1, ema=None):
+    """The real loop's engine around the world."""
     config = Config.model_validate(
         {"method": method.config, "reward": ["jpeg"], "optim": {"lr": lr, "updates_per_epoch": updates, "ema": ema}}
     )
@@ -165,7 +165,7 @@ def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1, ema=None):
     average = None
     if ema is not None:
         average = policy.weights.snapshots["ema"] = policy.weights.copy()
-    return Trainer(
+    return Engine(
         config=config,
         team=team,
         policy=policy,
@@ -183,12 +183,12 @@ def make_trainer(method, policy, lr=0.03, micro_batch=64, updates=1, ema=None):
     )
 
 
-def train(trainer, epochs, count=8, first=0):
+def train(engine, epochs, count=8, first=0):
     """Epochs of the real loop; the metrics of the last update."""
     metrics = {}
     for epoch in range(first, first + epochs):
         noise = NoiseStreams(seed=0, epoch=epoch)
-        metrics = update(trainer, sample(trainer, prompts(count), noise), noise)[-1]
+        metrics = update(engine, sample(engine, prompts(count), noise), noise)[-1]
     return metrics
 
 

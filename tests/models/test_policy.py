@@ -9,7 +9,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch._dynamo.testing import CompileCounter
 from torch.testing import assert_close
 
-from fdfo import visiting
+from fdfo import offload
 from fdfo.config.tree import AdapterConfig, PolicyConfig
 from fdfo.errors import ModelError
 from fdfo.evaluation.heldout import judge_prompts
@@ -108,8 +108,8 @@ def test_text_encoders_and_transformer_take_turns_on_the_device(monkeypatch):
             "to",
             lambda device, module=module: where.update({module: str(device)}) or type(module).to(module, device),
         )
-    put_back = visiting._put_back
-    monkeypatch.setattr(visiting, "_put_back", lambda *given: where.update({given[0]: "cpu"}) or put_back(*given))
+    put_back = offload._put_back
+    monkeypatch.setattr(offload, "_put_back", lambda *given: where.update({given[0]: "cpu"}) or put_back(*given))
     seen = []
     encode = pipeline.encode_prompt
     monkeypatch.setattr(pipeline, "encode_prompt", lambda **kw: seen.append([*where.values()]) or encode(**kw))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.timing import peak_bytes
+from benchmarks.speed.timing import peak_bytes
 from fdfo.config.load import load_config
 from fdfo.config.tree import RewardConfig
 from fdfo.flow.noise import NoiseStreams

@@ -66,7 +66,7 @@ def counted():
     ("name", "gib"), [(name, gib) if "klein" in name else at_night(name, gib) for name, gib in counted()]
 )
 def test_a_row_of_published_models_takes_what_a_virtual_card_counts(name, gib):
-    """Whole phases, as benchmarks.planned counts them: weights and what a row, or an image, holds beside them."""
+    """Whole phases, as memory/planned.py counts them: weights and what a row, or an image, holds beside them."""
     own = [
         f"policy.name={name}",
         "policy.text_tokens=null",

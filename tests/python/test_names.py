@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import fdfo
-from fdfo.evaluation.generate import generate
+from fdfo.drawing import generate
 from fdfo.records import Prompt
 
 TEXT = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessorPil
 
-from fdfo import visiting
+from fdfo import offload
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import RewardError
 from fdfo.rewards import WeightedSum, detect, weighted
@@ -218,18 +218,18 @@ def test_dtype_is_that_of_both_networks(yolos, clip):
 
 def test_both_networks_are_on_the_device_only_while_they_score(yolos, clip, monkeypatch):
     moves = []
-    for module in (weighted, visiting):
+    for module in (weighted, offload):
         monkeypatch.setattr(module, "move", lambda network, _: moves.append(("to the device", type(network).__name__)))
-    monkeypatch.setattr(visiting, "_put_back", lambda network, _: moves.append(("back", type(network).__name__)))
+    monkeypatch.setattr(offload, "_put_back", lambda network, _: moves.append(("back", type(network).__name__)))
     metadata = [{"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "red"}]}]
     scores = []
-    for offload in (True, False):
-        entry = {"name": "detect", "offload": offload, "model": yolos, "color_model": clip}
+    for offloaded in (True, False):
+        entry = {"name": "detect", "offload": offloaded, "model": yolos, "color_model": clip}
         total = WeightedSum([RewardConfig(**entry, threshold=0.0)])
         total.load(CPU, torch.float32)
         moves.clear()
         scores.append(total(pictures(1, 20, 60), ["p"], metadata))
-        directions = ["to the device", "back"] if offload else ["to the device"]
+        directions = ["to the device", "back"] if offloaded else ["to the device"]
         assert moves == [(way, name) for way in directions for name in ("YolosForObjectDetection", "CLIPModel")]
     assert torch.equal(*scores)
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from bitsandbytes.functional import QuantState
 
-from benchmarks.virtual import CARD, VirtualCard
+from benchmarks.memory.virtual import CARD, VirtualCard
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import RewardError
+from fdfo.offload import temporarily_on
 from fdfo.rewards import WeightedSum
-from fdfo.visiting import visiting
 
 
 class Movable:
@@ -74,7 +74,7 @@ def test_an_offloaded_score_comes_once_for_all_images_and_leaves_whatever_happen
             tensor.data = tensor.data.clone()
 
     monkeypatch.setattr("fdfo.rewards.weighted.build_reward", lambda entry: Visiting())
-    monkeypatch.setattr("fdfo.visiting.move", move)
+    monkeypatch.setattr("fdfo.offload.move", move)
     total = WeightedSum([RewardConfig(name="visiting", offload=True)])
     total.load(torch.device("cpu"), torch.float32)
     (reward,) = total.rewards
@@ -150,7 +150,7 @@ def test_a_network_that_was_moved_in_part_goes_back(monkeypatch):
     reward = Visiting()
     home = reward.networks[0].weight.data_ptr()
     monkeypatch.setattr("fdfo.rewards.weighted.build_reward", lambda entry: reward)
-    monkeypatch.setattr("fdfo.visiting.move", move)
+    monkeypatch.setattr("fdfo.offload.move", move)
     with pytest.raises(torch.OutOfMemoryError):
         WeightedSum([RewardConfig(name="visiting", offload=True)]).load(torch.device("cpu"), torch.float32)
     assert reward.networks[0].weight.data_ptr() == home
@@ -184,7 +184,7 @@ def test_the_scales_of_weights_in_few_bits_leave_with_them():
     with VirtualCard() as card:
         network = Quantized()
         for _ in range(2):
-            with visiting([network], CARD):
+            with temporarily_on([network], CARD):
                 assert network.weight.quant_state.absmax.device == CARD
             assert network.weight.device.type == network.weight.quant_state.code.device.type == "cpu"
             assert card.held == 0

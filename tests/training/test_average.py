@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from fdfo.training.epoch import debiased
-from tests.methods.world import make, make_trainer, train
+from tests.methods.world import make, make_engine, train
 from tests.worlds import GaussianPolicy
 
 
@@ -19,17 +19,17 @@ def test_the_decay_grows_to_the_given_one():
 def test_the_average_of_a_short_run_is_not_the_base(updates):
     """Against the recursion over the weights after each step; a decay of .99 alone would leave 97 % base weights."""
     policy = GaussianPolicy()
-    trainer = make_trainer(make("fdfo"), policy, updates=updates, ema=0.99)
+    engine = make_engine(make("fdfo"), policy, updates=updates, ema=0.99)
     steps = []
-    step = trainer.optimizer.step
-    trainer.optimizer.step = lambda *args: (step(*args), steps.append(policy.offset.detach().clone()))
+    step = engine.optimizer.step
+    engine.optimizer.step = lambda *args: (step(*args), steps.append(policy.offset.detach().clone()))
     expected = torch.zeros_like(policy.offset)
     for epoch in range(3):
-        train(trainer, 1, first=epoch)
+        train(engine, 1, first=epoch)
     for n, weights in enumerate(steps):
         decay = (1 + n) / (10 + n)
         expected = decay * expected + (1 - decay) * weights
     assert len(steps) == 3 * updates
-    (average,) = trainer.ema.values()
+    (average,) = engine.ema.values()
     assert_close(average, expected)
     assert average.norm() > 0.9 * policy.offset.norm()

@@ -32,7 +32,7 @@ from fdfo.training.checkpoint import (
 from fdfo.training.console import Console
 from fdfo.training.distributed import this_team
 from fdfo.training.interrupt import StopRequest
-from fdfo.training.setup import build_trainer
+from fdfo.training.setup import build_engine
 from fdfo.training.state import put_back, state_of
 from tests.training.runs import TINY, adapter, run
 
@@ -232,14 +232,14 @@ def test_a_checkpoint_with_weights_that_are_not_finite_is_passed_over(whole, tmp
 
 
 @pytest.fixture(scope="module")
-def trainer(whole):
+def engine(whole):
     """That of the run, which has taken no step, and the state of its second epoch."""
     config = load_config("shapes-smoke", [*TINY, *SETTINGS, STANDARDIZED])
-    return build_trainer(config, this_team(), StopRequest(), Console(True, 1))
+    return build_engine(config, this_team(), StopRequest(), Console(True, 1))
 
 
-def test_a_state_of_another_run_changes_nothing(trainer):
-    before = state_of(trainer, Progress())
+def test_a_state_of_another_run_changes_nothing(engine):
+    before = state_of(engine, Progress())
     first, *_ = before.weights
     of_optimizer = {f"{name}/step": torch.tensor(1.0) for name in before.weights}
     missing = dict(list(before.weights.items())[1:])
@@ -258,14 +258,14 @@ def test_a_state_of_another_run_changes_nothing(trainer):
     ):
         moved = {name: value + 1 for name, value in before.weights.items()}
         with pytest.raises(ValueError, match=told):
-            put_back(trainer, replace(before, **{"weights": moved, **changes}))
-        after = state_of(trainer, Progress())
+            put_back(engine, replace(before, **{"weights": moved, **changes}))
+        after = state_of(engine, Progress())
         assert all(torch.equal(before.weights[name], after.weights[name]) for name in after.weights)
         assert after.optimizer == {}
 
 
-def test_a_state_that_is_not_finite_is_not_saved(trainer, tmp_path):
-    state = state_of(trainer, Progress(epoch=1))
+def test_a_state_that_is_not_finite_is_not_saved(engine, tmp_path):
+    state = state_of(engine, Progress(epoch=1))
     assert not_finite(state) is None
     first, *_ = state.weights
     bad = torch.tensor([0.0, float("inf")])
@@ -279,5 +279,5 @@ def test_a_state_that_is_not_finite_is_not_saved(trainer, tmp_path):
         broken = replace(state, **changes)
         assert not_finite(broken) == told
         with pytest.raises(CheckpointError, match="is not finite; earlier checkpoints are untouched"):
-            save_checkpoint(tmp_path, frozenset(), broken, trainer.policy.weights)
+            save_checkpoint(tmp_path, frozenset(), broken, engine.policy.weights)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ def test_a_run_that_did_not_load_leaves_its_folder_free(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RewardError("does not load")
 
-    monkeypatch.setattr("fdfo.training.run.build_trainer", fail)
+    monkeypatch.setattr("fdfo.training.run.build_engine", fail)
     with pytest.raises(RewardError):
         run(tmp_path / "run", "optim.lr=0.5")
     RunFolder(tmp_path / "run").prepare(load_config("shapes-smoke", ["optim.lr=0.25"]))

@@ -1,6 +1,6 @@
 """Runs that are made to hack their score raise their alarms, and the same run at its usual learning rate does not.
 
-benchmarks/hacking.py has the slow way there: a contrastive score that rises while the verifier's falls.
+benchmarks/evidence/hacking.py has the slow way there: a contrastive score that rises while the verifier's falls.
 """
 
 import pytest

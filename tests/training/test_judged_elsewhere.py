@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fdfo.config.load import load_config
+from fdfo.drawing import generate
 from fdfo.errors import ConfigError
-from fdfo.evaluation.generate import generate
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.models.judged import judged_model
 from fdfo.models.load import judged_problems, policy_from_config

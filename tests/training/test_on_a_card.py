@@ -1,4 +1,4 @@
-"""Training on a virtual CUDA card (benchmarks/virtual): devices are right, no loop waits, memory is given back."""
+"""Training on a virtual CUDA card (memory/virtual): devices are right, no loop waits, memory is given back."""
 
 import gc
 import json
@@ -7,8 +7,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from benchmarks.scale import MEDIUM, random_policy
-from benchmarks.virtual import CARD, VirtualCard
+from benchmarks.memory.virtual import CARD, VirtualCard
+from benchmarks.speed.scale import MEDIUM, random_policy
 from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig, RewardConfig
 from fdfo.flow.noise import NoiseStreams
@@ -21,7 +21,7 @@ from fdfo.training.interrupt import StopRequest
 from fdfo.training.run import Run
 from fdfo.training.setup import held_out_prompts, run_folder, training_prompts
 from tests.benchmarks.test_capped import CHANGES
-from tests.methods.world import VARIANTS, make, make_trainer, prompts
+from tests.methods.world import VARIANTS, make, make_engine, prompts
 from tests.nightly import by_day
 
 DAILY = ("fdfo", "flow_grpo", "nft", "refl")
@@ -42,24 +42,24 @@ def small():
         yield card, policy
 
 
-def trainer_on(policy, method, **options):
-    trainer = make_trainer(method, policy, **options)
-    trainer.team.device = CARD
-    return trainer
+def engine_on(policy, method, **options):
+    engine = make_engine(method, policy, **options)
+    engine.team.device = CARD
+    return engine
 
 
-def epoch(trainer):
+def epoch(engine):
     noise = NoiseStreams(seed=0, epoch=0)
-    return update(trainer, sample(trainer, prompts(2), noise), noise)
+    return update(engine, sample(engine, prompts(2), noise), noise)
 
 
 def waits(small, variant, micro_batch=64, **settings):
     """How often an epoch waits for the card, and where."""
     card, policy = small
-    trainer = trainer_on(policy, make(variant, **settings), micro_batch=micro_batch)
-    policy.grid(trainer.method.config.steps)  # is asked once
+    engine = engine_on(policy, make(variant, **settings), micro_batch=micro_batch)
+    policy.grid(engine.method.config.steps)  # is asked once
     card.waits.clear()
-    epoch(trainer)
+    epoch(engine)
     policy.weights.snapshots.clear()
     assert card.waits.total() > 0
     return dict(card.waits)
@@ -81,13 +81,13 @@ def test_out_of_memory_halves_the_micro_batch_and_leaves_nothing_behind(small):
 
     def trained(micro_batch, room=None):
         """The micro-batch in the end, what was halved, and the most that updates held beside the policy."""
-        trainer = trainer_on(policy, make("fdfo", steps=8), micro_batch=micro_batch)
-        sampled = sample(trainer, prompts(2), noise)
+        engine = engine_on(policy, make("fdfo", steps=8), micro_batch=micro_batch)
+        sampled = sample(engine, prompts(2), noise)
         card.size = before + (room or 2**40)
         card.reset_peak()
-        update(trainer, sampled, noise)
-        trainer.optimizer.zero_grad(set_to_none=True)
-        return trainer.micro_batch, [halving.batch for halving in trainer.halvings], card.peak - before
+        update(engine, sampled, noise)
+        engine.optimizer.zero_grad(set_to_none=True)
+        return engine.micro_batch, [halving.batch for halving in engine.halvings], card.peak - before
 
     whole, in_halves = trained(32), trained(16)
     assert (whole[:2], in_halves[:2]) == ((32, []), (16, []))

@@ -86,10 +86,10 @@ def test_an_interrupted_evaluation_loses_no_epoch(tmp_path, monkeypatch, capsys,
     run(tmp_path / "whole", *settings)
     judge = Jury.judge
 
-    def interrupted(self, trainer, now):
+    def interrupted(self, engine, now):
         if now == epoch:
             raise Interrupted(signal.SIGINT)
-        return judge(self, trainer, now)
+        return judge(self, engine, now)
 
     monkeypatch.setattr(Jury, "judge", interrupted)
     with pytest.raises(Interrupted):

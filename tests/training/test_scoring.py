@@ -13,9 +13,9 @@ import torch
 
 from fdfo.background import Background
 from fdfo.config.load import load_config
+from fdfo.drawing import generate
 from fdfo.errors import RewardError
 from fdfo.evaluation.alarms import constant_score, outside_trust_region
-from fdfo.evaluation.generate import generate
 from fdfo.evaluation.runs import read_evaluations, read_events
 from fdfo.models.load import load_policy
 from fdfo.prompts import evenly_spread, load_prompts
@@ -73,10 +73,10 @@ def test_scores_that_take_turns_judge_all_images_at_once(reference, tmp_path, mo
         asked.append(len(images))
         return components(self, images, *rest, **options)
 
-    visits, visiting = [], weighted.visiting
+    visits, temporarily_on = [], weighted.temporarily_on
     monkeypatch.setattr(WeightedSum, "components", counting)
     monkeypatch.setattr(
-        weighted, "visiting", lambda networks, device: visits.append(device) or visiting(networks, device)
+        weighted, "temporarily_on", lambda networks, device: visits.append(device) or temporarily_on(networks, device)
     )
     entries = ("reward=[{name: shapes-contrastive, offload: true}]", "eval.diversity=shapes-contrastive")
     assert largest_difference(reference, run(tmp_path / "run", "train.sample_batch=2", *entries)) < 1e-6

@@ -22,8 +22,8 @@ def test_the_process_with_the_least_room_decides_the_batches_of_all(monkeypatch)
     def work(rank):
         own = Batches(4, 16, branches_together=False) if rank else Batches(8, 2)
         monkeypatch.setattr(setup, "chosen_batches", lambda *_: own)
-        trainer = setup.build_trainer(load_config("shapes-smoke", TINY), this_team(), StopRequest(), Console(False, 1))
-        assert (trainer.micro_batch, trainer.sample_batch, trainer.policy.branches_together) == (4, 2, False)
+        engine = setup.build_engine(load_config("shapes-smoke", TINY), this_team(), StopRequest(), Console(False, 1))
+        assert (engine.micro_batch, engine.sample_batch, engine.policy.branches_together) == (4, 2, False)
 
     assert forked(2, work) == [0, 0]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fdfo.commands.output import prepare_output
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.errors import CheckpointError
 from fdfo.studio.choices import FILE, Choice, Journal
 from fdfo.studio.export import export

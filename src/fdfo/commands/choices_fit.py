@@ -10,7 +10,7 @@ from fdfo.commands.choices import choices_of
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.score import chosen_device
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.load import reward_entries
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import CheckpointError, ConfigError

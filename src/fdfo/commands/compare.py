@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fdfo.commands.output import prepare_folder
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.comparison.conduct import Conduct
 from fdfo.comparison.estimate import estimate, told
 from fdfo.comparison.page import html, markdown, svg

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.evaluation.distance import INCEPTION, distances
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features

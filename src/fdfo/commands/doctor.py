@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig
 from fdfo.errors import FdfoError, ModelError

@@ -14,18 +14,18 @@ from rich.progress import Progress
 from torch import Tensor
 
 from fdfo.commands.distances import distance_features, tell_distances
-from fdfo.commands.found import print_found, write_found
+from fdfo.commands.evaluation_output import print_evaluation, write_evaluation
+from fdfo.commands.evaluation_task import EvaluationTask, manifest
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.subject import Subject, default_steps, labelled
-from fdfo.commands.task import Task, manifest
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
+from fdfo.drawing import BATCH
 from fdfo.errors import ConfigError
 from fdfo.evaluation.dataset import image_rows, write_metadata
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
-from fdfo.evaluation.generate import BATCH
 from fdfo.evaluation.heldout import judge_prompts
 from fdfo.evaluation.ledger import Ledger
 from fdfo.evaluation.summary import BASE, Row, summary
@@ -52,7 +52,9 @@ SHOWN_PROMPTS = 24
 """Prompts whose first image is on the page."""
 
 
-def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, keep_images: bool) -> list[Row]:
+def run_evaluate(
+    subjects: Sequence[Subject], task: EvaluationTask, output: Path | None, keep_images: bool
+) -> list[Row]:
     """Print tables of means with intervals and paired differences to the base, and return them, in the main process.
 
     With `output`, a folder, everything measured is kept there, and the same command goes on after an interruption.
@@ -88,9 +90,9 @@ def run_evaluate(subjects: Sequence[Subject], task: Task, output: Path | None, k
         for line in reading_notes(subjects[0].settings(config), [prompt.text for prompt in prompts]):
             say(line)
         rows = summary(results)
-        print_found(rows, results)
+        print_evaluation(rows, results)
         if output is not None:
-            write_found(ledger, results, rows, _facts(task, variants, config))
+            write_evaluation(ledger, results, rows, _facts(task, variants, config))
             if keep_images:
                 write_metadata(folder / IMAGES, image_rows(results, [prompt.number for prompt in prompts]))
             say(f"wrote {output}: report.html, scores.csv, summary.md, summary.csv, summary.json")
@@ -128,7 +130,7 @@ class _Worker:
     scores: WeightedSum
     prompts: Sequence[Prompt]
     steps: int
-    task: Task
+    task: EvaluationTask
     features: Features
     keep_images: bool
     is_loaded: bool = False
@@ -208,7 +210,7 @@ class _Worker:
             self.is_loaded = True
 
 
-def _facts(task: Task, variants: Mapping[str, Subject], config: Config | None) -> list[tuple[str, str]]:
+def _facts(task: EvaluationTask, variants: Mapping[str, Subject], config: Config | None) -> list[tuple[str, str]]:
     settings = variants[BASE].settings(config)
     weights = [(label.capitalize(), one.adapter or str(one.folder)) for label, one in variants.items() if label != BASE]
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from fdfo import __version__
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.guard.files import is_file_name

@@ -13,11 +13,11 @@ from torch import Tensor
 from fdfo import __version__
 from fdfo.commands.output import prepare_folder, prepare_output
 from fdfo.commands.subject import Subject, default_steps, labelled
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
+from fdfo.drawing import generate
 from fdfo.errors import ConfigError
 from fdfo.evaluation.dataset import write_dataset
-from fdfo.evaluation.generate import generate
 from fdfo.evaluation.sheet import FORMATS, encoded, sheet, unwritten
 from fdfo.evaluation.summary import BASE
 from fdfo.files import write_atomically

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from fdfo.commands.listed import listed
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.load import check_recipe_text
 from fdfo.errors import ConfigError
 from fdfo.files import write_atomically

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from fdfo.commands.output import prepare_folder
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.comparison.cells import Configurations
 from fdfo.comparison.plan import Plan
 from fdfo.comparison.probe import Probed, Prober

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fdfo.commands.evaluate import run_evaluate
+from fdfo.commands.evaluation_task import EvaluationTask
 from fdfo.commands.subject import Subject
-from fdfo.commands.task import Task
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.load import reward_entries
 from fdfo.errors import ConfigError, nearest
 from fdfo.evaluation.features import diversity_features
@@ -50,7 +50,7 @@ def run_protocol(
     _check(PRESETS[name])
     subjects = [replace(subject, resolution=RESOLUTION) for subject in subjects]
     for part in PRESETS[name]:
-        task = Task(
+        task = EvaluationTask(
             prompts=part.prompts,
             rewards=part.rewards,
             count=part.count,

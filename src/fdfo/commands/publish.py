@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from fdfo.commands.card import CARD
 from fdfo.commands.export import export_to
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.errors import ConfigError, FdfoError, first_line
 from fdfo.hub import hub_advice, reaching_hub
 

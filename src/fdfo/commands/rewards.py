@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from fdfo.commands.licence import licence_of
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.presets import PRESETS
 from fdfo.config.tree import RewardConfig
 from fdfo.plugins import find, names

@@ -6,7 +6,7 @@ import torch
 
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.scores import PLACEMENT
 from fdfo.errors import ConfigError
 from fdfo.rewards.endpoint import NO_VARIABLE, is_variable

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.errors import ConfigError
 from fdfo.studio.app import MOST_BYTES, watch_app
 from fdfo.studio.watch.actions import Actions

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.tree import Config, PolicyConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE

@@ -7,7 +7,7 @@ from textwrap import indent
 
 import yaml
 
-from fdfo.commands.tell import say
+from fdfo.commands.terminal import say
 from fdfo.config.load import CONFIG, load_config, to_yaml
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError

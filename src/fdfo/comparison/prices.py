@@ -1,7 +1,7 @@
 """What costs how much, in rows forward through the network.
 
-Measured on the embedded model by `python -m benchmarks.prices`, one thread; docs/results/prices.md. For other models a
-plan names what its cells need.
+Measured on the embedded model by `python -m benchmarks.speed.prices`, one thread; docs/results/prices.md. For other
+models a plan names what its cells need.
 """
 
 from dataclasses import dataclass
@@ -53,6 +53,6 @@ def _known(given: float | None, measured: dict[str, float], field: str, name: st
     if name not in measured:
         raise ConfigError(
             "the plan",
-            [f"prices.{field}: not known for {name}; measure it with `python -m benchmarks.prices` and set it"],
+            [f"prices.{field}: not known for {name}; measure it with `python -m benchmarks.speed.prices` and set it"],
         )
     return measured[name]

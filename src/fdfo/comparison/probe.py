@@ -22,12 +22,12 @@ from fdfo.records import Prompt
 from fdfo.training.batching import deal
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
+from fdfo.training.engine import Engine
 from fdfo.training.epoch import accumulate, credited, sample
 from fdfo.training.folder import environment
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.listening import take_heard
-from fdfo.training.setup import build_trainer, training_prompts
-from fdfo.training.trainer import Trainer
+from fdfo.training.setup import build_engine, training_prompts
 
 EXACT = "exact"
 """Name of the exact gradient among the cells."""
@@ -100,69 +100,69 @@ class Prober:
                     self._probe(score, cell, self.configurations.load(run), keep)
 
     def _probe(self, score: str, cell: str, config: Config, keep: Callable[[Probed], None]) -> None:
-        trainer = build_trainer(config, self.team, self.stop, Console(False, 1))
-        weights = trainer.policy.weights
+        engine = build_engine(config, self.team, self.stop, Console(False, 1))
+        weights = engine.policy.weights
         if self.checkpoint is not None:
             weights.set(weights.read(self.checkpoint))
         source = training_prompts(config, self.team)
         prices, counted = self.configurations.rates(config), self.configurations.cost(config)
         exact: list[Tensor] = []
-        if trainer.reward.differentiable:
+        if engine.reward.differentiable:
             key = repr((score, config.policy, config.prompts, config.eval.steps))
             if key not in self._exact:
-                self._exact[key], cost, seconds = self._exact_gradients(trainer, source)
+                self._exact[key], cost, seconds = self._exact_gradients(engine, source)
                 halves = products(self._exact[key][::2], self._exact[key][1::2])
                 charged = rates(self.configurations.plan.prices, config, cost)
                 keep(Probed(score, EXACT, cost, charged, seconds, halves, environment()))
             exact = self._exact[key]
-        own, cost, seconds = self._estimates(trainer, source)
+        own, cost, seconds = self._estimates(engine, source)
         cost = replace(cost, differentiated=counted.differentiated)
         keep(Probed(score, cell, cost, prices, seconds, products(own, exact), environment()))
 
-    def _estimates(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost, float]:
+    def _estimates(self, engine: Engine, source: ListSource) -> tuple[list[Tensor], EpochCost, float]:
         """Gradients of independent batches, and the mean cost and seconds of one."""
-        count, seed = trainer.config.prompts.pairs_per_epoch, trainer.config.train.seed
-        trainer.policy.take_use()
-        gradients, images, started = [], 0, _clock_s(trainer)
+        count, seed = engine.config.prompts.pairs_per_epoch, engine.config.train.seed
+        engine.policy.take_use()
+        gradients, images, started = [], 0, _clock_s(engine)
         for batch in range(self.batches):
             noise = NoiseStreams(seed, batch)
-            sampled = sample(trainer, source.take(batch, count), noise)
-            items = credited(trainer, sampled)
+            sampled = sample(engine, source.take(batch, count), noise)
+            items = credited(engine, sampled)
             (rows,) = deal(items.sample_number[:, 0], items.num_times, 1, noise)
-            accumulate(trainer, items, rows)
-            scored_in_loss = next(iter(take_heard(trainer).values()))
+            accumulate(engine, items, rows)
+            scored_in_loss = next(iter(take_heard(engine).values()))
             images += int(sampled.metrics.get("images", len(scored_in_loss)))
-            gradients.append(_flat_gradient(trainer))
-        seconds = (_clock_s(trainer) - started) / self.batches
-        return gradients, _mean_cost(trainer, images, self.batches), round(seconds, 3)
+            gradients.append(_flat_gradient(engine))
+        seconds = (_clock_s(engine) - started) / self.batches
+        return gradients, _mean_cost(engine, images, self.batches), round(seconds, 3)
 
-    def _exact_gradients(self, trainer: Trainer, source: ListSource) -> tuple[list[Tensor], EpochCost, float]:
+    def _exact_gradients(self, engine: Engine, source: ListSource) -> tuple[list[Tensor], EpochCost, float]:
         """As `_estimates`, of minus the mean score, through every step of the evaluation's sampler."""
-        count, seed = trainer.config.prompts.pairs_per_epoch, trainer.config.train.seed
-        trainer.policy.take_use()
-        gradients, started = [], _clock_s(trainer)
+        count, seed = engine.config.prompts.pairs_per_epoch, engine.config.train.seed
+        engine.policy.take_use()
+        gradients, started = [], _clock_s(engine)
         for batch in range(self.batches):
             prompts = source.take(self.batches + batch, count)  # not those of the estimates
-            exact_gradient(trainer, prompts, NoiseStreams(seed, batch))
-            gradients.append(_flat_gradient(trainer))
-        seconds = (_clock_s(trainer) - started) / self.batches
-        cost = replace(_mean_cost(trainer, count * self.batches, self.batches), differentiated=count)
+            exact_gradient(engine, prompts, NoiseStreams(seed, batch))
+            gradients.append(_flat_gradient(engine))
+        seconds = (_clock_s(engine) - started) / self.batches
+        cost = replace(_mean_cost(engine, count * self.batches, self.batches), differentiated=count)
         return gradients, cost, round(seconds, 3)
 
 
-def exact_gradient(trainer: Trainer, prompts: list[Prompt], noise: NoiseStreams) -> None:
+def exact_gradient(engine: Engine, prompts: list[Prompt], noise: NoiseStreams) -> None:
     """Put the gradient of minus the mean score of one image for each prompt into the parameters."""
-    policy, steps = trainer.policy, trainer.config.eval.steps
-    grid, size = policy.grid(steps).tolist(), max(1, trainer.micro_batch // steps)
-    trainer.optimizer.zero_grad(set_to_none=True)
+    policy, steps = engine.policy, engine.config.eval.steps
+    grid, size = policy.grid(steps).tolist(), max(1, engine.micro_batch // steps)
+    engine.optimizer.zero_grad(set_to_none=True)
     for start in range(0, len(prompts), size):
-        trainer.stop.check()
+        engine.stop.check()
         part = prompts[start : start + size]
         texts, metadata = [prompt.text for prompt in part], [prompt.metadata for prompt in part]
         cond = policy.encode(texts)
         z = noise.normal(policy.latent_shape, "exact", [prompt.number for prompt in part]).to(policy.device)
         x0 = integrate(lambda x, t, cond=cond: policy.velocity(x, t, cond), z, grid)
-        scores = trainer.reward(policy.decode(x0), texts, metadata)
+        scores = engine.reward(policy.decode(x0), texts, metadata)
         (-scores.sum() / len(prompts)).backward()
 
 
@@ -176,18 +176,18 @@ def products(own: list[Tensor], exact: list[Tensor]) -> Products:
     return Products(own=gram[:count, :count], cross=gram[:count, count:], exact=gram[count:, count:])
 
 
-def _clock_s(trainer: Trainer) -> float:
+def _clock_s(engine: Engine) -> float:
     """A clock in seconds: the processor's where there is no other device, which other work does not change."""
-    return time.process_time() if trainer.policy.device.type == "cpu" else time.monotonic()
+    return time.process_time() if engine.policy.device.type == "cpu" else time.monotonic()
 
 
-def _flat_gradient(trainer: Trainer) -> Tensor:
+def _flat_gradient(engine: Engine) -> Tensor:
     """All gradients as one vector [N] on the CPU; zero where there is none."""
-    parameters = trainer.policy.trainable()
+    parameters = engine.policy.trainable()
     parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters]
     return torch.cat([part.detach().flatten().cpu() for part in parts])
 
 
-def _mean_cost(trainer: Trainer, images: int, batches: int) -> EpochCost:
-    use = trainer.policy.take_use()
+def _mean_cost(engine: Engine, images: int, batches: int) -> EpochCost:
+    use = engine.policy.take_use()
     return EpochCost(images // batches, use.forward // batches, use.trained // batches)

@@ -11,8 +11,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from fdfo.drawing import generate
 from fdfo.evaluation.diversity import Features, diversity
-from fdfo.evaluation.generate import generate
 from fdfo.evaluation.sharpness import sharpness
 from fdfo.evaluation.statistics import Interval, bootstrap, paired_difference, per_prompt
 from fdfo.files import finite

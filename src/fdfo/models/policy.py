@@ -16,10 +16,9 @@ from torch.nn import Module, Parameter
 from torch.utils._pytree import tree_map_only
 
 from fdfo.config.tree import AttentionKernel, PolicyConfig
+from fdfo.drawing import generate
 from fdfo.files import give_usual_permissions, save_tensors
-from fdfo.flow.noise import NoiseStreams
 from fdfo.flow.path import on_device
-from fdfo.flow.solve import integrate
 from fdfo.hub import quiet_loading
 from fdfo.interfaces import Policy, Weights
 from fdfo.models.attention import attention_kernel, check_attention, checkpoint_with
@@ -32,9 +31,9 @@ from fdfo.models.recording import Calls, Recorder, own_call
 from fdfo.models.structure import Row
 from fdfo.models.targets import blocks_of
 from fdfo.models.weights import TrainableWeights
+from fdfo.offload import temporarily_on
 from fdfo.pictures import Pictures
-from fdfo.records import Conditioning, NetworkUse
-from fdfo.visiting import visiting
+from fdfo.records import Conditioning, NetworkUse, Prompt
 
 DECODED_PIXELS = 2**21
 """Pixels decoded at a time where no gradient is wanted: 8 images of 512 x 512."""
@@ -130,7 +129,7 @@ class FlowPolicy:
             if self.parks_transformer:
                 self.weights.place("cpu")
             # Of every text beyond CLIP's 77 tokens there is a warning; T5 reads on.
-            with visiting(self._text_encoders, self.device), quiet_loading():
+            with temporarily_on(self._text_encoders, self.device), quiet_loading():
                 yield
         finally:
             if self.parks_transformer:
@@ -210,7 +209,6 @@ class FlowPolicy:
         with quiet_loading():
             return self._knowing().grid(self.pipeline.transformer, steps, self.device, self.dtype)
 
-    @torch.no_grad()
     def sample(
         self,
         prompts: str | Sequence[str],
@@ -227,14 +225,10 @@ class FlowPolicy:
         training.
         """
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
-        noise, grid, parts = NoiseStreams(seed), self.grid(steps).tolist(), []
-        self.prepare(texts)
-        for number, text in enumerate(texts):
-            x = noise.starts(self.latent_shape, [number], images_per_prompt).to(self.device)
-            cond = self.encode([text]).repeat(images_per_prompt)
-            x0 = integrate(lambda x, t, cond=cond: self.velocity(x, t, cond, weights=weights), x, grid)
-            parts.append(self.decode(x0).cpu())
-        return Pictures(torch.cat(parts), texts)
+        options = {"steps": steps, "seed": seed, "images_per_prompt": images_per_prompt, "weights": weights}
+        asked = [Prompt(text=text, number=number) for number, text in enumerate(texts)]
+        one_by_one = generate(self, asked, batch=images_per_prompt, **options)
+        return Pictures(torch.cat([drawn.images.cpu() for drawn in one_by_one]), texts)
 
     def own_call(self, steps: int) -> dict[str, Any]:
         """Arguments with which the pipeline's own call draws as this policy does, beside prompt and latents."""

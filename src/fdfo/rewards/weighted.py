@@ -17,13 +17,13 @@ from torch import Tensor
 from fdfo.config.scores import distinct
 from fdfo.errors import FdfoError, RewardError
 from fdfo.guard.own import own, own_tensor
+from fdfo.offload import move, temporarily_on
 from fdfo.rewards.asked import Asked, asks_people
 from fdfo.rewards.build import build_reward
 from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores, margin_problems, only_close
 from fdfo.rewards.scores import as_scores, failed_kinds, usable
-from fdfo.visiting import move, visiting
 
 if TYPE_CHECKING:
     from fdfo.config.tree import RewardConfig
@@ -112,7 +112,7 @@ class WeightedSum:
         def bring() -> None:
             networks = getattr(reward, "networks", ())
             if name in self._offloaded:
-                stack.enter_context(visiting(networks, self._placed[name]))
+                stack.enter_context(temporarily_on(networks, self._placed[name]))
             else:
                 for network in networks:
                     move(network, self._placed[name])

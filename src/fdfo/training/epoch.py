@@ -13,12 +13,12 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.objectives.advantage import centred, moments
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.training.batching import deal, micro_batches, share
+from fdfo.training.engine import Engine
 from fdfo.training.finite import refuse_not_finite
 from fdfo.training.fitting import fitting
 from fdfo.training.listening import Listening, take_heard
 from fdfo.training.schedule import learning_rate
 from fdfo.training.scoring import Scoring
-from fdfo.training.trainer import Trainer
 
 MAX_SKIPPED_UPDATES = 3
 """Updates in a row whose gradient is not finite before the run stops."""
@@ -35,60 +35,60 @@ class Sampled:
     """Of the scores; where the loss scores images itself, `update` fills them in."""
 
 
-def sample(trainer: Trainer, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
+def sample(engine: Engine, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
     """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups.
 
     Where the loss scores images itself, there are none yet, and every score is 0.
     """
-    prompts = epoch_prompts[share(len(epoch_prompts), trainer.team.rank, trainer.team.size)]
-    with trainer.team.together(), trainer.phases("encode"):
-        trainer.policy.prepare([prompt.text for prompt in prompts], watch=trainer.stop.check)
-    if not trainer.method.needs_scores:
-        return _sample_alone(trainer, prompts, noise)
+    prompts = epoch_prompts[share(len(epoch_prompts), engine.team.rank, engine.team.size)]
+    with engine.team.together(), engine.phases("encode"):
+        engine.policy.prepare([prompt.text for prompt in prompts], watch=engine.stop.check)
+    if not engine.method.needs_scores:
+        return _sample_alone(engine, prompts, noise)
     rollouts: list[Rollout] = []
     scores: list[Scores] = []
     pictures: list[Tensor] = []
-    with trainer.team.together():
-        scoring = Scoring(trainer, len(prompts))
+    with engine.team.together():
+        scoring = Scoring(engine, len(prompts))
         start = 0
         while start < len(prompts):
-            trainer.stop.check()
-            trainer.console.phase("sample", start, len(prompts))
-            draw = partial(_sampled, trainer, scoring, prompts[start:], noise)
-            rollout, images = fitting(trainer, "sample_batch", draw)
-            if not trainer.method.needs_score_gradient:
+            engine.stop.check()
+            engine.console.phase("sample", start, len(prompts))
+            draw = partial(_sampled, engine, scoring, prompts[start:], noise)
+            rollout, images = fitting(engine, "sample_batch", draw)
+            if not engine.method.needs_score_gradient:
                 scoring.add(rollout, images)
             groups = images.unflatten(0, (-1, rollout.group_size))
             pictures.append((groups[: max(0, shown - start)].detach().cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
             start += len(rollout.prompts)
         scores = scoring.finish()
-    components = _of_all_processes(trainer, scores)
-    trainer.reward.observe(components)
-    scores = [replace(part, total=trainer.reward.standardized_total(part.components)) for part in scores]
-    batch = trainer.reward.standardized_total(components)
-    metrics = _score_metrics(trainer, batch, components)
-    _stop_if_too_many_failed(trainer, rollouts, scores, metrics)
-    if trainer.method.memory is not None:
-        trainer.method.memory.observe(epoch_prompts, batch)
+    components = _of_all_processes(engine, scores)
+    engine.reward.observe(components)
+    scores = [replace(part, total=engine.reward.standardized_total(part.components)) for part in scores]
+    batch = engine.reward.standardized_total(components)
+    metrics = _score_metrics(engine, batch, components)
+    _stop_if_too_many_failed(engine, rollouts, scores, metrics)
+    if engine.method.memory is not None:
+        engine.method.memory.observe(epoch_prompts, batch)
     scores = [replace(part, batch=batch) for part in scores]
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
 
 
-def _sample_alone(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStreams) -> Sampled:
+def _sample_alone(engine: Engine, prompts: Sequence[Prompt], noise: NoiseStreams) -> Sampled:
     """Rollouts of the prompts, whose images are neither decoded nor scored."""
 
     def draw() -> Rollout:
-        with trainer.phases("sample"):
-            return trainer.method.rollout(trainer.policy, prompts[start : start + trainer.sample_batch], noise)
+        with engine.phases("sample"):
+            return engine.method.rollout(engine.policy, prompts[start : start + engine.sample_batch], noise)
 
     rollouts: list[Rollout] = []
     start = 0
-    with trainer.team.together():
+    with engine.team.together():
         while start < len(prompts):
-            trainer.stop.check()
-            trainer.console.phase("sample", start, len(prompts))
-            rollouts.append(move(fitting(trainer, "sample_batch", draw), "cpu"))
+            engine.stop.check()
+            engine.console.phase("sample", start, len(prompts))
+            rollouts.append(move(fitting(engine, "sample_batch", draw), "cpu"))
             start += len(rollouts[-1].prompts)
     zeros = [torch.zeros(len(rollout.x0), dtype=torch.float64) for rollout in rollouts]
     scores = [Scores(total=total, components={}, batch=total) for total in zeros]
@@ -96,46 +96,46 @@ def _sample_alone(trainer: Trainer, prompts: Sequence[Prompt], noise: NoiseStrea
 
 
 def _sampled(
-    trainer: Trainer, scoring: Scoring, prompts: Sequence[Prompt], noise: NoiseStreams
+    engine: Engine, scoring: Scoring, prompts: Sequence[Prompt], noise: NoiseStreams
 ) -> tuple[Rollout, Tensor]:
     """A rollout of the first prompts and its images [B, 3, H, W].
 
     Where the method asks for the score's gradient, they are scored here: the images carry it to the endpoints, and what
     does not fit is drawn again with fewer of them.
     """
-    with trainer.phases("sample"):
-        rollout = trainer.method.rollout(trainer.policy, prompts[: trainer.sample_batch], noise)
-    wants_gradient = trainer.method.needs_score_gradient
-    with torch.set_grad_enabled(wants_gradient), trainer.phases("decode"):
+    with engine.phases("sample"):
+        rollout = engine.method.rollout(engine.policy, prompts[: engine.sample_batch], noise)
+    wants_gradient = engine.method.needs_score_gradient
+    with torch.set_grad_enabled(wants_gradient), engine.phases("decode"):
         x0 = rollout.x0.detach().requires_grad_(wants_gradient)
-        images = trainer.policy.decode(x0)
+        images = engine.policy.decode(x0)
     if wants_gradient:
         scoring.add_with_gradient(rollout, x0, images)
     return rollout, images
 
 
-def _of_all_processes(trainer: Trainer, scores: Sequence[Scores]) -> dict[str, Tensor]:
+def _of_all_processes(engine: Engine, scores: Sequence[Scores]) -> dict[str, Tensor]:
     """Components of the samples of all processes: [N] float64 by name.
 
     Gathered in order of rank, which is the order of the prompts: the same for any process count.
     """
     own = torch.cat([torch.stack([*part.components.values()], 1) for part in scores])
-    return dict(zip(scores[0].components, trainer.team.gather_rows(own).unbind(1), strict=True))
+    return dict(zip(scores[0].components, engine.team.gather_rows(own).unbind(1), strict=True))
 
 
-def _compared(trainer: Trainer) -> int:
+def _compared(engine: Engine) -> int:
     """Images whose scores are compared with each other: a group, or each alone where the loss scores images itself."""
-    return trainer.method.group_size if trainer.method.needs_scores else 1
+    return engine.method.group_size if engine.method.needs_scores else 1
 
 
-def _score_metrics(trainer: Trainer, trained: Tensor, components: Mapping[str, Tensor]) -> dict[str, float]:
+def _score_metrics(engine: Engine, trained: Tensor, components: Mapping[str, Tensor]) -> dict[str, float]:
     """Means, spread within groups and failures of all samples.
 
     From what is trained on and the components, each [N]. What people skip did not fail.
     """
-    total, group_size = trainer.reward.total(components), _compared(trainer)  # the total without standardisation
+    total, group_size = engine.reward.total(components), _compared(engine)  # the total without standardisation
     skipped = torch.zeros(len(total), dtype=torch.bool)
-    for name in trainer.reward.asked.names:
+    for name in engine.reward.asked.names:
         skipped |= components[name].isnan()
     groups = trained.reshape(-1, group_size)
     variance = centred(groups).square().mean(1)  # [P], NaN where a score failed
@@ -148,9 +148,7 @@ def _score_metrics(trainer: Trainer, trained: Tensor, components: Mapping[str, T
         "images": float(len(total)),
         "failed": float((~total.isfinite() & ~skipped).sum()),
         **(
-            {"skipped_groups": float(skipped.reshape(-1, group_size).any(1).sum())}
-            if trainer.reward.asked.names
-            else {}
+            {"skipped_groups": float(skipped.reshape(-1, group_size).any(1).sum())} if engine.reward.asked.names else {}
         ),
         "dropped_groups": float((~groups.isfinite().all(1)).sum()),
         **{f"score/{name}": float(values.nanmean()) for name, values in components.items()},
@@ -158,10 +156,10 @@ def _score_metrics(trainer: Trainer, trained: Tensor, components: Mapping[str, T
 
 
 def _stop_if_too_many_failed(
-    trainer: Trainer, rollouts: Sequence[Rollout], scores: Sequence[Scores], metrics: Mapping[str, float]
+    engine: Engine, rollouts: Sequence[Rollout], scores: Sequence[Scores], metrics: Mapping[str, float]
 ) -> None:
-    group_size = _compared(trainer)
-    share, allowed = metrics["failed"] / metrics["images"], trainer.config.train.max_failed_share
+    group_size = _compared(engine)
+    share, allowed = metrics["failed"] / metrics["images"], engine.config.train.max_failed_share
     if share <= allowed and metrics["dropped_groups"] * group_size < metrics["images"]:
         return
     failed = [
@@ -170,8 +168,8 @@ def _stop_if_too_many_failed(
         for i, prompt in enumerate(rollout.sample_prompts)
         if not part.total[i].isfinite()
     ]
-    returned = trainer.reward.failures
-    kinds = {name: f" (returned {returned[name]})" if name in returned else "" for name in trainer.reward.names}
+    returned = engine.reward.failures
+    kinds = {name: f" (returned {returned[name]})" if name in returned else "" for name in engine.reward.names}
     examples = "; ".join(
         f"{', '.join(name + kinds[name] for name in names)} on {text[:80]!r}" for text, names in failed[:3]
     )
@@ -180,67 +178,65 @@ def _stop_if_too_many_failed(
         f"train.max_failed_share={allowed} allows or too many to train on"
         + (f"; for example: {examples}" if examples else "")
     )
-    trainer.team.raise_together(error if trainer.team.is_main else None)  # all know it; one tells
+    engine.team.raise_together(error if engine.team.is_main else None)  # all know it; one tells
 
 
-def update(trainer: Trainer, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
+def update(engine: Engine, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
     """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step.
 
     What losses scored themselves is observed, and becomes the metrics of the samples.
     """
-    items = credited(trainer, sampled)
-    updates = trainer.config.optim.updates_per_epoch
+    items = credited(engine, sampled)
+    updates = engine.config.optim.updates_per_epoch
     dealt = deal(items.sample_number[:, 0], items.num_times, updates, noise)
     assert noise.epoch is not None
-    metrics = [_one_update(trainer, items, rows, noise.epoch * updates + i) for i, rows in enumerate(dealt)]
-    for name, decay in trainer.method.averages.items():
-        trainer.policy.weights.average(name, decay(noise.epoch))
-    if not trainer.method.needs_scores:
-        components = take_heard(trainer)
-        trainer.reward.observe(components)
-        trained = trainer.reward.standardized_total(components)
-        sampled.metrics.update(_score_metrics(trainer, trained, components))
-        _stop_if_too_many_failed(trainer, [], [], sampled.metrics)
+    metrics = [_one_update(engine, items, rows, noise.epoch * updates + i) for i, rows in enumerate(dealt)]
+    for name, decay in engine.method.averages.items():
+        engine.policy.weights.average(name, decay(noise.epoch))
+    if not engine.method.needs_scores:
+        components = take_heard(engine)
+        engine.reward.observe(components)
+        trained = engine.reward.standardized_total(components)
+        sampled.metrics.update(_score_metrics(engine, trained, components))
+        _stop_if_too_many_failed(engine, [], [], sampled.metrics)
     return metrics
 
 
-def credited(trainer: Trainer, sampled: Sampled) -> Items:
+def credited(engine: Engine, sampled: Sampled) -> Items:
     """The trainable rows of all samples of this process; the rollouts are let go."""
     parts = []
     while sampled.rollouts:  # each as soon as it is credited
-        parts.append(trainer.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))
+        parts.append(engine.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))
     return Items.cat(parts)
 
 
-def accumulate(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
+def accumulate(engine: Engine, items: Items, rows: tuple[Tensor, Tensor]) -> dict[str, float]:
     """Put the gradient of the mean loss over the rows of all processes into the parameters; the mean metrics."""
-    (count,) = trainer.team.sum([len(rows[0])])
+    (count,) = engine.team.sum([len(rows[0])])
     sums: dict[str, Tensor | int] = {}
-    with trainer.team.together():
-        sums = fitting(trainer, "micro_batch", partial(_own_gradients, trainer, items, rows, count))
-    trainer.team.sum_gradients(trainer.policy.trainable())
-    names = ("loss", *trainer.method.metrics)
-    totals = trainer.team.sum([float(sums.get(name, 0.0)) for name in names])
+    with engine.team.together():
+        sums = fitting(engine, "micro_batch", partial(_own_gradients, engine, items, rows, count))
+    engine.team.sum_gradients(engine.policy.trainable())
+    names = ("loss", *engine.method.metrics)
+    totals = engine.team.sum([float(sums.get(name, 0.0)) for name in names])
     return {name: total / count for name, total in zip(names, totals, strict=True)}
 
 
-def _own_gradients(
-    trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor], count: float
-) -> dict[str, Tensor | int]:
+def _own_gradients(engine: Engine, items: Items, rows: tuple[Tensor, Tensor], count: float) -> dict[str, Tensor | int]:
     """Put the gradient of this process's rows, over the count of all, into the parameters; sums of the metrics."""
     sums: dict[str, Tensor | int] = {}
-    listening = Listening(trainer.reward)
-    reward = trainer.reward if trainer.method.needs_scores else listening
-    trainer.optimizer.zero_grad(set_to_none=True)
-    for index, (samples, times) in enumerate(micro_batches(rows, trainer.micro_batch)):
-        trainer.stop.check()
-        trainer.console.phase("train", index * trainer.micro_batch, len(rows[0]))
-        part = items.rows(samples, times).to(trainer.policy.device)
-        output = trainer.method.loss(trainer.policy, part, reward)
+    listening = Listening(engine.reward)
+    reward = engine.reward if engine.method.needs_scores else listening
+    engine.optimizer.zero_grad(set_to_none=True)
+    for index, (samples, times) in enumerate(micro_batches(rows, engine.micro_batch)):
+        engine.stop.check()
+        engine.console.phase("train", index * engine.micro_batch, len(rows[0]))
+        part = items.rows(samples, times).to(engine.policy.device)
+        output = engine.method.loss(engine.policy, part, reward)
         (output.losses.sum() / count).backward()
         for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
             sums[name] = sums.get(name, 0) + values.double().sum()
-    trainer.heard += listening.heard
+    engine.heard += listening.heard
     return sums
 
 
@@ -252,35 +248,35 @@ def debiased(decay: float, updates: int) -> float:
     return min(decay, (1 + updates) / (10 + updates))
 
 
-def _one_update(trainer: Trainer, items: Items, rows: tuple[Tensor, Tensor], number: int) -> dict[str, float]:
+def _one_update(engine: Engine, items: Items, rows: tuple[Tensor, Tensor], number: int) -> dict[str, float]:
     """Gradients of all micro-batches and processes, then one optimizer step if they are finite.
 
     `number` is that of the update in the run, from 0.
     """
-    means = accumulate(trainer, items, rows)
-    parameters = trainer.policy.trainable()
+    means = accumulate(engine, items, rows)
+    parameters = engine.policy.trainable()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = float(get_total_norm(gradients))
-    rate = learning_rate(trainer.config, number)
+    rate = learning_rate(engine.config, number)
     stepped = norm == norm and norm != float("inf")
     if stepped:
-        with trainer.team.together():
-            limit = trainer.config.optim.max_grad_norm
+        with engine.team.together():
+            limit = engine.config.optim.max_grad_norm
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, torch.tensor(norm))
-            for group in trainer.optimizer.param_groups:
+            for group in engine.optimizer.param_groups:
                 group["lr"] = rate
-            trainer.optimizer.step()
-            if trainer.ema is not None:
-                assert trainer.config.optim.ema is not None
-                trainer.policy.weights.average("ema", debiased(trainer.config.optim.ema, number))
-            refuse_not_finite(trainer, number)
-    _count_skipped(trainer, stepped)
+            engine.optimizer.step()
+            if engine.ema is not None:
+                assert engine.config.optim.ema is not None
+                engine.policy.weights.average("ema", debiased(engine.config.optim.ema, number))
+            refuse_not_finite(engine, number)
+    _count_skipped(engine, stepped)
     return {**means, "gradient_norm": norm, "learning_rate": rate, "skipped": float(not stepped)}
 
 
-def _count_skipped(trainer: Trainer, stepped: bool) -> None:
-    trainer.skipped_updates = 0 if stepped else trainer.skipped_updates + 1
-    if trainer.skipped_updates >= MAX_SKIPPED_UPDATES:
+def _count_skipped(engine: Engine, stepped: bool) -> None:
+    engine.skipped_updates = 0 if stepped else engine.skipped_updates + 1
+    if engine.skipped_updates >= MAX_SKIPPED_UPDATES:
         raise RewardError(
             f"the gradient was not finite in {MAX_SKIPPED_UPDATES} updates in a row; the weights are unchanged since. "
             "Lower optim.lr, or look for extreme scores in metrics.jsonl"

@@ -8,30 +8,30 @@ from torch.nn.utils import get_total_norm
 
 from fdfo.errors import FdfoError
 from fdfo.training.checkpoint import optimizer_state
-from fdfo.training.trainer import Trainer
+from fdfo.training.engine import Engine
 
 
-def refuse_not_finite(trainer: Trainer, update: int) -> None:
+def refuse_not_finite(engine: Engine, update: int) -> None:
     """Raise FdfoError where update number `update` of the run made a weight, an average or a moment not finite.
 
     One pass over all of them, and one wait for the device.
     """
-    kept = _kept(trainer)
+    kept = _kept(engine)
     if bool(get_total_norm(kept.values(), norm_type=float("inf")).isfinite()):
         return
     name = next(name for name, tensor in kept.items() if not bool(tensor.isfinite().all()))
-    optim = trainer.config.optim
+    optim = engine.config.optim
     raise FdfoError(
         f"update {update + 1} made {name} not finite, and is not saved. These settings cannot go on from here: start a "
         f"new run with a lower optim.lr (now {optim.lr:g}) or optim.weight_decay (now {optim.weight_decay:g})"
     )
 
 
-def _kept(trainer: Trainer) -> Mapping[str, Tensor]:
+def _kept(engine: Engine) -> Mapping[str, Tensor]:
     """Named tensors of numbers on the device: the weights, their average, the optimizer's state."""
-    named = trainer.policy.weights.named()
-    averaged = {f"the average of {name}": tensor for name, tensor in (trainer.ema or {}).items()}
-    moments = optimizer_state(trainer.optimizer, list(named))
+    named = engine.policy.weights.named()
+    averaged = {f"the average of {name}": tensor for name, tensor in (engine.ema or {}).items()}
+    moments = optimizer_state(engine.optimizer, list(named))
     tensors = {**named, **averaged, **moments}
     return {
         name: tensor.detach()

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fdfo.errors import is_out_of_memory
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.training.engine import Engine, Halving
 from fdfo.training.folder import RunFolder
 from fdfo.training.sharding import shards_base
-from fdfo.training.trainer import Halving, Trainer
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ OUT_OF_MEMORY = (
 )
 
 
-def fitting(trainer: Trainer, batch: Literal["sample_batch", "score_batch", "micro_batch"], work: Callable[[], T]) -> T:
+def fitting(engine: Engine, batch: Literal["sample_batch", "score_batch", "micro_batch"], work: Callable[[], T]) -> T:
     """What `work` returns; after running out of memory it is done again with half the batch, for the rest of the run.
 
     A guided network that runs out with a batch of 1 evaluates its branches one after the other from then on. Raises
@@ -34,14 +34,14 @@ def fitting(trainer: Trainer, batch: Literal["sample_batch", "score_batch", "mic
         try:
             return work()
         except RuntimeError as error:
-            is_last = shards_base() or not _divisible(trainer, batch)  # sharded, all evaluate equally often
+            is_last = shards_base() or not _divisible(engine, batch)  # sharded, all evaluate equally often
             if is_last or not is_out_of_memory(error):
                 raise
-        _divide(trainer, batch)  # here the tensors of the attempt are gone
+        _divide(engine, batch)  # here the tensors of the attempt are gone
 
 
 def components(
-    trainer: Trainer,
+    engine: Engine,
     reward: WeightedSum,
     images: Tensor,
     texts: Sequence[str],
@@ -49,59 +49,59 @@ def components(
     group_size: int = 1,
 ) -> dict[str, Tensor]:
     """The scores of images [B, 3, H, W] by component, in pieces of whole groups of up to `score_batch` images."""
-    watch = trainer.stop.check
-    return reward.components(images, texts, metadata, group_size=group_size, batch=trainer.score_batch, watch=watch)
+    watch = engine.stop.check
+    return reward.components(images, texts, metadata, group_size=group_size, batch=engine.score_batch, watch=watch)
 
 
 def preferences(
-    trainer: "Trainer",
+    engine: "Engine",
     images: Tensor,
     others: Tensor,
     texts: Sequence[str],
     metadata: Sequence[Mapping[str, Any]],
 ) -> dict[str, Tensor]:
     """How much images [B, 3, H, W] are preferred to others of their prompts, by pairwise component, piece by piece."""
-    batch = trainer.score_batch
-    return trainer.reward.preferences(images, others, texts, metadata, batch=batch, watch=trainer.stop.check)
+    batch = engine.score_batch
+    return engine.reward.preferences(images, others, texts, metadata, batch=batch, watch=engine.stop.check)
 
 
-def _divisible(trainer: Trainer, batch: str) -> bool:
-    policy = trainer.policy
-    return getattr(trainer, batch) > 1 or (batch != "score_batch" and policy.guidance != 1 and policy.branches_together)
+def _divisible(engine: Engine, batch: str) -> bool:
+    policy = engine.policy
+    return getattr(engine, batch) > 1 or (batch != "score_batch" and policy.guidance != 1 and policy.branches_together)
 
 
-def _divide(trainer: Trainer, batch: str) -> None:
+def _divide(engine: Engine, batch: str) -> None:
     """Half the batch, what can be freed freed, and what is told of it: by process 0 at once, by others with the log."""
-    size = getattr(trainer, batch) // 2
+    size = getattr(engine, batch) // 2
     if size:
-        setattr(trainer, batch, size)
+        setattr(engine, batch, size)
     else:
         batch, size = BRANCHES, 1
-        trainer.policy.branches_together = False
-    if trainer.policy.device.type == "cuda":
+        engine.policy.branches_together = False
+    if engine.policy.device.type == "cuda":
         torch.cuda.empty_cache()
-    halving = Halving(trainer.team.rank, batch, size)
-    trainer.halvings.append(halving)
-    trainer.console.say(str(halving), style="yellow")
+    halving = Halving(engine.team.rank, batch, size)
+    engine.halvings.append(halving)
+    engine.console.say(str(halving), style="yellow")
 
 
-def tell_halvings(trainer: Trainer, folder: RunFolder, epoch: int) -> None:
+def tell_halvings(engine: Engine, folder: RunFolder, epoch: int) -> None:
     """Log those of all processes since the last call, and say those of the others; all processes call it together."""
-    own, trainer.halvings = trainer.halvings, []
-    (count,) = trainer.team.sum([len(own)])
+    own, engine.halvings = engine.halvings, []
+    (count,) = engine.team.sum([len(own)])
     if not count:
         return
     rows = torch.tensor([[one.process, DIVISIBLE.index(one.batch), one.size] for one in own], dtype=torch.int64)
-    for process, batch, size in trainer.team.gather_rows(rows.reshape(-1, 3)).tolist():
+    for process, batch, size in engine.team.gather_rows(rows.reshape(-1, 3)).tolist():
         halving = Halving(process, DIVISIBLE[batch], size)
-        if trainer.team.is_main:
+        if engine.team.is_main:
             folder.log("out_of_memory", epoch, asdict(halving))
         if process:
-            trainer.console.say(str(halving), style="yellow")
+            engine.console.say(str(halving), style="yellow")
 
 
-def log_own_halvings(trainer: Trainer, folder: RunFolder, epoch: int) -> None:
+def log_own_halvings(engine: Engine, folder: RunFolder, epoch: int) -> None:
     """Log those of this process alone, where an error ends the epoch and the others may be gone."""
-    own, trainer.halvings = trainer.halvings, []
+    own, engine.halvings = engine.halvings, []
     for halving in own:
         folder.log("out_of_memory", epoch, asdict(halving))

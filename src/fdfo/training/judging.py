@@ -7,16 +7,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from fdfo.drawing import generate
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
-from fdfo.evaluation.generate import generate
 from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
 from fdfo.models.judged import JudgedModel, judged_model
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.batching import share
+from fdfo.training.engine import Engine
 from fdfo.training.fitting import components, fitting, preferences
-from fdfo.training.trainer import Trainer
 
 SHOWN_PROMPTS = 24
 """Evaluation prompts whose pictures are kept."""
@@ -37,28 +37,28 @@ class Jury:
         count = len(self.prompts)
         return sorted({i * count // SHOWN_PROMPTS for i in range(SHOWN_PROMPTS)})
 
-    def judge(self, trainer: Trainer, epoch: int, *, raw: bool = False) -> tuple[Evaluation, Tensor]:
+    def judge(self, engine: Engine, epoch: int, *, raw: bool = False) -> tuple[Evaluation, Tensor]:
         """The evaluation of the averaged weights, where there are any and not the `raw` ones are asked for, else of the
         trained ones; and the shown pictures [n, 3, H, W] uint8."""
-        settings, team = trainer.config.eval, trainer.team
+        settings, team = engine.config.eval, engine.team
         images_per_prompt = settings.images_per_prompt
 
         def scores(images: Tensor, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
             texts, metadata = [prompt.text for prompt in prompts], [prompt.metadata for prompt in prompts]
-            base = base_images(prompts).to(images.device) if trainer.reward.held_out_pairwise and epoch > 0 else None
+            base = base_images(prompts).to(images.device) if engine.reward.held_out_pairwise and epoch > 0 else None
 
             def judge() -> dict[str, Tensor]:
                 with torch.no_grad():
                     seen, unseen = (
-                        fitting(trainer, "score_batch", partial(components, trainer, reward, images, texts, metadata))
-                        for reward in (trainer.reward, self.unseen)
+                        fitting(engine, "score_batch", partial(components, engine, reward, images, texts, metadata))
+                        for reward in (engine.reward, self.unseen)
                     )
                     if base is not None:  # in place of what an image alone is given
-                        compare = partial(preferences, trainer, images, base, texts, metadata)
-                        seen |= fitting(trainer, "score_batch", compare)
-                return {"reward": trainer.reward.total(seen), **seen, **unseen}
+                        compare = partial(preferences, engine, images, base, texts, metadata)
+                        seen |= fitting(engine, "score_batch", compare)
+                return {"reward": engine.reward.total(seen), **seen, **unseen}
 
-            return trainer.begin(judge)()
+            return engine.begin(judge)()
 
         def base_images(prompts: Sequence[Prompt]) -> Tensor:
             """Of the same prompts, from the same noise, for scores that compare two images."""
@@ -69,17 +69,17 @@ class Jury:
                 seed=settings.noise_seed,
                 images_per_prompt=images_per_prompt,
                 weights="base",
-                batch=trainer.sample_batch * trainer.method.group_size,
-                watch=trainer.stop.check,
+                batch=engine.sample_batch * engine.method.group_size,
+                watch=engine.stop.check,
             )
             return torch.cat([part.images.cpu() for part in parts])
 
-        at_once = trainer.reward.takes_turns or self.unseen.takes_turns
+        at_once = engine.reward.takes_turns or self.unseen.takes_turns
         own = self.prompts[share(len(self.prompts), team.rank, team.size)]
 
         def watch(done: int) -> None:
-            trainer.stop.check()
-            trainer.console.phase("judge", done, len(own))
+            engine.stop.check()
+            engine.console.phase("judge", done, len(own))
 
         def judge_own() -> Judged:
             return judge_prompts(
@@ -92,16 +92,16 @@ class Jury:
                 features=self.features,
                 shown=frozenset(self.shown),
                 weights=weights,
-                batch=trainer.sample_batch * trainer.method.group_size,  # rows as in training: compiled once
+                batch=engine.sample_batch * engine.method.group_size,  # rows as in training: compiled once
                 at_once=at_once,
                 watch=watch,
             )
 
         judged = None
-        with trainer.team.together(), self.model.having("current" if raw or trainer.ema is None else "ema") as weights:
-            judged = fitting(trainer, "sample_batch", judge_own)
+        with engine.team.together(), self.model.having("current" if raw or engine.ema is None else "ema") as weights:
+            judged = fitting(engine, "sample_batch", judge_own)
         assert judged is not None
-        for policy in (trainer.policy, self.model.policy):
+        for policy in (engine.policy, self.model.policy):
             policy.take_use()  # evaluation is not part of the cost of training
         together = Judged(
             scores={name: team.gather_rows(values) for name, values in judged.scores.items()},
@@ -115,17 +115,17 @@ class Jury:
         return evaluation, together.pictures
 
 
-def build_jury(trainer: Trainer, prompts: Sequence[Prompt]) -> Jury:
+def build_jury(engine: Engine, prompts: Sequence[Prompt]) -> Jury:
     """Load the unseen scores, what diversity needs and the model that is judged.
 
     Raises RewardError, ConfigError where diversity cannot be measured, or ModelError."""
-    unseen = WeightedSum(trainer.config.eval.rewards)
-    with trainer.team.together():
-        unseen.load(trainer.team.device, torch.float32)
-    embedders = {**unseen.embedders, **trainer.reward.embedders}
-    features = diversity_features(trainer.config.eval.diversity, embedders)
-    with trainer.team.together():
-        load_features(features, trainer.team.device)
-    with trainer.team.together():
-        model = judged_model(trainer.config, trainer.policy)
+    unseen = WeightedSum(engine.config.eval.rewards)
+    with engine.team.together():
+        unseen.load(engine.team.device, torch.float32)
+    embedders = {**unseen.embedders, **engine.reward.embedders}
+    features = diversity_features(engine.config.eval.diversity, embedders)
+    with engine.team.together():
+        load_features(features, engine.team.device)
+    with engine.team.together():
+        model = judged_model(engine.config, engine.policy)
     return Jury(prompts, unseen, features, model)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fdfo.rewards.weighted import WeightedSum
-from fdfo.training.trainer import Trainer
+from fdfo.training.engine import Engine
 
 
 class Listening:
@@ -29,8 +29,8 @@ class Listening:
         return self._reward.standardized_total(components)
 
 
-def take_heard(trainer: Trainer) -> dict[str, Tensor]:
+def take_heard(engine: Engine) -> dict[str, Tensor]:
     """Components [N] float64 by name of all images of all processes that losses scored since the last call."""
-    heard, trainer.heard = trainer.heard, []
-    own = torch.cat(heard).cpu() if heard else torch.zeros((0, len(trainer.reward.names)), dtype=torch.float64)
-    return dict(zip(trainer.reward.names, trainer.team.gather_rows(own).unbind(1), strict=True))
+    heard, engine.heard = engine.heard, []
+    own = torch.cat(heard).cpu() if heard else torch.zeros((0, len(engine.reward.names)), dtype=torch.float64)
+    return dict(zip(engine.reward.names, engine.team.gather_rows(own).unbind(1), strict=True))

@@ -59,7 +59,7 @@ def begun(
                 try:
                     yield run
                 finally:
-                    run.trainer.reward.asked.leave()
+                    run.engine.reward.asked.leave()
 
 
 class Trainer:
@@ -101,12 +101,12 @@ class Trainer:
     @property
     def policy(self) -> Policy:
         """The model in training; `policy.sample(prompts)` draws with the weights of now."""
-        return self._begun.trainer.policy
+        return self._begun.engine.policy
 
     @property
     def reward(self) -> WeightedSum:
         """The score that is trained on: `reward(images, prompts)`."""
-        return self._begun.trainer.reward
+        return self._begun.engine.reward
 
     def _events(self) -> Generator[Event, None, None]:
         with begun(self.config, self.folder, **self._options) as self._run:

@@ -42,7 +42,7 @@ from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest
 from fdfo.training.journal import Journal
 from fdfo.training.judging import build_jury
-from fdfo.training.setup import build_trainer, prompt_notes
+from fdfo.training.setup import build_engine, prompt_notes
 from fdfo.training.state import put_back, state_of
 from fdfo.training.trackers import Trackers
 from fdfo.visible import from_here
@@ -67,18 +67,18 @@ class Run:
         self.console = Console(team.is_main, config.train.epochs)
         for line in [*policy_notes(config.policy), *prompt_notes(config)]:
             self.console.say(line, style="yellow")
-        self.trainer = build_trainer(config, team, stop, self.console)
+        self.engine = build_engine(config, team, stop, self.console)
         for line in reading_notes(config.policy, [prompt.text for prompt in (*source.prompts, *held_out)]):
             self.console.say(line, style="yellow")
-        self.jury = build_jury(self.trainer, held_out)
+        self.jury = build_jury(self.engine, held_out)
         if team.is_main:
             self.folder.begin()
-        self.trainer.reward.asked.attend(self.folder.path, team.rank, team.size, self.console.say)
+        self.engine.reward.asked.attend(self.folder.path, team.rank, team.size, self.console.say)
         self.files = checkpoint_files(config)
         self.trackers = Trackers(config, folder.path, team)
-        size, pairwise = self.trainer.method.group_size, self.trainer.reward.held_out_pairwise
+        size, pairwise = self.engine.method.group_size, self.engine.reward.held_out_pairwise
         self.journal = Journal(self.folder, self.console, team, size, self.trackers, pairwise)
-        self.weights = self.trainer.policy.weights
+        self.weights = self.engine.policy.weights
         self.progress = Progress()
         self.history: list[Evaluation] = []
 
@@ -98,7 +98,7 @@ class Run:
         try:
             yield from self._epochs()
         except GeneratorExit:
-            self._leave(state_of(self.trainer, self.progress) if self.team.is_main else None, "stopped here")
+            self._leave(state_of(self.engine, self.progress) if self.team.is_main else None, "stopped here")
             raise
         self._finish()
 
@@ -116,7 +116,7 @@ class Run:
             is_best = self._best()[0] == progress.epoch
             is_last = progress.epoch == config.train.epochs or self._should_stop_early()
             # Nobody is to choose twice because pictures came out otherwise.
-            is_chosen = bool(self.trainer.reward.asked.names)
+            is_chosen = bool(self.engine.reward.asked.names)
             if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best or is_chosen:
                 self._save_together()
                 yield Saved(epoch=progress.epoch, folder=self.folder.checkpoints / checkpoint_name(progress.epoch))
@@ -137,7 +137,7 @@ class Run:
     def _best(self) -> tuple[int | None, int]:
         """Epoch of the best evaluation by the chosen score, and the number of evaluations since."""
         stop = self.config.eval.stop_when
-        return best(self.history, self.trainer.reward, stop.metric if stop else "reward")
+        return best(self.history, self.engine.reward, stop.metric if stop else "reward")
 
     def _should_stop_early(self) -> bool:
         stop = self.config.eval.stop_when
@@ -146,7 +146,7 @@ class Run:
     @contextmanager
     def _saving_on_failure(self) -> Iterator[None]:
         """If a signal or an error ends the work inside, save the state from before it, and say how to continue."""
-        before, stop = state_of(self.trainer, self.progress) if self.team.is_main else None, self.trainer.stop
+        before, stop = state_of(self.engine, self.progress) if self.team.is_main else None, self.engine.stop
         stop.before_leaving = lambda: self._leave(before, "stopped at once")  # where the work does not end
         try:
             yield
@@ -163,7 +163,7 @@ class Run:
         if before is not None:
             epoch = before.progress.epoch
             self._save(before)
-            log_own_halvings(self.trainer, self.folder, epoch + 1)
+            log_own_halvings(self.engine, self.folder, epoch + 1)
             saved = f"saved after epoch {epoch}" if epoch else "no epoch was finished"
             self.console.say(f"{cause}; {saved}. Repeat the command with --run {self.folder.path} to continue")
 
@@ -173,7 +173,7 @@ class Run:
             report = from_here(self.folder.path / "report.html")
             self.console.stop()
             self.console.say_items(
-                f"finished epoch {self.progress.epoch}", gain(self.history, self.trainer.reward.held_out_pairwise)
+                f"finished epoch {self.progress.epoch}", gain(self.history, self.engine.reward.held_out_pairwise)
             )
             self.console.say(f"report: {report}")
         self.trackers.end()
@@ -182,23 +182,23 @@ class Run:
     # ---- one epoch ----
 
     def _epoch(self) -> Trained:
-        epoch, trainer, processor = self.progress.epoch, self.trainer, time.process_time()
+        epoch, engine, processor = self.progress.epoch, self.engine, time.process_time()
         self.console.begin(epoch)
         self.team.take_traffic()
         noise = NoiseStreams(self.config.train.seed, epoch)
         prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
         is_shown = self.config.eval.is_due(epoch + 1) and self.team.is_main
-        sampled = sample(trainer, prompts, noise, SHOWN_GROUPS if is_shown else 0)
-        with trainer.phases("train"):
-            updates = update(trainer, sampled, noise)
+        sampled = sample(engine, prompts, noise, SHOWN_GROUPS if is_shown else 0)
+        with engine.phases("train"):
+            updates = update(engine, sampled, noise)
         self._count(sampled.metrics, updates)
-        tell_halvings(trainer, self.folder, self.progress.epoch)
-        seconds = trainer.phases.take()
+        tell_halvings(engine, self.folder, self.progress.epoch)
+        seconds = engine.phases.take()
         metrics = {**sampled.metrics, "processor_s": time.process_time() - processor}
         with self.team.together():
             if self.team.is_main:
-                self.journal.epoch(self.progress, metrics, updates, seconds, trainer.reward.asked.warnings())
-            if is_shown and trainer.method.needs_scores:
+                self.journal.epoch(self.progress, metrics, updates, seconds, engine.reward.asked.warnings())
+            if is_shown and engine.method.needs_scores:
                 totals = torch.cat([part.total for part in sampled.scores])
                 save_groups(self.folder.samples, epoch + 1, sampled.pairs, totals, [prompt.text for prompt in prompts])
                 self.trackers.show_pairs(epoch + 1)
@@ -207,25 +207,25 @@ class Run:
 
     def _count(self, scores: Mapping[str, float], updates: Sequence[Mapping[str, float]]) -> None:
         """Add the epoch to the progress."""
-        progress, use = self.progress, self.trainer.policy.take_use()
+        progress, use = self.progress, self.engine.policy.take_use()
         forward, trained = self.team.sum([use.forward, use.trained])
         progress.epoch += 1
         progress.updates += len(updates)
         progress.images += int(scores["images"])
         progress.forwards += int(forward)
         progress.trained += int(trained)
-        progress.skipped_updates = self.trainer.skipped_updates
+        progress.skipped_updates = self.engine.skipped_updates
 
     # ---- evaluation ----
 
     def _evaluate(self) -> Evaluated:
         """Judge the held-out prompts; log, draw, raise alarms, note the best."""
-        with self.trainer.phases("evaluate"):
-            evaluation, pictures = self.jury.judge(self.trainer, self.progress.epoch)
+        with self.engine.phases("evaluate"):
+            evaluation, pictures = self.jury.judge(self.engine, self.progress.epoch)
             raw = self._judge_raw(evaluation)
-        tell_halvings(self.trainer, self.folder, self.progress.epoch)
+        tell_halvings(self.engine, self.folder, self.progress.epoch)
         self.history.append(evaluation)
-        seconds = self.trainer.phases.take()
+        seconds = self.engine.phases.take()
         with self.team.together():
             if self.team.is_main:
                 self._tell_evaluation(evaluation, raw, pictures, seconds)
@@ -234,11 +234,11 @@ class Run:
 
     def _judge_raw(self, averaged: Evaluation) -> Evaluation | None:
         """Where it is asked for, the evaluation of the trained weights beside that of their average."""
-        if not self.config.eval.raw or self.trainer.ema is None:
+        if not self.config.eval.raw or self.engine.ema is None:
             return None
         if averaged.epoch == 0:
             return averaged  # both are the weights before training
-        return self.jury.judge(self.trainer, averaged.epoch, raw=True)[0]
+        return self.jury.judge(self.engine, averaged.epoch, raw=True)[0]
 
     def _tell_evaluation(
         self, evaluation: Evaluation, raw: Evaluation | None, pictures: torch.Tensor, seconds: Mapping[str, float]
@@ -255,13 +255,13 @@ class Run:
     def _save_together(self) -> None:
         """Save the state of now; if the process that writes cannot, all of them leave."""
         with self.team.together():
-            self._save(state_of(self.trainer, self.progress))
+            self._save(state_of(self.engine, self.progress))
 
     def _save(self, state: State) -> None:
         if not self.team.is_main or state.progress.epoch == 0:
             return
         try:
-            with self.trainer.phases("save"):
+            with self.engine.phases("save"):
                 save_checkpoint(self.folder.checkpoints, self.files, state, self.weights)
                 prune(self.folder.checkpoints, self.config.train.keep, self.config.train.keep_every, self._best()[0])
         except RuntimeError as error:
@@ -290,7 +290,7 @@ class Run:
 
     def _go_on_from(self, checkpoint: Path) -> Progress:
         state = read_state(checkpoint, self.weights)
-        put_back(self.trainer, state)
+        put_back(self.engine, state)
         return state.progress
 
     def _check_same(self, what: str, epoch: int) -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fdfo.records import Prompt, Rollout, Scores
+from fdfo.training.engine import Engine
 from fdfo.training.fitting import components, fitting
-from fdfo.training.trainer import Trainer
 
 
 class Scoring:
@@ -19,12 +19,12 @@ class Scoring:
     they do for people, who see each batch as soon as it is drawn, and choose while the next ones are.
     """
 
-    def __init__(self, trainer: Trainer, num_prompts: int):
-        self._trainer = trainer
-        self._num_images = num_prompts * trainer.method.group_size
+    def __init__(self, engine: Engine, num_prompts: int):
+        self._engine = engine
+        self._num_images = num_prompts * engine.method.group_size
         self._waits = (
-            trainer.reward.takes_turns or bool(trainer.reward.asked.names)
-        ) and not trainer.method.needs_score_gradient
+            engine.reward.takes_turns or bool(engine.reward.asked.names)
+        ) and not engine.method.needs_score_gradient
         self._rollouts: list[list[Prompt]] = []
         """Of images that wait: the prompt of each."""
         self._images: Tensor | None = None
@@ -41,23 +41,23 @@ class Scoring:
             start = sum(map(len, self._rollouts))
             self._images[start : start + len(images)] = images
             self._rollouts.append(owners)
-            reward, size = self._trainer.reward, self._trainer.method.group_size
+            reward, size = self._engine.reward, self._engine.method.group_size
             reward.asked.expect(images, [prompt.text for prompt in owners], size, self._num_images)
             return
         self._collect()
-        self._under_way = self._trainer.begin(self._work(owners, images, None))
+        self._under_way = self._engine.begin(self._work(owners, images, None))
 
     def add_with_gradient(self, rollout: Rollout, x0: Tensor, images: Tensor) -> None:
         """Images [B, 3, H, W] of a rollout, decoded from x0 [B, C, H, W]; their scores are there at once."""
         work = self._work(rollout.sample_prompts, images, x0)
-        with self._trainer.phases("score"):  # not in a thread, which would keep the tensors of a failed attempt
+        with self._engine.phases("score"):  # not in a thread, which would keep the tensors of a failed attempt
             self._done.append(work())
 
     def finish(self) -> list[Scores]:
         """The scores of each rollout, on the CPU."""
         if self._images is not None:
             owners = [prompt for part in self._rollouts for prompt in part]
-            scores = self._trainer.begin(self._work(owners, self._images, None))()
+            scores = self._engine.begin(self._work(owners, self._images, None))()
             return _split(scores, [len(part) for part in self._rollouts])
         self._collect()
         return self._done
@@ -67,14 +67,14 @@ class Scoring:
             self._done.append(self._under_way())
 
     def _work(self, owners: list[Prompt], images: Tensor, x0: Tensor | None) -> Callable[[], Scores]:
-        trainer, texts, metadata = self._trainer, [p.text for p in owners], [p.metadata for p in owners]
+        engine, texts, metadata = self._engine, [p.text for p in owners], [p.metadata for p in owners]
 
         def judge() -> Scores:
             with torch.set_grad_enabled(x0 is not None):  # the setting belongs to a thread
-                score = partial(components, trainer, trainer.reward, images, texts, metadata, trainer.method.group_size)
+                score = partial(components, engine, engine.reward, images, texts, metadata, engine.method.group_size)
                 # Where gradients are kept, smaller pieces would need as much.
-                found = fitting(trainer, "score_batch", score) if x0 is None else score()
-                total = trainer.reward.standardized_total(found)
+                found = fitting(engine, "score_batch", score) if x0 is None else score()
+                total = engine.reward.standardized_total(found)
                 gradient = None if x0 is None else torch.autograd.grad(total.nansum(), x0)[0].cpu()
             total = total.detach().cpu()
             of_each = {name: values.detach().cpu() for name, values in found.items()}

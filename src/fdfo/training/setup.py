@@ -24,12 +24,12 @@ from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.console import Console
 from fdfo.training.distributed import Team
+from fdfo.training.engine import Engine
 from fdfo.training.folder import RunFolder, new_run_folder
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.sharding import check_sharding, shard_base, shards_base
 from fdfo.training.start import start_of
-from fdfo.training.trainer import Trainer
 
 USUAL_TEXT = ", ".join(["a small red house on a hill by the sea"] * 10)
 """About as long as long prompts of people: what a network reads of it is measured where no table says."""
@@ -165,7 +165,7 @@ def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
         )
 
 
-def build_trainer(config: Config, team: Team, stop: StopRequest, console: Console) -> Trainer:
+def build_engine(config: Config, team: Team, stop: StopRequest, console: Console) -> Engine:
     """Load the policy and the trained reward, the latter in float32. Raises ModelError or RewardError."""
     free = free_bytes(team.device)  # before anything is there
     reward = WeightedSum(config.reward)
@@ -193,7 +193,7 @@ def build_trainer(config: Config, team: Team, stop: StopRequest, console: Consol
         ema = policy.weights.snapshots["ema"] = policy.weights.copy()
     for name in method.averages:
         policy.weights.snapshots[name] = policy.weights.copy()
-    return Trainer(
+    return Engine(
         config=config,
         team=team,
         policy=policy,

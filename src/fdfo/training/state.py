@@ -7,36 +7,36 @@ from torch import Tensor
 
 from fdfo.training.carried import MEMORY, carried, restore_carried
 from fdfo.training.checkpoint import Progress, State, optimizer_tensors, restore_optimizer
-from fdfo.training.trainer import Trainer
+from fdfo.training.engine import Engine
 
 
-def state_of(trainer: Trainer, progress: Progress) -> State:
+def state_of(engine: Engine, progress: Progress) -> State:
     """A copy, on the CPU, of all that determines the rest of the run."""
-    weights = trainer.policy.weights
+    weights = engine.policy.weights
     return State(
         progress=replace(progress),
         weights=_on_cpu(weights.named()),
-        optimizer=optimizer_tensors(trainer.optimizer, list(weights.named())),
-        ema=None if trainer.ema is None else _on_cpu(trainer.ema),
-        carried=_on_cpu(carried(trainer.method, weights, trainer.reward)),
+        optimizer=optimizer_tensors(engine.optimizer, list(weights.named())),
+        ema=None if engine.ema is None else _on_cpu(engine.ema),
+        carried=_on_cpu(carried(engine.method, weights, engine.reward)),
     )
 
 
-def put_back(trainer: Trainer, state: State) -> None:
+def put_back(engine: Engine, state: State) -> None:
     """Go on from a state. Raises ValueError, with nothing changed, where its tensors are not those of this run."""
-    weights = trainer.policy.weights
-    names, fixed = list(weights.named()), carried(trainer.method, weights, trainer.reward)
+    weights = engine.policy.weights
+    names, fixed = list(weights.named()), carried(engine.method, weights, engine.reward)
     _refuse_others("weights", state.weights, weights.named())
-    _refuse_others("average", state.ema or {}, trainer.ema or {})
+    _refuse_others("average", state.ema or {}, engine.ema or {})
     _refuse_others("carried", _without_memory(state.carried), _without_memory(fixed))
     _refuse_other_optimizer(state, names)
-    trainer.skipped_updates = state.progress.skipped_updates
+    engine.skipped_updates = state.progress.skipped_updates
     weights.set(state.weights)
-    restore_optimizer(trainer.optimizer, names, state.optimizer)
+    restore_optimizer(engine.optimizer, names, state.optimizer)
     for name, value in (state.ema or {}).items():
-        assert trainer.ema is not None
-        trainer.ema[name].copy_(value)
-    restore_carried(trainer.method, weights, trainer.reward, state.carried)
+        assert engine.ema is not None
+        engine.ema[name].copy_(value)
+    restore_carried(engine.method, weights, engine.reward, state.carried)
 
 
 def _refuse_others(part: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

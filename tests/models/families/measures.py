@@ -1,4 +1,4 @@
-"""How far a family's policy is from its pipeline, in numbers: for the tests, and for benchmarks/families.py."""
+"""How far a family's policy is from its pipeline, in numbers: for tests, and for benchmarks/evidence/families.py."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -1,1 +1,0 @@
-"""Attacks on a running system, one line each; `python -m benchmarks.attacks --help`."""

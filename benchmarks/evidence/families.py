@@ -1,0 +1,67 @@
+"""Every family against its own pipeline, on tiny random pipelines: `python -m benchmarks.evidence.families`.
+
+The pipelines and measures are those of the tests (tests/models/families), so what the table says is what they assert.
+Writes docs/results/data/families.json; benchmarks.evidence.families_page makes the page of it.
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.evidence.families_page import write_page
+from tests.models.families.measures import gradient_error, image_error, loader, lora_error, row_error
+from tests.models.families.world import ALL, World
+
+DATA = Path("docs/results/data/families.json")
+LIBRARIES = ("diffusers", "transformers", "peft", "torch")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Errors of one case; see tests/models/families/measures.py."""
+
+    case: str
+    pipeline: str
+    images: float
+    guided_images: float | None
+    """None: the family has no classifier-free guidance."""
+    rows: float
+    gradients: float
+    lora: float
+    loader: str
+    seconds: float
+
+
+def measure(case: str) -> Measured:
+    started = perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(case, Path(folder) / "pipeline")
+        images = [image_error(world, guidance) for guidance in world.guidances]
+        return Measured(
+            case,
+            type(world.pipeline).__name__,
+            images[0],
+            images[1] if len(images) > 1 else None,
+            max(row_error(world, guidance) for guidance in world.guidances),
+            gradient_error(world),
+            lora_error(world, Path(folder)),
+            loader(world),
+            perf_counter() - started,
+        )
+
+
+def main(data: Path = DATA) -> None:
+    measured = [measure(case) for case in ALL]
+    versions = {name: version(name) for name in LIBRARIES}
+    found = {"date": f"{date.today()}", "versions": versions, "families": [asdict(one) for one in measured]}
+    data.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_page(data)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Attacks on a running system, one line each; `python -m benchmarks.faults.attacks --help`."""
