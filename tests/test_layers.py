@@ -23,7 +23,9 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "documents": set(),
     "pictures": {"files"},
     "hub": set(),
-    "locks": set(),
+    "machine": set(),
+    "kernel_lock": set(),
+    "locks": {"kernel_lock"},
     "own": {"files"},
     "background": set(),
     "limits": set(),
@@ -33,7 +35,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "drawing": {"flow", "objectives", "records", "interfaces"},
     "look": set(),
     "web": set(),
-    "studio": {"web", "look", "files", "evaluation", "locks", "own"},
+    "studio": {"web", "look", "files", "evaluation", "kernel_lock", "locks", "own"},
     "interfaces": {"flow", "records"},
     "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},
@@ -48,7 +50,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     | {"pictures", "drawing"},
     "planning": {"interfaces", "config", "plugins", "models"},
     "comparison": {"flow", "records", "interfaces", "config", "plugins", "files", "prompts", "models", "training"}
-    | {"evaluation", "documents", "own"},
+    | {"evaluation", "documents", "own", "machine"},
 }
 ONLY_IN = {"diffusers": {"models", "shapes", "hub"}, "peft": {"models"}, "accelerate": {"training"}, "uvicorn": {"web"}}
 PURE = {"flow": {"torch", "numpy"}, "objectives": {"torch"}}

@@ -1,7 +1,7 @@
 """One writer a folder: the second is told who the first is, and nothing of the first is touched."""
 
 import errno
-import fcntl
+import importlib
 import logging
 import os
 import signal
@@ -9,13 +9,16 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from contextlib import suppress
 
 import pytest
 
+from fdfo import kernel_lock, locks
 from fdfo.errors import BusyError, CheckpointError
 from fdfo.evaluation.runs import read_events
 from fdfo.locks import one_writer
+from fdfo.studio import choices
 from fdfo.training.folder import new_run_folder
 from tests.comparison.plans import write
 from tests.test_cli import fdfo
@@ -26,6 +29,7 @@ HOLD = """
 import os, sys, time
 from pathlib import Path
 from fdfo.locks import one_writer
+from fdfo.studio import choices
 with one_writer(Path(sys.argv[1]), ""):
     if not sys.argv[2:] or os.fork() == 0:
         print("held", flush=True)
@@ -103,7 +107,7 @@ def test_a_file_system_without_locks_is_told_and_other_errors_are_raised(tmp_pat
     def fail(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", fail)
+    monkeypatch.setattr(kernel_lock, "_lock", fail)
     for number in (errno.ENOLCK, errno.EOPNOTSUPP):
         with caplog.at_level(logging.WARNING), one_writer(tmp_path, "wait"):
             assert f"its file system has no locks ({os.strerror(number)})" in caplog.messages[-1]
@@ -193,3 +197,47 @@ def test_a_foreign_folder_gets_no_lock(tmp_path, monkeypatch, capsys):
     arguments = ("--model", "shapes", "--prompts", "shapes-test", "--rewards", "jpeg", "-o", tmp_path)
     assert fdfo(monkeypatch, capsys, "eval", *arguments)[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """kernel_lock as Windows imports it: no fcntl, and a msvcrt that notes what is locked, by place in the file."""
+    taken: set[tuple[int, int]] = set()
+
+    def locking(number, mode, count):
+        key = os.fstat(number).st_ino, os.lseek(number, 0, os.SEEK_CUR)
+        assert count == 1
+        if mode == msvcrt.LK_UNLCK:
+            taken.remove(key)
+        elif key in taken:
+            raise OSError(errno.EACCES, "Permission denied")
+        else:
+            taken.add(key)
+
+    msvcrt = types.SimpleNamespace(LK_NBLCK=2, LK_UNLCK=0, locking=locking)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "platform", "win32")
+        patched.setitem(sys.modules, "msvcrt", msvcrt)
+        patched.setitem(sys.modules, "fcntl", None)  # importing it fails
+        importlib.reload(kernel_lock)
+        for module in (locks, choices):
+            patched.setattr(module, "try_lock", kernel_lock.try_lock)
+            patched.setattr(module, "let_go", kernel_lock.let_go)
+        yield taken
+    importlib.reload(kernel_lock)
+
+
+def test_locks_of_windows_keep_nobody_from_reading(windows, tmp_path):
+    with one_writer(tmp_path, "wait"):
+        ((_, place),) = windows
+        assert place > (tmp_path / ".lock").stat().st_size  # what is locked cannot be read by others there
+        with (
+            pytest.raises(BusyError, match=rf"is being written by process {os.getpid()} on "),
+            one_writer(tmp_path, ""),
+        ):
+            pass
+        assert locks.is_held(tmp_path) and windows
+    assert not locks.is_held(tmp_path) and not windows
+    with choices.Journal(tmp_path).held():
+        assert windows
+    assert not windows

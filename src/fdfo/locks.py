@@ -1,13 +1,12 @@
 """One writer for what is shared: a lock that the kernel lets go with the process that holds it, even on kill -9.
 
-It is flock(2) on a small hidden file, which stays. What it keeps out depends on the file system: other processes of the
-machine on every local one; those of other machines too on NFS (Linux turns it into a lock of the server), CephFS, GPFS
-and Lustre mounted with `flock`; of this machine alone where locks are kept local (NFS with `local_lock`, Lustre with
-`localflock`). Where there are no locks at all, one line says so.
+It is a lock on a small hidden file, which stays (kernel_lock.py). What it keeps out depends on the file system: other
+processes of the machine on every local one; those of other machines too on NFS (Linux turns it into a lock of the
+server), CephFS, GPFS and Lustre mounted with `flock`; of this machine alone where locks are kept local (NFS with
+`local_lock`, Lustre with `localflock`). Where there are no locks at all, one line says so.
 """
 
 import errno
-import fcntl
 import json
 import logging
 import os
@@ -21,13 +20,15 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from fdfo.errors import BusyError
+from fdfo.kernel_lock import let_go, try_lock
 
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 
-_TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _held: set[IO[str]] = set()
@@ -56,6 +57,7 @@ def one_writer(path: Path, advice: str, waiting: Callable[[], None] | None = Non
             if file in _held:
                 _write(file, "")
                 _held.remove(file)
+                let_go(file)
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,7 @@ class Holder:
     @property
     def is_alive(self) -> bool:
         """Whether there is a process of its number on this machine."""
-        try:
-            os.kill(self.process, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return True
+        return psutil.pid_exists(self.process)
 
 
 def holder_of(folder: Path) -> Holder | None:
@@ -95,22 +91,17 @@ def holder_of(folder: Path) -> Holder | None:
 def is_held(folder: Path) -> bool:
     """Whether a process writes a folder at this moment; looking takes the lock for a moment itself. Raises OSError."""
     with open(folder / ".lock", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                return True
-            raise
-    return False
+        is_free = try_lock(file, shared=True)
+        if is_free:
+            let_go(file)
+        return not is_free
 
 
 def _is_taken(file: IO[str], path: Path) -> bool:
     """Whether the lock is this process's now; so it is, with a warning, where there are none."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return try_lock(file)
     except OSError as error:
-        if error.errno in _TAKEN:
-            return False
         if error.errno not in _NO_LOCKS:
             raise
         _log.warning("%s: its file system has no locks (%s); see that nothing else writes there", path, error.strerror)
@@ -143,7 +134,8 @@ def _write(file: IO[str], text: str) -> None:
 @cache
 def _close_in_forks() -> None:
     """A fork that outlives this process would hold its locks: it lets go of them at once."""
-    os.register_at_fork(after_in_child=_forget)
+    if hasattr(os, "register_at_fork"):  # where there are forks
+        os.register_at_fork(after_in_child=_forget)
 
 
 def _forget() -> None:

@@ -1,7 +1,6 @@
 """`fdfo rewards list` and `fdfo rewards check`: which scores there are, and whether one works here."""
 
 import re
-import sys
 import time
 from inspect import Parameter, isclass, signature
 from typing import Any
@@ -18,6 +17,7 @@ from fdfo.commands.score import chosen_device, named_score
 from fdfo.commands.terminal import say
 from fdfo.config.presets import PRESETS
 from fdfo.config.tree import RewardConfig
+from fdfo.machine import peak_memory_gib
 from fdfo.plugins import find, names
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.shapes.render import render
@@ -150,13 +150,7 @@ def _speed(reward: WeightedSum, images: Tensor, captions: list[str]) -> str:
 def _memory(device: torch.device) -> str:
     if device.type == "cuda":
         return f"peak of {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB of device memory"
-    try:
-        import resource
-    except ImportError:  # Windows
-        return "memory not known here"
-    units_per_gib = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, kilobytes elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_gib
-    return f"peak of {peak:.2f} GiB of host memory in all"
+    return f"peak of {peak_memory_gib():.2f} GiB of host memory in all"
 
 
 def _in_words(part: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import IO
 import torch
 
 from fdfo.comparison.cells import Run
+from fdfo.machine import usable_cores
 from fdfo.training.interrupt import StopRequest
 
 POLL_S = 0.1
@@ -41,7 +42,7 @@ class Places:
 
     def cores(self, slot: int) -> set[int]:
         """A slot's share of the cores that this process may use; one at least."""
-        every = sorted(os.sched_getaffinity(0))
+        every = usable_cores()
         size = max(1, len(every) // self.at_a_time)
         return {every[(slot * size + index) % len(every)] for index in range(size)}
 
@@ -78,7 +79,7 @@ class _Started:
 
 def default_jobs() -> int:
     """One for each GPU, or for each core that this process may use."""
-    return torch.cuda.device_count() or len(os.sched_getaffinity(0))
+    return torch.cuda.device_count() or len(usable_cores())
 
 
 def run_all(jobs: Sequence[Job], places: Places, stop: StopRequest, ended: Callable[[Job, str | None], None]) -> None:

@@ -1,8 +1,8 @@
 """What people chose: choices.jsonl beside the run, one line for each choice, and one for each that was taken back."""
 
-import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from fdfo.kernel_lock import let_go, try_lock
 from fdfo.studio.pairs import CHOICES, Side
 
 Chosen = Literal["first", "second", "tie", "skip"]
 
 FILE = "choices.jsonl"
+POLL_S = 0.01
+"""Between looks at a lock that another process has for the time of a write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +60,12 @@ class Journal:
         """Nobody else writes, or closes a round, for the time of the block. Raises OSError."""
         self._lock.parent.mkdir(parents=True, exist_ok=True)
         with open(self._lock, "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            while not try_lock(file):
+                time.sleep(POLL_S)
+            try:
+                yield
+            finally:
+                let_go(file)
 
     def add(self, choice: Choice) -> None:
         """Write a choice; it is on the disk when this returns. Raises OSError with nothing written. Within `held`."""

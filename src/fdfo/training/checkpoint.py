@@ -22,8 +22,9 @@ from torch import Tensor
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, is_out_of_memory
 from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, KEPT, load_run_config, named_checkpoint, pointed_at
-from fdfo.files import file_digest, save_tensors, sync_tree, write_atomically, write_json
+from fdfo.files import file_digest, save_tensors, write_atomically, write_json
 from fdfo.interfaces import TrainedWeights
+from fdfo.machine import flush_folder
 from fdfo.models.lora_files import ADAPTER_CONFIG, ADAPTER_FILE
 from fdfo.models.weights import EMA_FILE, FULL_FILE
 from fdfo.own import numbered, numbered_name, read_json, reason, remove
@@ -128,7 +129,7 @@ def save_checkpoint(folder: Path, names: frozenset[str], state: State, weights: 
             save_tensors(tensors[file], temporary / file)
         write_json(temporary / STATE_FILE, asdict(state.progress))
         write_json(temporary / COMPLETE, {file: file_digest(temporary / file) for file in sorted(names)})
-        sync_tree(temporary)
+        flush_folder(temporary)
         remove(final)
         temporary.rename(final)
         write_atomically(folder / "latest", name + "\n")

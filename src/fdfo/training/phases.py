@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import torch
 
+from fdfo import machine
+
 PHASES: tuple[str, ...] = ("encode", "sample", "decode", "score", "train", "evaluate", "save")
 
 
@@ -40,6 +42,4 @@ def peak_memory_gib(device: torch.device) -> float:
     """Peak memory so far: of the device for CUDA, of this process otherwise."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux reports KiB
+    return machine.peak_memory_gib()

@@ -80,7 +80,7 @@ class Actions:
         holder = holder_of(run)
         if holder is None or (holder.is_here and not is_held(run)):
             raise Refusal(409, "this run is not running")
-        if not holder.is_here:
+        if not holder.is_here or sys.platform == "win32":  # which would end it at once, unsaved
             raise Refusal(409, f"this run is on {holder.host}; press Ctrl-C there")
         try:
             os.kill(holder.process, signal.SIGINT)
