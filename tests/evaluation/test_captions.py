@@ -9,7 +9,7 @@ import torch
 from PIL import ImageFont
 
 from fdfo.evaluation import captions
-from fdfo.evaluation.captions import SIZE, font_for, on_one_line, own_font, shortened
+from fdfo.evaluation.captions import SIZE, font_for, on_one_line, own_font, shortened, wrapped
 from fdfo.evaluation.sheet import sheet, unwritten
 
 
@@ -24,6 +24,16 @@ def test_a_long_caption_is_cut_to_the_longest_beginning_that_fits_in_a_tenth_of_
     assert line.startswith(kept) and font.getlength(cut) <= room
     longer = line[: len(kept) + 2] if line[len(kept)] == " " else line[: len(kept) + 1]
     assert font.getlength(longer + "…") > room
+
+
+def test_a_prompt_of_a_million_characters_is_wrapped_at_once():
+    line = on_one_line("word " * 200_000)
+    begun = time.process_time()
+    first, second, last = wrapped(line, own_font(), 200, 3)
+    assert time.process_time() - begun < 1
+    assert (first, second) == (" ".join(["word"] * 5),) * 2
+    assert last.startswith("word word") and last.endswith("…")
+    assert wrapped(line, own_font(), 200, 1) == [shortened(line, own_font(), 200)]
 
 
 def test_what_fits_is_not_cut():

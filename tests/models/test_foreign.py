@@ -6,6 +6,7 @@ import json
 import peft
 import pytest
 import torch
+from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
@@ -188,6 +189,71 @@ def test_a_file_of_kohyas_own_names_goes_through_the_converter_of_diffusers(tmp_
         assert_close(merged[name], value, **CLOSE)
         changed += not torch.equal(value, before[name])
     assert changed == 4  # to_q, to_k, to_v and to_add_out
+
+
+D = 2 * WIDTH
+SIDES = ("x", "context")
+ORIGINAL_SD3 = {
+    **{f"joint_blocks.{n}.{side}_block.attn.qkv": (3 * D, D) for n in (0, 1) for side in SIDES},
+    **{f"joint_blocks.{n}.x_block.attn.proj": (D, D) for n in (0, 1)},
+    **{f"joint_blocks.{n}.x_block.mlp.fc1": (4 * D, D) for n in (0, 1)},
+    **{f"joint_blocks.{n}.x_block.mlp.fc2": (D, 4 * D) for n in (0, 1)},
+    "joint_blocks.0.x_block.attn2.qkv": (3 * D, D),
+    "joint_blocks.0.x_block.attn2.proj": (D, D),
+    "joint_blocks.0.x_block.adaLN_modulation.1": (9 * D, D),
+    "joint_blocks.1.x_block.adaLN_modulation.1": (6 * D, D),
+    "joint_blocks.0.context_block.attn.proj": (D, D),
+    "joint_blocks.0.context_block.mlp.fc1": (4 * D, D),
+    "joint_blocks.0.context_block.mlp.fc2": (D, 4 * D),
+    "joint_blocks.0.context_block.adaLN_modulation.1": (6 * D, D),
+    "joint_blocks.1.context_block.adaLN_modulation.1": (2 * D, D),  # the last block: of the text, a shift and a scale
+    "final_layer.linear": (16, D),
+    "final_layer.adaLN_modulation.1": (2 * D, D),
+    "t_embedder.mlp.0": (D, 256),
+    "t_embedder.mlp.2": (D, D),
+    "y_embedder.mlp.0": (D, D),
+    "y_embedder.mlp.2": (D, D),
+    "context_embedder": (D, D),
+}
+"""Modules of the original network of the tiny pipeline that may have a LoRA, and the shapes of their weights."""
+
+
+class Checkpoint(dict):
+    """Of the original network; what nobody adapted is zeros."""
+
+    def pop(self, key):
+        return super().pop(key, torch.zeros(2 * 3 * D))
+
+
+@pytest.mark.parametrize("form", ["sd-scripts", "comfyui"])
+def test_a_lora_of_the_original_stable_diffusion_3_is_what_diffusers_makes_of_its_checkpoint(pipeline, tmp_path, form):
+    """The oracle: the change of the original weights, through the conversion of checkpoints of diffusers."""
+    tensors, changes, generator = {}, Checkpoint(), torch.Generator().manual_seed(3)
+    for name, (rows, columns) in ORIGINAL_SD3.items():
+        down, up = (torch.randn(shape, generator=generator) for shape in ((2, columns), (rows, 2)))
+        changes[f"{name}.weight"] = 0.5 * up @ down
+        if form == "sd-scripts":
+            key = f"lora_unet_{name.replace('.', '_')}"
+            tensors |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": torch.tensor(1.0)}
+        else:
+            key = f"diffusion_model.{name}"
+            tensors |= {f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": 0.5 * up}
+    save_file(tensors, tmp_path / "lora.safetensors")
+    merged = dict(loaded(pipeline, tmp_path / "lora.safetensors").merged().named_parameters())
+    wanted = convert_sd3_transformer_checkpoint_to_diffusers(changes)
+    adapted = {name for name, change in wanted.items() if change.any()}
+    assert len(adapted) == len(ORIGINAL_SD3) + 2 * sum("qkv" in name for name in ORIGINAL_SD3)
+    for name, value in pipeline.transformer.named_parameters():
+        expected = value + wanted[name].reshape(value.shape) if name in adapted else value
+        assert_close(merged[name], expected, **CLOSE)
+
+
+def test_a_part_of_the_original_stable_diffusion_3_without_a_place_is_refused(pipeline, tmp_path):
+    key = "lora_unet_joint_blocks_1_context_block_mlp_fc1"  # the last block has none
+    tensors = {f"{key}.lora_down.weight": torch.ones(2, D), f"{key}.lora_up.weight": torch.ones(4 * D, 2)}
+    save_file(tensors, tmp_path / "lora.safetensors")
+    with pytest.raises(ModelError, match=r"made for another model, or no LoRA; '.*' does not fit"):
+        loaded(pipeline, tmp_path / "lora.safetensors")
 
 
 def saved(pipeline, folder):

@@ -31,5 +31,7 @@ def test_every_command_tells_it(monkeypatch, capsys, tmp_path):
     short = ("--steps", "1", "-o")
     assert said in fdfo(monkeypatch, capsys, "generate", "--file", "mine.txt", "--run", folder, *short, "x.png")[1]
     assert said in fdfo(monkeypatch, capsys, "eval", "--run", folder, "--rewards", "jpeg", "--steps", "1")[1]
-    plan = fdfo(monkeypatch, capsys, "train", "shapes-smoke", "prompts.path=mine.txt", "--dry-run")[1]
-    assert said in yaml.safe_load(plan)["too_long"][0]
+    (tmp_path / "lists.py").write_text(f"def mine():\n    return ['{LONG}', 'a red circle', 'two blue squares']\n")
+    for prompts in ("prompts.path=mine.txt", "prompts.name=lists.py:mine"):
+        plan = fdfo(monkeypatch, capsys, "train", "shapes-smoke", prompts, "--dry-run")[1]
+        assert said in yaml.safe_load(plan)["too_long"][0]

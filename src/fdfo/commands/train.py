@@ -48,12 +48,15 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
 
 
 def _prompts_too_long(config: Config) -> list[str]:
-    """What is told of prompts that are in files here, where the tokenizers are here too."""
+    """What is told of prompts that are not lists of ours, where the tokenizers are on this machine."""
     from fdfo.models.reading import reading_notes
-    from fdfo.prompts import read_prompts
+    from fdfo.plugins import BUILT_IN
+    from fdfo.prompts import load_prompts
 
-    paths = [path for path in (config.prompts.path, config.prompts.eval_path) if path is not None]
-    texts = [prompt.text for path in paths for prompt in read_prompts(path, config.prompts.key).prompts]
+    prompts = config.prompts
+    lists = [(prompts.path, prompts.name), (prompts.eval_path, prompts.eval_name)]
+    theirs = [(path, name) for path, name in lists if path or (name and name not in BUILT_IN["prompts"])]
+    texts = [prompt.text for path, name in theirs for prompt in load_prompts(path, name or "", prompts.key)]
     return reading_notes(config.policy, texts) if texts else []
 
 

@@ -50,10 +50,13 @@ def shortened(line: str, font: Font, room: int) -> str:
 
 def wrapped(line: str, font: Font, room: int, most: int) -> list[str]:
     """A line as up to `most` lines of `room` pixels, broken between words; each is cut where it is still wider."""
-    lines = [""]
-    for word in line.split(" "):
+    lines, words = [""], line.split(" ")
+    for place, word in enumerate(words):
+        if len(lines) == most:
+            lines[-1] = " ".join([lines[-1], *words[place:]]).strip()
+            break
         longer = f"{lines[-1]} {word}".strip()
-        if len(lines) == most or not lines[-1] or font.getlength(longer) <= room:
+        if not lines[-1] or font.getlength(longer) <= room:
             lines[-1] = longer
         else:
             lines.append(word)

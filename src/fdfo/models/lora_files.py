@@ -19,6 +19,7 @@ from torch.nn import Module
 
 from fdfo.documents import BadDocument, parse_json
 from fdfo.errors import ModelError, first_line
+from fdfo.models.lora_sd3 import in_names_of_diffusers
 from fdfo.models.peft_settings import PeftSettings, peft_settings
 from fdfo.models.quantise import quietly
 
@@ -149,6 +150,8 @@ def _by_module(
             raise ModelError(
                 f"{place}: it adapts a text encoder ({key}), which stays as it is here; leave these keys out"
             )
+    if type(network).__name__ == "SD3Transformer2DModel":  # no converter of diffusers knows its original names
+        tensors = in_names_of_diffusers(tensors, len(network.transformer_blocks))  # type: ignore[arg-type]
     modules = {name: name for name, _ in network.named_modules()}
     modules |= {name.replace(".", "_"): name for name in modules}
     found, unknown = _placed(tensors, modules)
