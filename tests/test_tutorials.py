@@ -2,26 +2,34 @@
 
 import re
 import shlex
+import tomllib
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 import yaml
+from transformers import ViTConfig, ViTForImageClassification
 
+import fdfo
 from fdfo import cli
 from fdfo.config.load import load_config, recipe_names
-from tests.test_cli import fdfo
+from fdfo.models.families import JOINT_ATTENTION, Family
+from fdfo.plugins import entry_points_of, find
+from tests.test_cli import fdfo as command_line
 from tests.training.runs import TINY
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted([*(DOCS / "tutorials").glob("*.md"), *(DOCS / "how-to").glob("*.md")])
+NEEDS = "<!-- needs: (?:gpu|hub|a second terminal) -->"
 SMALLER = ("train.epochs=1", "eval.every=1", "prompts.pairs_per_epoch=2", "optim.updates_per_epoch=1")
 
 
 def blocks(page):
     """Language, title and content of every block that is not marked as needing what is not here."""
     text = page.read_text(encoding="utf-8")
-    for needs, head, content in re.findall(r"(<!-- needs: (?:gpu|hub) -->\n)?^```(.*?)\n(.*?)^```", text, re.M | re.S):
+    for needs, head, content in re.findall(rf"({NEEDS}\n)?^```(.*?)\n(.*?)^```", text, re.M | re.S):
         language, _, title = head.partition(' title="')
         if not needs:
             yield language, title.rstrip('"'), content
@@ -74,5 +82,38 @@ def test_the_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
                 arguments[2:2] = (
                     [*TINY, *SMALLER] if arguments[1] in recipe_names() else ["train.epochs=1", "eval.every=1"]
                 )
-            code, _, error = fdfo(monkeypatch, capsys, *arguments)
+            code, _, error = command_line(monkeypatch, capsys, *arguments)
             assert code == 0, f"{arguments}: {error}"
+
+
+def of_page(page, title):
+    """The content of a titled block."""
+    return next(content for _, found, content in blocks(DOCS / page) if found == title)
+
+
+def test_the_score_by_a_model_of_transformers_is_its_log_probability(tmp_path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    network = ViTForImageClassification(ViTConfig(**sizes, image_size=8, patch_size=4, num_labels=3)).eval()
+    network.save_pretrained(tmp_path / "vit")
+    (tmp_path / "classified.py").write_text(of_page("how-to/your-own-parts.md", "classified.py"))
+    entry = {"name": f"{tmp_path}/classified.py:Classified", "model": str(tmp_path / "vit"), "kind": 2}
+    images = torch.rand(2, 3, 8, 8, requires_grad=True)  # of its own size: nothing is resized
+    scores = fdfo.rewards.load(entry)(images, ["a", "b"]).float()
+    logits = network(pixel_values=2 * images - 1).logits
+    torch.testing.assert_close(scores, logits[:, 2] - logits.logsumexp(1))
+    assert torch.autograd.grad(scores.sum(), images)[0].abs().max() > 0
+
+
+def test_a_family_of_a_package_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    page = DOCS / "how-to/your-own-parts.md"
+    (tmp_path / "my_families.py").write_text(of_page(page, "my_families.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (told,) = (tomllib.loads(content) for language, _, content in blocks(page) if language == "toml")
+    ((group, named),) = told["project"]["entry-points"].items()
+    points = EntryPoints(EntryPoint(name, value, group) for name, value in named.items())
+    monkeypatch.setattr("fdfo.plugins.entry_points", lambda group: points.select(group=group))
+    entry_points_of.cache_clear()
+    try:
+        assert find("families", "MyPipeline") == Family(JOINT_ATTENTION)
+    finally:
+        entry_points_of.cache_clear()

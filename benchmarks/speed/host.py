@@ -21,7 +21,8 @@ from fdfo.config.load import load_config
 from fdfo.config.tree import Config
 from fdfo.files import write_json
 from fdfo.flow.noise import NoiseStreams
-from fdfo.methods.fdfo import FDFO, FdfoRollout
+from fdfo.methods.branches import BranchRollout
+from fdfo.methods.fdfo import FDFO
 from fdfo.methods.settings.fdfo import FdfoConfig
 from fdfo.models.sizes import policy_sizes
 from fdfo.planning.batches import planner
@@ -42,11 +43,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - start
 
 
-def rollout_of(prompts: list[Prompt], steps: int) -> FdfoRollout:
+def rollout_of(prompts: list[Prompt], steps: int) -> BranchRollout:
     """Trajectories of pairs as they wait in host memory, without meaning."""
-    images = 2 * len(prompts)
+    images, grid = 2 * len(prompts), torch.linspace(1, 0, steps + 1)
     states = torch.full((images, steps, *LATENT), 0.5, dtype=torch.bfloat16)
-    return FdfoRollout(
+    return BranchRollout(
         prompts=prompts,
         conditioning=Conditioning(
             tuple(
@@ -60,7 +61,9 @@ def rollout_of(prompts: list[Prompt], steps: int) -> FdfoRollout:
         group_size=2,
         x0=torch.randn(images, *LATENT),
         action=None,
-        t=torch.linspace(1, 0, steps + 1)[:-1].expand(images, -1).contiguous(),
+        t=grid[:-1].expand(images, -1).contiguous(),
+        s=grid[1:].expand(images, -1).contiguous(),
+        share=torch.ones(images, steps),
         x=states,
         v=states.clone(),
         added=None,

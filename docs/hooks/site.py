@@ -14,7 +14,15 @@ sys.path.insert(0, str(ROOT))
 
 from docs.hooks import commands, keys  # noqa: E402 - found by the line above
 
-GENERATED = {"reference/keys.md": keys.page, "reference/commands.md": commands.page}
+
+def home() -> str:
+    """README as the first page of the site."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"\]\((?!https?:)", "](../", text)
+    return re.sub(r"(\]\(|src=\")(?:\.\./)?docs/", r"\1", text)
+
+
+GENERATED = {"index.md": home, "reference/keys.md": keys.page, "reference/commands.md": commands.page}
 
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 

@@ -16,7 +16,7 @@ from fdfo.records import Prompt
 from fdfo.shapes import PIPELINE
 from tests.test_cli import fdfo
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stable-diffusion-3.5.md"
 START_SMALL = ("init first.yaml", "train first.yaml --dry-run")
 
 
@@ -44,9 +44,9 @@ def test_the_recipe_validates_and_its_dry_run_works(command):
 
 
 def test_to_start_small_fetches_the_model_and_one_score(command, monkeypatch):
-    """README's lines, as they stand there."""
+    """The page's lines, as they stand there."""
     monkeypatch.setattr("fdfo.planning.describe.describe", lambda config: "")  # seconds, and not asked here
-    lines = README.read_text(encoding="utf-8").splitlines()
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
     init, dry_run = (next(line for line in lines if line.startswith(f"fdfo {what}")) for what in START_SMALL)
     Path("my_prompts.txt").write_text("a cat\na dog\n")
     assert command(*shlex.split(init)[1:])[0] == 0
