@@ -109,8 +109,8 @@ def page(facts: dict[str, Any], repeated: list[dict[str, Any]], source: str) -> 
         "",
         "## An epoch of each preset, likewise",
         "",
-        "`sd35-medium-24gb` at the rates under the cap. `sd35-medium-fast`, of ten steps and two trained times, learns "
-        "as [the embedded model](efficiency.md) taught; on Stable Diffusion itself it has not been tried.",
+        "`sd35-medium-24gb` at the rates under the cap. `sd35-medium-fast`, of ten steps and two trained times, is "
+        "cheap; what it reaches on Stable Diffusion has not been tried.",
         "",
         "| preset | seconds of one card | GPU-hours for 100 epochs |",
         "|---|---|---|",

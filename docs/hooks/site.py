@@ -44,12 +44,27 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         here = PurePosixPath("docs", page.file.src_uri).parent
         path = (ROOT / here / target).resolve()
         inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else None
-        if inside is None or (
-            inside.parts[:1] == ("docs",) and files.get_file_from_path(str(PurePosixPath(*inside.parts[1:])))
-        ):
+        if inside is None or (inside.parts[:1] == ("docs",) and _on_site(files, PurePosixPath(*inside.parts[1:]))):
             return match[0]
         if not path.exists():
             return match[0]  # mkdocs tells that it is missing
         return f"[{text}]({config.repo_url}/blob/main/{inside.as_posix()}{anchor})" if config.repo_url else text
 
-    return _LINK.sub(replaced, markdown)
+    return _LINK.sub(replaced, markdown.replace("\n", f"\n\n{_as_notebook(page, config)}\n", 1))
+
+
+def _on_site(files: Files, path: PurePosixPath) -> bool:
+    found = files.get_file_from_path(str(path))
+    return found is not None and found.inclusion.is_included()
+
+
+def _as_notebook(page: Page, config: MkDocsConfig) -> str:
+    """A button that opens a tutorial on a hosted machine, where it is known in which repository this is."""
+    notebook = f"notebooks/{PurePosixPath(page.file.src_uri).stem}.ipynb"
+    if not page.file.src_uri.startswith("tutorials/"):
+        return ""
+    if not config.repo_url:
+        return f"*Also a notebook: `{notebook}`.*"
+    repository = config.repo_url.removeprefix("https://github.com/").strip("/")
+    place = f"https://colab.research.google.com/github/{repository}/blob/main/{notebook}"
+    return f"[Open as a notebook]({place}){{ .md-button }}"

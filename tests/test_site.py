@@ -1,0 +1,73 @@
+"""The site's own parts: the first page, buttons of the tutorials, and the notebooks that they open."""
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jupytext
+import nbclient
+import pytest
+import yaml
+
+import fdfo
+from docs.hooks import notebooks, site
+from tests.test_tutorials import SMALLER
+from tests.training.runs import TINY
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(notebooks.PAGES.glob("*.md"))
+
+
+def markdown_of(path, text, repository=""):
+    """What the hook makes of a page of the site that knows no other pages."""
+    files = SimpleNamespace(get_file_from_path=lambda path: None)
+    page = SimpleNamespace(file=SimpleNamespace(src_uri=path))
+    return site.on_page_markdown(text, page, SimpleNamespace(repo_url=repository), files)
+
+
+def test_the_first_page_is_the_readme_with_links_that_hold_there():
+    links = re.findall(r"\]\(([^)#]+)|src=\"([^\"]+)", site.home())
+    local = [one or other for one, other in links if "://" not in one]
+    assert len(local) > 20
+    assert [link for link in local if not (ROOT / "docs" / link).exists()] == []
+
+
+@pytest.mark.parametrize("repository", ["https://github.com/a/b", "https://github.com/a/b/"])
+def test_a_tutorial_has_a_button_that_opens_its_notebook(repository):
+    made = markdown_of("tutorials/scores.md", "# Scores\n\nText.\n", repository)
+    place = "https://colab.research.google.com/github/a/b/blob/main/notebooks/scores.ipynb"
+    assert made == f"# Scores\n\n[Open as a notebook]({place}){{ .md-button }}\n\nText.\n"
+    assert "colab" not in markdown_of("tutorials/scores.md", "# Scores\n\nText.\n")
+    assert "notebook" not in markdown_of("memory.md", "# Memory\n\nText.\n", repository)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_notebook_is_its_page(page):
+    """Where it is not: `python -m docs.hooks.notebooks`."""
+    assert (notebooks.NOTEBOOKS / f"{page.stem}.ipynb").read_text(encoding="utf-8") == notebooks.written(page)
+
+
+def test_every_tutorial_has_a_notebook_and_no_other_is_there():
+    assert len(PAGES) >= 3
+    assert {path.stem for path in notebooks.NOTEBOOKS.iterdir()} == {page.stem for page in PAGES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_notebook_runs(page, tmp_path, monkeypatch):
+    """Every cell of the file that is shipped, in a kernel of its own; its runs are made small."""
+    made = jupytext.read(notebooks.NOTEBOOKS / f"{page.stem}.ipynb")
+    small = " ".join(f"'{one}'" for one in (*TINY, *SMALLER))
+    for cell in made.cells:
+        cell.source = re.sub(r"^(fdfo train \S+(?! --dry-run).*?)( --run)", rf"\1 {small}\2", cell.source, flags=re.M)
+    monkeypatch.setenv("PATH", str(Path(sys.prefix) / "bin"), prepend=":")
+    nbclient.NotebookClient(made, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in made.cells if "Image.open" in cell.source for output in cell.outputs]
+    assert shown and all("image/png" in output.data for output in shown)
+
+
+def test_one_version_is_named_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    (newest, *_) = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert newest == citation["version"] == fdfo.__version__
