@@ -15,7 +15,7 @@ PLANS := main differentiable ablations scores efficiency
 .PHONY: demo test test-long browser lint docs package clean setup results results-quick
 
 demo: setup
-	$(BIN)/fdfo train shapes --run runs/demo
+	$(BIN)/fdfo train shapes --processes 2 --run runs/demo
 
 test: setup browser
 	$(BIN)/python -m pytest -n 2

@@ -109,9 +109,10 @@ def quiet_loading() -> Iterator[None]:
 
     libraries: tuple[Any, ...] = (diffusers_logging, transformers_logging)
     before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
-    for library in libraries:
+    for library, (_, verbosity) in zip(libraries, before, strict=True):
         library.disable_progress_bar()
-        library.set_verbosity_error()
+        if verbosity != logging.ERROR:  # which empties the caches of all loggers there are
+            library.set_verbosity_error()
     try:
         with warnings.catch_warnings():
             # Of diffusers to itself, until 1.0: Chroma and Bria are built with the first, ERNIE meets the second.
@@ -120,6 +121,7 @@ def quiet_loading() -> Iterator[None]:
             yield
     finally:
         for library, (bar_was_on, verbosity) in zip(libraries, before, strict=True):
-            library.set_verbosity(verbosity)
+            if verbosity != logging.ERROR:
+                library.set_verbosity(verbosity)
             if bar_was_on:
                 library.enable_progress_bar()

@@ -43,6 +43,15 @@ ChangedInputsOption = Annotated[
     bool,
     typer.Option("--changed-inputs", help="Go on although prompts, code or files are not what the run began with."),
 ]
+ProcessesOption = Annotated[
+    int,
+    typer.Option(
+        "--processes",
+        help="Processes on this machine that train together: one for each GPU; on a CPU one for each core is fastest.",
+        min=1,
+        max=MOST_PROCESSES,
+    ),
+]
 ModelOption = Annotated[str | None, typer.Option("--model", help="shapes, a pipeline folder or a hub id.")]
 AdaptersOption = Annotated[
     list[str] | None,

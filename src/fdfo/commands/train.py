@@ -13,8 +13,8 @@ from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError
 
 
-def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inputs: bool) -> None:
-    """Resolve the configuration, then check it and print the plan, or train.
+def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inputs: bool, count: int) -> None:
+    """Resolve the configuration, then check it and print the plan, or train, in `count` processes.
 
     Exits with 128 + signal number after an interrupt.
     """
@@ -23,10 +23,10 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
     if not dry_run and os.environ.get("RANK", "0") == "0":
         say("loading ...", flush=True)  # the method's module, which has its settings, imports torch
     config = _loaded(recipe, overrides)
-    if dry_run:
-        from fdfo.training.setup import check
+    from fdfo.training.setup import check
 
-        check(config)
+    check(config)  # before other processes are started, which would say the same
+    if dry_run:
         say(to_yaml(config))
         say(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
         from fdfo.planning.describe import describe
@@ -37,11 +37,12 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
         say("memory: |\n" + indent(describe(config), "  "))
         return
     from fdfo.commands.memory import memory_explained
+    from fdfo.commands.processes import processes
     from fdfo.training.interrupt import Interrupted
     from fdfo.training.loop import train
 
     try:
-        with memory_explained():  # of loading; a run explains its own
+        with processes(count), memory_explained():  # of loading; a run explains its own
             train(config, run, changed_inputs=changed_inputs)
     except Interrupted as interrupted:
         sys.exit(128 + interrupted.signal_number)

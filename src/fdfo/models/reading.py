@@ -12,6 +12,9 @@ from fdfo.models.of_files import is_of_file
 from fdfo.models.outline import Outline
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
 
+MARKS = 8
+"""Tokens that are no part of a text, at most: of its start, its end, a language. An ASCII character is one at most."""
+
 BATCH = 1000
 """Texts that are counted at a time."""
 
@@ -28,27 +31,23 @@ def reading_notes(config: PolicyConfig, texts: Sequence[str]) -> list[str]:
     limits = _limits(config)
     if not limits:
         return []
-    cut = [all(length > limit for length, limit in lengths) for lengths in _measured(distinct, limits)]
-    if not any(cut):
-        return []
     longest = max(limit for _, limit in limits)
-    first = distinct[cut.index(True)]
+    cut = [text for text in distinct if not (text.isascii() and len(text) + MARKS <= longest)]
+    for tokenizer, limit in limits:
+        cut = [text for text, length in zip(cut, _lengths(tokenizer, cut), strict=True) if length > limit]
+    if not cut:
+        return []
     return [
-        f"{sum(cut)} of {len(distinct)} prompts are longer than the {longest} tokens that {config.name} reads: "
-        f"their ends do nothing; shorten them (the first: {first[:60]!r})"
+        f"{len(cut)} of {len(distinct)} prompts are longer than the {longest} tokens that {config.name} reads: "
+        f"their ends do nothing; shorten them (the first: {cut[0][:60]!r})"
     ]
 
 
-def _measured(texts: Sequence[str], limits: Sequence[tuple[Any, int]]) -> list[list[tuple[int, int]]]:
-    """Length and limit of every text, by tokenizer."""
-    columns = []
+def _lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """Tokens of every text, with the marks of its start and end."""
     with quiet_loading():  # of every text beyond a limit there would be a warning
-        for tokenizer, limit in limits:
-            lengths: list[int] = []
-            for start in range(0, len(texts), BATCH):
-                lengths += map(len, tokenizer(list(texts[start : start + BATCH]))["input_ids"])
-            columns.append([(length, limit) for length in lengths])
-    return [list(row) for row in zip(*columns, strict=True)]
+        parts = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        return [len(ids) for part in parts for ids in tokenizer(part, return_attention_mask=False)["input_ids"]]
 
 
 def _limits(config: PolicyConfig) -> list[tuple[Callable[..., Any], int]]:

@@ -28,6 +28,8 @@ class TrainableWeights:
         self.lora_targets = lora_targets
         self.kind: Literal["lora", "full"] | None = None
         self.snapshots: dict[str, dict[str, Tensor]] = {}
+        self._trained: tuple[Module, dict[str, tuple[Module, str]]] | None = None
+        """A network, and where its trainable parameters are: a large one has thousands of modules to look through."""
         self.is_quantised = False
         """Whether the network is in few bits, which can be neither trained nor merged into."""
 
@@ -37,7 +39,7 @@ class TrainableWeights:
         """Add new trainable weights that leave the network's function as it is."""
         if self.is_quantised and config.kind == "full":
             raise ModelError("weights in few bits cannot be trained themselves; load the model without quantize")
-        self.kind = config.kind
+        self.kind, self._trained = config.kind, None
         if config.kind == "full":
             self.network.float().requires_grad_(True)
             self.snapshots["base"] = self.copy()
@@ -128,7 +130,12 @@ class TrainableWeights:
 
     def named(self) -> dict[str, Parameter]:
         """Trainable parameters by name, in a fixed order."""
-        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        if self._trained is None or self._trained[0] is not self.network:
+            names = [name for name, parameter in self.network.named_parameters() if parameter.requires_grad]
+            parts = [name.rpartition(".") for name in names]
+            places = [(self.network.get_submodule(module), own) for module, _, own in parts]
+            self._trained = (self.network, dict(zip(names, places, strict=True)))
+        return {name: getattr(module, own) for name, (module, own) in self._trained[1].items()}
 
     def copy(self) -> dict[str, Tensor]:
         """Current values of the trainable parameters."""

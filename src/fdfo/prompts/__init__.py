@@ -38,7 +38,9 @@ def load_prompts(path: str | None, name: str, key: str | None = None) -> list[Pr
     if path is not None:
         return list(read_prompts(path, key).prompts)
     found = find("prompts", name)
-    guard = Guard(f"prompts {name!r}", PromptError, is_ours=is_ours(found))
+    if is_ours(found):
+        return list(found())
+    guard = Guard(f"prompts {name!r}", PromptError)
     return guard("while they were read", lambda: _given_prompts(found(), name))
 
 
