@@ -52,6 +52,7 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "clip": "fdfo.rewards.clip:ClipScore",
         "detect": "fdfo.rewards.detect:Detect",
         "hpsv2": "fdfo.rewards.hpsv2:HpsV2",
+        "hpsv3": "fdfo.rewards.hpsv3:HpsV3",
         "ocr": "fdfo.rewards.ocr:OcrAccuracy",
         "pickscore": "fdfo.rewards.clip:PickScore",
         "human": "fdfo.rewards.human:Human",

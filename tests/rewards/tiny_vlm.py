@@ -18,6 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -52,7 +54,7 @@ def make_tokenizer(special: list[str], template: str | None) -> PreTrainedTokeni
 
 
 def make_qwen(folder: Path, *, version: str = "2.5", template: str | None = QWEN_TEMPLATE) -> str:
-    """A Qwen2.5-VL or Qwen3-VL."""
+    """A Qwen2-VL, Qwen2.5-VL or Qwen3-VL."""
     torch.manual_seed(0)
     special = ["<|im_end|>", "<|im_start|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
     tokenizer = make_tokenizer(special, template)
@@ -77,7 +79,10 @@ def make_qwen(folder: Path, *, version: str = "2.5", template: str | None = QWEN
     }
     vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": PATCH}
     vision |= {"out_hidden_size": 32, "spatial_merge_size": 2, "temporal_patch_size": 2}
-    if version == "2.5":
+    if version == "2":
+        vision |= {"embed_dim": 32, "mlp_ratio": 2}
+        model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=text, vision_config=vision, **ids))
+    elif version == "2.5":
         vision |= {"window_size": 16, "fullatt_block_indexes": [1]}
         model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids))
     else:

@@ -28,7 +28,7 @@ SIDE = 512
 TIMED_IMAGES = 16
 CHECK_PATIENCE_S = 5.0
 """For a server that does not answer."""
-_SOURCES = re.compile(r"(.*_)?model|processor|tokenizer|head|url")
+_SOURCES = re.compile(r"(.*_)?model|processor|tokenizer|head|base|url")
 """Options of scores that say where their networks, and what goes with them, come from."""
 UNDRAWN = {
     "detect": "the drawn pictures cannot be judged: it looks for everyday objects, by GenEval's metadata of a prompt; "

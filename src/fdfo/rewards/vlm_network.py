@@ -42,9 +42,7 @@ class VlmNetwork:
 
     def __init__(self, model: Any, inputs: Inputs, templates: Any, device: torch.device):
         self._model, self._inputs, self._templates, self._device = model, inputs, templates, device
-        added = [token for token in inputs.tokenizer.get_added_vocab() if len(token) > 1 and not token.isspace()]
-        self.special_tokens = sorted(added, key=len, reverse=True)
-        """What the tokenizer takes for more than text, the longest first."""
+        self.special_tokens = special_tokens(inputs.tokenizer)
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.token_limit: int | None = limit
         """Tokens that the language model can read; None: not known."""
@@ -129,6 +127,12 @@ class VlmNetwork:
             )
 
 
+def special_tokens(tokenizer: Any) -> list[str]:
+    """What the tokenizer takes for more than text, the longest first."""
+    added = [token for token in tokenizer.get_added_vocab() if len(token) > 1 and not token.isspace()]
+    return sorted(added, key=len, reverse=True)
+
+
 _loaded: WeakValueDictionary[tuple[Any, ...], VlmNetwork] = WeakValueDictionary()
 
 
@@ -149,7 +153,7 @@ def load_network(
     if network is None:
         with explained(reward, model, revision), quiet_loading():
             kind = str(read_config(model, revision).get("model_type"))
-            inputs, templates = (_qwen if kind in QWEN else _any_other)(model, revision)
+            inputs, templates = (qwen_inputs if kind in QWEN else _any_other)(model, revision)
             if getattr(templates, "chat_template", None) is None:
                 raise ValueError("it has no chat template; choose a model that is tuned to answer")
             _prepare_padding(inputs.tokenizer)
@@ -169,7 +173,8 @@ def _has_place_for_images(network: VlmNetwork) -> bool:
         return False
 
 
-def _qwen(model: str, revision: str | None) -> tuple[Inputs, Any]:
+def qwen_inputs(model: str, revision: str | None) -> tuple[QwenInputs, Any]:
+    """What feeds a model of the Qwen-VL family, and its tokenizer, which has the chat template."""
     from transformers import AutoTokenizer, ImageProcessingMixin, ProcessorMixin
 
     tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
