@@ -76,7 +76,8 @@ def evaluate(
         batch=batch,
         at_once=scores.takes_turns,
     )
-    return evaluation_of(0, asked, judged, steps=steps, images_per_prompt=images_per_prompt)
+    applied = scores.applied([prompt.metadata for prompt in asked])
+    return evaluation_of(0, asked, judged, steps=steps, images_per_prompt=images_per_prompt, applied=applied)
 
 
 def numbered(prompts: Sequence[str | Prompt]) -> list[Prompt]:

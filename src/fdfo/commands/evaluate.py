@@ -69,6 +69,8 @@ def run_evaluate(
     if task.distance is not None:
         _check_distance(adapters, output)
     prompts = task.chosen_prompts(config)
+    if problems := scores.conditions.problems(prompts, "prompts"):
+        raise ConfigError("--rewards" if task.rewards is not None else "the run's scores", problems)
     steps = default_steps(task.steps, config)
     team = this_team()
     if output is None and team.size > 1:
@@ -83,7 +85,8 @@ def run_evaluate(
             for label, subject in variants.items():
                 worker.judge(label, subject, config)
         team.wait()
-        results = {label: ledger.evaluation(label, prompts, steps=steps) for label in variants}
+        applied = scores.applied([prompt.metadata for prompt in prompts])
+        results = {label: ledger.evaluation(label, prompts, steps=steps, applied=applied) for label in variants}
         if not team.is_main:
             return []
         subjects[0].announce()

@@ -28,6 +28,8 @@ def named_score(name: str, options: Sequence[str]) -> tuple[RewardConfig, ...]:
     if any(one.standardize for one in entries):
         problem = "standardize belongs to the entry of a run, as {name: remote, standardize: true}; remove it here"
         raise ConfigError("the command line", [problem])
+    if any(one.when for one in entries):
+        raise ConfigError("the command line", ["when belongs to the entry of a run; remove it here"])
     return entries
 
 

@@ -130,7 +130,7 @@ class Prober:
             items = credited(engine, sampled)
             (rows,) = deal(items.sample_number[:, 0], items.num_times, 1, noise)
             accumulate(engine, items, rows)
-            scored_in_loss = next(iter(take_heard(engine).values()))
+            scored_in_loss = next(iter(take_heard(engine)[0].values()))
             images += int(sampled.metrics.get("images", len(scored_in_loss)))
             gradients.append(_flat_gradient(engine))
         seconds = (_clock_s(engine) - started) / self.batches

@@ -24,6 +24,7 @@ from fdfo.config.bounds import (
 )
 from fdfo.config.presets import expanded
 from fdfo.config.section import Section
+from fdfo.config.when import When
 from fdfo.plugins import named
 
 AttentionKernel = Literal["auto", "flash", "efficient", "cudnn", "math"]
@@ -110,6 +111,9 @@ class RewardConfig(Section):
     """Its factor in the weighted sum."""
     label: str | None = None
     """Its name in logs and reports; null: `name`."""
+    when: When | None = None
+    """Ask it for some prompts only: fields of their metadata and the values that these must have, as {category: text}
+    or {category: [text, counting]}; null: for every prompt. Others are trained on their other scores."""
     standardize: bool = False
     """Train on it less its mean, over its standard deviation, both over all images scored for training so far."""
     device: str | None = None

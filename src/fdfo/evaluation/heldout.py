@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,14 @@ class Evaluation:
     scores: dict[str, list[float]]  # each [P k]
     diversity: list[float] | None  # [P]
     signals: dict[str, list[float]]  # velocity_rms and sharpness, each [P k]
+    asked: dict[str, list[bool]] = field(default_factory=dict)
+    """Which prompts [P] a score was asked about, of scores for some prompts only; the others are NaN in `scores`."""
 
     def values(self, name: str, category: str | None = None) -> np.ndarray:
-        """Mean score of each prompt [P], of one category or all; signals and diversity under their own names."""
+        """Mean score of each prompt [P], of one category or all; signals and diversity under their own names.
+
+        NaN where one of its images failed, or the score is not asked about the prompt.
+        """
         if name == "diversity":
             values = np.asarray(self.diversity, dtype=np.float64)
         else:
@@ -49,8 +54,17 @@ class Evaluation:
 
     @property
     def failed(self) -> dict[str, int]:
-        """Number of images that each score could not judge."""
-        return {name: int(np.isnan(values).sum()) for name, values in self.scores.items()}
+        """Number of images that each score was asked about and could not judge."""
+        k = self.images_per_prompt
+        asked = {name: np.repeat(self.asked.get(name, [True] * len(self.prompts)), k) for name in self.scores}
+        return {name: int((np.isnan(values) & asked[name]).sum()) for name, values in self.scores.items()}
+
+    def is_asked(self, name: str, category: str | None = None) -> bool:
+        """Whether a score is asked about some prompt, of one category or of all."""
+        asked = self.asked.get(name)
+        return asked is None or any(
+            one and category in (None, own) for one, own in zip(asked, self.categories, strict=True)
+        )
 
     @property
     def metrics(self) -> list[str]:
@@ -89,6 +103,7 @@ class Evaluation:
         prompts, images = len(evaluation.prompts), len(evaluation.prompts) * evaluation.images_per_prompt
         lengths = {images, *map(len, (evaluation.scores | evaluation.signals).values())}
         per_prompt = {prompts, len(evaluation.categories), len(evaluation.diversity or evaluation.prompts)}
+        per_prompt |= {len(asked) for asked in evaluation.asked.values()}
         if len(lengths) > 1 or len(per_prompt) > 1 or not images:
             raise ValueError("its lists have different lengths")
         return evaluation
@@ -167,9 +182,15 @@ def _keep(scores: dict[str, list[Tensor]], judged: Mapping[str, Tensor]) -> None
 
 
 def evaluation_of(
-    epoch: int, prompts: Sequence[Prompt], judged: Judged, *, steps: int, images_per_prompt: int
+    epoch: int,
+    prompts: Sequence[Prompt],
+    judged: Judged,
+    *,
+    steps: int,
+    images_per_prompt: int,
+    applied: Mapping[str, Tensor],
 ) -> Evaluation:
-    """The record of the judged images of all prompts, in order."""
+    """The record of the judged images of all prompts, in order; `applied` [P] of scores for some of them only."""
     has_features = judged.features.shape[1] > 0
     return Evaluation(
         epoch=epoch,
@@ -180,4 +201,5 @@ def evaluation_of(
         scores={name: values.tolist() for name, values in judged.scores.items()},
         diversity=diversity(judged.features, images_per_prompt).tolist() if has_features else None,
         signals={name: values.double().tolist() for name, values in judged.signals.items()},
+        asked={name: asked.tolist() for name, asked in applied.items()},
     )

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -131,8 +132,15 @@ class Ledger:
                 found[int(number)] = path
         return found
 
-    def evaluation(self, weights: str, prompts: Sequence[Prompt], *, steps: int) -> Evaluation:
-        """The record of all prompts, which are all done."""
+    def evaluation(
+        self,
+        weights: str,
+        prompts: Sequence[Prompt],
+        *,
+        steps: int,
+        applied: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Evaluation:
+        """The record of all prompts, which are all done; `applied` [P] of scores for some of them only."""
         found = self.rows(weights)
         rows = [found[prompt.number] for prompt in prompts]
         spread = [row["diversity"] for row in rows]
@@ -145,6 +153,7 @@ class Ledger:
             scores=_joined(row["scores"] for row in rows),
             diversity=None if None in spread else spread,
             signals=_joined(row["signals"] for row in rows),
+            asked={name: asked.tolist() for name, asked in applied.items()},
         )
 
     def scores_csv(self, results: Mapping[str, Evaluation]) -> str:

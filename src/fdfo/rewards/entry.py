@@ -5,8 +5,11 @@ from __future__ import annotations
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from fdfo.errors import RewardError
 from fdfo.guard.contact import Guard, is_ours
+from fdfo.rewards.asked import asks_people
 from fdfo.rewards.build import Foreign, keeps_time
 
 if TYPE_CHECKING:
@@ -23,6 +26,27 @@ def guard_of(name: str, entry: RewardConfig, reward: Reward) -> Guard:
 def asks_twice(entry: RewardConfig, reward: Reward) -> bool:
     """Whether a pairwise reward is asked in both orders: as the entry says, else unless both give the same."""
     return not getattr(reward, "antisymmetric", False) if entry.both_orders is None else entry.both_orders
+
+
+def misplaced(name: str, entry: RewardConfig, reward: Reward) -> list[str]:
+    """Fields of an entry that mean nothing for its reward, in words."""
+    problems = []
+    if entry.both_orders is not None and not is_pairwise(reward):
+        problems.append("both_orders is for scores that compare two images; remove it")
+    if entry.when is not None and asks_people(reward):
+        problems.append("people see all pairs of an epoch; remove when, or give prompts of that kind alone")
+    return [f"reward {name!r}: {problem}" for problem in problems]
+
+
+def is_pairwise(reward: Any) -> bool:
+    """Whether it compares two images."""
+    return getattr(reward, "pairwise", False)
+
+
+def numbered(device: torch.device) -> torch.device:
+    """`cuda` with the number of this process's card, as tensors on it tell it; other threads may have another one."""
+    is_open = device.type == "cuda" and device.index is None
+    return torch.device("cuda", torch.cuda.current_device()) if is_open else device
 
 
 def kind(reward: Reward) -> Any:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,10 +21,11 @@ from fdfo.guard.own import own, own_tensor
 from fdfo.offload import move, temporarily_on
 from fdfo.rewards.asked import Asked, asks_people
 from fdfo.rewards.build import build_reward
-from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit
+from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit, is_pairwise, misplaced, numbered
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores, margin_problems, only_close
 from fdfo.rewards.scores import as_scores, failed_kinds, usable
+from fdfo.rewards.when import Applied, Conditions, Given, of_asked, scored, weighted_sum
 
 if TYPE_CHECKING:
     from fdfo.config.tree import RewardConfig
@@ -62,6 +64,7 @@ class WeightedSum:
         """What a component returned instead of finite scores, the last time that it did."""
         self.rewards: list[Reward] = []
         self._margins = {name: entry.undecided_within for name, entry in zip(self.names, entries, strict=True)}
+        self.conditions = Conditions({name: entry.when for name, entry in zip(self.names, entries, strict=True)})
         problems = [f"reward {entry.title!r}: {_NO_RETURN}" for entry in entries if entry.offload and in_8bit(entry)]
         for entry in entries:
             try:
@@ -74,12 +77,7 @@ class WeightedSum:
         self.asked = Asked(dict(zip(self.names, self.rewards, strict=True)), self._margins)
         """Those that ask people."""
         built = list(zip(self.names, entries, self.rewards, strict=True))
-        problems = [
-            f"reward {name!r}: both_orders is for scores that compare two images; remove it"
-            for name, entry, reward in built
-            if entry.both_orders is not None and not _is_pairwise(reward)
-        ]
-        if problems:
+        if problems := [text for one in built for text in misplaced(*one)]:
             raise RewardError("\n".join(problems))
         self._both_orders = {name: asks_twice(entry, reward) for name, entry, reward in built}
         self._guards = {name: guard_of(name, entry, reward) for name, entry, reward in built}
@@ -91,7 +89,7 @@ class WeightedSum:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
-        self._device = _numbered(torch.device(device))
+        self._device = numbered(torch.device(device))
         for name, reward, place in zip(self.names, self.rewards, self._devices, strict=True):
             self._guards[name](
                 "while loading", partial(self._load, name, reward, place or device, dtype), remedy=_OTHER_PLACE
@@ -102,7 +100,7 @@ class WeightedSum:
                 pass
 
     def _load(self, name: str, reward: Reward, device: torch.device | str, dtype: torch.dtype) -> None:
-        self._placed[name] = _numbered(torch.device(device))
+        self._placed[name] = numbered(torch.device(device))
         reward.load(self._placed[name], dtype)
 
     @contextmanager
@@ -124,7 +122,7 @@ class WeightedSum:
     @property
     def pairwise(self) -> list[str]:
         """Names of the components that compare the images of a group."""
-        return [name for name, reward in zip(self.names, self.rewards, strict=True) if _is_pairwise(reward)]
+        return [name for name, reward in zip(self.names, self.rewards, strict=True) if is_pairwise(reward)]
 
     @property
     def held_out_pairwise(self) -> list[str]:
@@ -178,45 +176,59 @@ class WeightedSum:
         One reward after the other scores all images, in whole groups of up to `batch` images if given; images in host
         memory are moved for that, and `watch` is called before each. Pairwise rewards compare each group of
         `group_size` images, and are 0 for an image alone (pairwise.py).
-        NaN marks a failed item: a score that is not finite, or an image that is not. Rewards that are not
-        differentiable get the images without gradient, and those that are not ours get copies of everything. Raises
-        RewardError when a reward raises, or returns anything but one number per image.
+        NaN marks a failed item: a score that is not finite, or an image that is not; and those that a reward is not
+        asked about (`applied` tells which). Rewards that are not differentiable get the images without gradient, and
+        those that are not ours get copies of everything. Raises RewardError when a reward raises, or returns anything
+        but one number per image.
         """
         assert len(images) == len(prompts) == len(metadata) > 0
         valid = images.detach().isfinite().flatten(1).all(1)  # [B]
         self._tell_if_black(images, prompts)
         size = len(images) if batch is None else max(1, batch // group_size) * group_size
-        pieces = [slice(start, start + size) for start in range(0, len(images), size)]
-        scores = {}
+        applied = self.applied(metadata)
+        scores: dict[str, Tensor] = {}
         named = zip(self.names, self.rewards, strict=True)
         for name, reward in sorted(named, key=lambda pair: self._margins[pair[0]] is not None):
             if only is not None and name not in only:
                 continue
-            margin = self._margins[name]
-            others = None if margin is None else self._weighted(scores)
-            tracked = torch.is_grad_enabled() and reward.differentiable
-            judge = self._checked(name, reward, tracked, images)
-            parts = []
-            with torch.set_grad_enabled(tracked), self._on_device(name, reward):
-                for piece in [slice(None)] if asks_people(reward) else pieces:
-                    watch()
-                    place = None if asks_people(reward) else self._device
-                    given = images[piece].to(place or images.device)
-                    given = given if reward.differentiable else given.detach()
-                    if _is_pairwise(reward):
-                        asked = judge if others is None else only_close(judge, others[piece], margin or 0.0, group_size)
-                        described, both = (prompts[piece], metadata[piece]), self._both_orders[name]
-                        part = group_scores(asked, given, *described, group_size, both_orders=both)
-                    else:
-                        part = judge(given, prompts[piece], metadata[piece])
-                    parts.append(part.to(images.device))
-            scores[name] = torch.cat(parts).where(valid, torch.nan)
+            others = None if self._margins[name] is None else self._weighted(scores, applied)
+            given = Given(images, prompts, metadata, others, group_size)
+            ask = partial(self._ask, name, reward, size=size, watch=watch)
+            found = of_asked(ask, given, applied[name]) if name in applied else ask(given)
+            scores[name] = found.where(valid, torch.nan)
         return {name: scores[name] for name in self.names if name in scores}
 
-    def _weighted(self, components: Mapping[str, Tensor]) -> Tensor:
+    def _ask(self, name: str, reward: Reward, given: Given, size: int, watch: Callable[[], None]) -> Tensor:
+        """The scores [B] of one reward, in pieces of `size` images; people see all at once."""
+        tracked = torch.is_grad_enabled() and reward.differentiable
+        judge = self._checked(name, reward, tracked, given.images)
+        whole = asks_people(reward)
+        pieces = [slice(start, start + size) for start in range(0, len(given.images), size)]
+        parts = []
+        with torch.set_grad_enabled(tracked), self._on_device(name, reward):
+            for piece in [slice(None)] if whole else pieces:
+                watch()
+                place = None if whole else self._device
+                images = given.images[piece].to(place or given.images.device)
+                images = images if reward.differentiable else images.detach()
+                described = (given.prompts[piece], given.metadata[piece])
+                if is_pairwise(reward):
+                    margin, n, both = self._margins[name] or 0.0, given.group_size, self._both_orders[name]
+                    asked = judge if given.others is None else only_close(judge, given.others[piece], margin, n)
+                    part = group_scores(asked, images, *described, n, both_orders=both)
+                else:
+                    part = judge(images, *described)
+                parts.append(part.to(given.images.device))
+        return torch.cat(parts)
+
+    def applied(self, metadata: Sequence[Mapping[str, Any]]) -> Applied:
+        """Which images [B] with these metadata each component is asked about, of those with a `when`."""
+        return self.conditions.applied(metadata)
+
+    def _weighted(self, components: Mapping[str, Tensor], applied: Applied) -> Tensor:
         """The weighted sum [B] of some of them."""
         weights = dict(zip(self.names, self.weights, strict=True))
-        return torch.stack([weights[name] * values for name, values in components.items()]).sum(0)
+        return weighted_sum({name: weights[name] for name in components}, components, applied)
 
     def preferences(
         self,
@@ -233,17 +245,22 @@ class WeightedSum:
         scores = self.components(both, texts, described, group_size=2, only=self.held_out_pairwise, **options)
         return {name: values[0::2] - values[1::2] for name, values in scores.items()}
 
-    def total(self, components: Mapping[str, Tensor]) -> Tensor:
-        """The weighted sum [B] of what `components` returned; NaN where any of them is."""
-        assert self.names
-        return torch.stack([w * components[name] for name, w in zip(self.names, self.weights, strict=True)]).sum(0)
+    def total(self, components: Mapping[str, Tensor], applied: Applied = MappingProxyType({})) -> Tensor:
+        """The weighted sum [B] of what `components` returned, with what is `applied` where some have a `when`.
 
-    def standardized_total(self, components: Mapping[str, Tensor]) -> Tensor:
+        NaN where one of those that were asked is, or none was asked.
+        """
+        assert self.names
+        total = self._weighted({name: components[name] for name in self.names}, applied)
+        some = scored(self.names, applied)
+        return total if some is None else total.where(some.to(total.device), torch.nan)
+
+    def standardized_total(self, components: Mapping[str, Tensor], applied: Applied = MappingProxyType({})) -> Tensor:
         """The weighted sum [B] to train on: components that ask for it are standardised by all that was observed.
 
         Without such components, `total`.
         """
-        return self.total({name: self._moments.standardized(name, components[name]) for name in self.names})
+        return self.total({n: self._moments.standardized(n, components[n]) for n in self.names}, applied)
 
     def observe(self, components: Mapping[str, Tensor]) -> None:
         """Add scores [B], those of all processes, to what standardisation goes by; part of the training state."""
@@ -261,7 +278,8 @@ class WeightedSum:
         self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]] | None = None
     ) -> Tensor:
         """The weighted sum [B] float64 to train on; see `components` and `standardized_total`."""
-        return self.standardized_total(self.components(images, prompts, metadata or [{} for _ in prompts]))
+        described = metadata or [{} for _ in prompts]
+        return self.standardized_total(self.components(images, prompts, described), self.applied(described))
 
     def _checked(self, name: str, reward: Callable[..., Any], tracked: bool, kept: Tensor) -> Callable[..., Tensor]:
         """The reward, with what it returns converted and what it raises explained; the images `kept` stay as they are.
@@ -309,13 +327,3 @@ class WeightedSum:
 
 def _occasion(prompts: Sequence[str]) -> str:
     return f"on {len(prompts)} images" + (f", the first for {prompts[0][:200]!r}" if prompts else "")
-
-
-def _numbered(device: torch.device) -> torch.device:
-    """`cuda` with the number of this process's card, as tensors on it tell it; other threads may have another one."""
-    is_open = device.type == "cuda" and device.index is None
-    return torch.device("cuda", torch.cuda.current_device()) if is_open else device
-
-
-def _is_pairwise(reward: Any) -> bool:
-    return getattr(reward, "pairwise", False)

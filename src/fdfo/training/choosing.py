@@ -26,5 +26,9 @@ def level(evaluation: Evaluation, reward: WeightedSum, metric: str) -> float:
     """
     if metric != "reward" or not reward.standardizes:
         return evaluation.interval(metric).mean
-    means = {name: torch.tensor([evaluation.interval(name).mean], dtype=torch.float64) for name in reward.names}
-    return float(reward.standardized_total(means))
+    if not any(name in evaluation.asked for name in reward.names):
+        means = {name: torch.tensor([evaluation.interval(name).mean], dtype=torch.float64) for name in reward.names}
+        return float(reward.standardized_total(means))
+    values = {name: torch.from_numpy(evaluation.values(name)) for name in reward.names}  # [P]
+    applied = {name: torch.tensor(asked) for name, asked in evaluation.asked.items()}
+    return float(reward.standardized_total(values, applied).nanmean())

@@ -12,6 +12,7 @@ from fdfo.errors import RewardError
 from fdfo.flow.noise import NoiseStreams
 from fdfo.objectives.advantage import centred, moments
 from fdfo.records import Items, Prompt, Rollout, Scores, move
+from fdfo.rewards.when import Applied
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.engine import Engine
 from fdfo.training.finite import refuse_not_finite
@@ -65,14 +66,22 @@ def sample(engine: Engine, epoch_prompts: Sequence[Prompt], noise: NoiseStreams,
         scores = scoring.finish()
     components = _of_all_processes(engine, scores)
     engine.reward.observe(components)
-    scores = [replace(part, total=engine.reward.standardized_total(part.components)) for part in scores]
-    batch = engine.reward.standardized_total(components)
-    metrics = _score_metrics(engine, batch, components)
+    scores = [_in_trained_units(engine, *pair) for pair in zip(rollouts, scores, strict=True)]
+    size = engine.method.group_size
+    applied = engine.reward.applied([prompt.metadata for prompt in epoch_prompts for _ in range(size)])
+    batch = engine.reward.standardized_total(components, applied)
+    metrics = _score_metrics(engine, batch, components, applied)
     _stop_if_too_many_failed(engine, rollouts, scores, metrics)
     if engine.method.memory is not None:
         engine.method.memory.observe(epoch_prompts, batch)
     scores = [replace(part, batch=batch) for part in scores]
     return Sampled(rollouts=rollouts, scores=scores, pairs=torch.cat(pictures), metrics=metrics)
+
+
+def _in_trained_units(engine: Engine, rollout: Rollout, scores: Scores) -> Scores:
+    """With the total by what standardisation knows of all that was scored."""
+    applied = engine.reward.applied([prompt.metadata for prompt in rollout.sample_prompts])
+    return replace(scores, total=engine.reward.standardized_total(scores.components, applied))
 
 
 def _sample_alone(engine: Engine, prompts: Sequence[Prompt], noise: NoiseStreams) -> Sampled:
@@ -128,12 +137,15 @@ def _compared(engine: Engine) -> int:
     return engine.method.group_size if engine.method.needs_scores else 1
 
 
-def _score_metrics(engine: Engine, trained: Tensor, components: Mapping[str, Tensor]) -> dict[str, float]:
+def _score_metrics(
+    engine: Engine, trained: Tensor, components: Mapping[str, Tensor], applied: Applied
+) -> dict[str, float]:
     """Means, spread within groups and failures of all samples.
 
-    From what is trained on and the components, each [N]. What people skip did not fail.
+    From what is trained on and the components, each [N]. What people skip did not fail. The mean of a component is
+    over the images that it was asked about.
     """
-    total, group_size = engine.reward.total(components), _compared(engine)  # the total without standardisation
+    total, group_size = engine.reward.total(components, applied), _compared(engine)  # without standardisation
     skipped = torch.zeros(len(total), dtype=torch.bool)
     for name in engine.reward.asked.names:
         skipped |= components[name].isnan()
@@ -163,7 +175,7 @@ def _stop_if_too_many_failed(
     if share <= allowed and metrics["dropped_groups"] * group_size < metrics["images"]:
         return
     failed = [
-        (prompt.text, [name for name, values in part.components.items() if not values[i].isfinite()])
+        (prompt.text, [name for name in _asked(engine, prompt) if not part.components[name][i].isfinite()])
         for rollout, part in zip(rollouts, scores, strict=True)
         for i, prompt in enumerate(rollout.sample_prompts)
         if not part.total[i].isfinite()
@@ -181,6 +193,12 @@ def _stop_if_too_many_failed(
     engine.team.raise_together(error if engine.team.is_main else None)  # all know it; one tells
 
 
+def _asked(engine: Engine, prompt: Prompt) -> list[str]:
+    """Names of the components that a prompt has."""
+    applied = engine.reward.applied([prompt.metadata])
+    return [name for name in engine.reward.names if name not in applied or bool(applied[name])]
+
+
 def update(engine: Engine, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
     """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step.
 
@@ -194,10 +212,10 @@ def update(engine: Engine, sampled: Sampled, noise: NoiseStreams) -> list[dict[s
     for name, decay in engine.method.averages.items():
         engine.policy.weights.average(name, decay(noise.epoch))
     if not engine.method.needs_scores:
-        components = take_heard(engine)
+        components, applied = take_heard(engine)
         engine.reward.observe(components)
-        trained = engine.reward.standardized_total(components)
-        sampled.metrics.update(_score_metrics(engine, trained, components))
+        trained = engine.reward.standardized_total(components, applied)
+        sampled.metrics.update(_score_metrics(engine, trained, components, applied))
         _stop_if_too_many_failed(engine, [], [], sampled.metrics)
     return metrics
 

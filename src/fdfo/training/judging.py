@@ -14,6 +14,7 @@ from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_pro
 from fdfo.models.judged import JudgedModel, judged_model
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.rewards.when import Applied
 from fdfo.training.batching import share
 from fdfo.training.engine import Engine
 from fdfo.training.fitting import components, fitting, preferences
@@ -56,7 +57,7 @@ class Jury:
                     if base is not None:  # in place of what an image alone is given
                         compare = partial(preferences, engine, images, base, texts, metadata)
                         seen |= fitting(engine, "score_batch", compare)
-                return {"reward": engine.reward.total(seen), **seen, **unseen}
+                return {"reward": engine.reward.total(seen, engine.reward.applied(metadata)), **seen, **unseen}
 
             return engine.begin(judge)()
 
@@ -109,10 +110,14 @@ class Jury:
             signals={name: team.gather_rows(values) for name, values in judged.signals.items()},
             pictures=team.gather_rows(judged.pictures),
         )
-        evaluation = evaluation_of(
-            epoch, self.prompts, together, steps=settings.steps, images_per_prompt=images_per_prompt
-        )
+        sampled = {"steps": settings.steps, "images_per_prompt": images_per_prompt}
+        evaluation = evaluation_of(epoch, self.prompts, together, **sampled, applied=self._applied(engine))
         return evaluation, together.pictures
+
+    def _applied(self, engine: Engine) -> Applied:
+        """Which prompts [P] the scores with a `when` are asked about."""
+        described = [prompt.metadata for prompt in self.prompts]
+        return {**engine.reward.applied(described), **self.unseen.applied(described)}
 
 
 def build_jury(engine: Engine, prompts: Sequence[Prompt]) -> Jury:

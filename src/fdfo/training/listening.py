@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.rewards.when import Applied
 from fdfo.training.engine import Engine
 
 
@@ -17,7 +18,7 @@ class Listening:
 
     def __init__(self, reward: WeightedSum):
         self._reward = reward
-        self.heard: list[Tensor] = []  # each [n, components] float64, without gradient
+        self.heard: list[Tensor] = []  # each [n, components + conditions] float64, without gradient
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Done before."""
@@ -25,12 +26,20 @@ class Listening:
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """The weighted sum to train on, [B]."""
         components = self._reward.components(images, prompts, metadata)
-        self.heard.append(torch.stack([values.detach() for values in components.values()], 1))
-        return self._reward.standardized_total(components)
+        applied = self._reward.applied(metadata)
+        columns = [values.detach() for values in components.values()]
+        self.heard.append(torch.stack([*columns, *(asked.to(columns[0]) for asked in applied.values())], 1))
+        return self._reward.standardized_total(components, applied)
 
 
-def take_heard(engine: Engine) -> dict[str, Tensor]:
-    """Components [N] float64 by name of all images of all processes that losses scored since the last call."""
+def take_heard(engine: Engine) -> tuple[dict[str, Tensor], Applied]:
+    """Components [N] float64 by name of all images of all processes that losses scored since the last call.
+
+    And which of them those with a `when` were asked about.
+    """
     heard, engine.heard = engine.heard, []
-    own = torch.cat(heard).cpu() if heard else torch.zeros((0, len(engine.reward.names)), dtype=torch.float64)
-    return dict(zip(engine.reward.names, engine.team.gather_rows(own).unbind(1), strict=True))
+    names, conditional = engine.reward.names, list(engine.reward.applied([]))
+    own = torch.cat(heard).cpu() if heard else torch.zeros((0, len(names) + len(conditional)), dtype=torch.float64)
+    columns = engine.team.gather_rows(own).unbind(1)
+    components = dict(zip(names, columns[: len(names)], strict=True))
+    return components, dict(zip(conditional, (column > 0 for column in columns[len(names) :]), strict=True))

@@ -17,7 +17,7 @@ from fdfo.training.events import Event
 from fdfo.training.inputs import inputs_of
 from fdfo.training.interrupt import stop_on_signals
 from fdfo.training.run import Run
-from fdfo.training.setup import check, held_out_prompts, run_folder, training_prompts
+from fdfo.training.setup import check, check_scored, held_out_prompts, run_folder, training_prompts
 
 
 def train(
@@ -46,6 +46,7 @@ def begun(
     team = this_team(timeout_s, **({"log_with": trackers, "project_dir": run_dir or "runs"} if trackers else {}))
     with stop_on_signals() as stop, giving_up_when(lambda: stop.signal_number is not None):
         source, held_out = training_prompts(config, team), held_out_prompts(config, team)
+        check_scored(config, source.prompts, held_out)
         with run_folder(config, run_dir, team, stop.check if waits else None) as folder:
             line = None
             with team.together():

@@ -74,7 +74,7 @@ class Scoring:
                 score = partial(components, engine, engine.reward, images, texts, metadata, engine.method.group_size)
                 # Where gradients are kept, smaller pieces would need as much.
                 found = fitting(engine, "score_batch", score) if x0 is None else score()
-                total = engine.reward.standardized_total(found)
+                total = engine.reward.standardized_total(found, engine.reward.applied(metadata))
                 gradient = None if x0 is None else torch.autograd.grad(total.nansum(), x0)[0].cpu()
             total = total.detach().cpu()
             of_each = {name: values.detach().cpu() for name, values in found.items()}

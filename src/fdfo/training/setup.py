@@ -134,6 +134,15 @@ def _scores(config: Config) -> list[str]:
     return _problem(lambda: diversity_features(config.eval.diversity, embedders))
 
 
+def check_scored(config: Config, prompts: Sequence[Prompt], held_out: Sequence[Prompt]) -> None:
+    """Raise ConfigError for prompts that no trained score is asked about, and scores that are asked about none."""
+    trained, unseen = WeightedSum(config.reward).conditions, WeightedSum(config.eval.rewards).conditions
+    problems = trained.problems(prompts, "training prompts") + trained.problems(held_out, "held-out prompts")
+    problems += unseen.problems(held_out, "held-out prompts", all_scored=False)
+    if problems:
+        raise ConfigError("reward", problems)
+
+
 def _problem(attempt: Callable[[], object]) -> list[str]:
     """What went wrong, as a line; none if nothing did."""
     try:

@@ -162,7 +162,8 @@ def compare(
     categories = after.category_names
     tables = []
     for key, label, role in scores if len(categories) > 1 else []:
-        changes = [_change(before, after, key, name, role, decimals[label], name) for name in categories]
+        asked = [name for name in categories if after.is_asked(key, name)]
+        changes = [_change(before, after, key, name, role, decimals[label], name) for name in asked]
         tables.append(Table(label, role, _with_bars(changes)))
     return Comparison(
         prompts=len(after.prompts),
