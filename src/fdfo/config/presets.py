@@ -12,12 +12,21 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "vlm-alignment": ({"name": "vlm", "questions": ["alignment"]},),
     "vlm-quality": ({"name": "vlm", "questions": ["quality"]},),
     "vlm-photorealistic": ({"name": "vlm", "questions": ["photorealistic"]},),
+    "soft-tifa": (
+        {
+            "name": "vlm",
+            "model": "Qwen/Qwen3-VL-8B-Instruct",
+            "questions_from": "questions",
+            "mean": "geometric",
+        },
+    ),
     "combined": ({"name": "pickscore"}, {"name": "vlm-alignment", "weight": 0.1}),
     "quality": ({"name": "hpsv2"}, {"name": "vlm-quality", "weight": 0.1}),
 }
 """Entries of each preset. A single entry takes further options, and is labelled with the preset's name.
 
-combined is the paper's (arXiv:2603.12893): PickScore + 0.1 VLM; quality is ours.
+combined is the paper's (arXiv:2603.12893): PickScore + 0.1 VLM; soft-tifa is GenEval 2's (arXiv:2512.16853); quality
+is ours.
 """
 
 

@@ -15,6 +15,7 @@ from fdfo.config.bounds import Images
 from fdfo.errors import RewardError
 from fdfo.rewards.pretrained import dtype_problems, explained
 from fdfo.rewards.questions import PAIR_QUESTIONS, QUESTIONS, answer_problems, defused, fill, question_texts
+from fdfo.rewards.soft_tifa import MEANS, Mean, PromptQuestions
 from fdfo.rewards.vlm_network import QUANTIZED, VlmNetwork, Words, load_network
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -92,7 +93,7 @@ class VlmAnswers:
 
 
 class VlmScore:
-    """How surely the model answers yes, 0 to 100."""
+    """How surely the model answers yes, or as each prompt's own questions want it, 0 to 100."""
 
     def __init__(
         self,
@@ -106,6 +107,8 @@ class VlmScore:
         dtype: str = "bfloat16",
         quantize: str | None = None,
         differentiable: bool = False,
+        questions_from: str | None = None,
+        mean: Mean = "arithmetic",
     ):
         """model is a folder or hub id of any transformers image-text-to-text model with a chat template.
 
@@ -113,10 +116,24 @@ class VlmScore:
         the answers to tell apart. batch_size counts images x questions. dtype is the network's; quantize keeps its
         weights in 8bit or 4bit (the [gpu] extra). differentiable needs a model of the Qwen-VL family.
 
+        questions_from asks each prompt's own questions instead (soft_tifa.py): the field of its metadata with
+        [question, answer] pairs; mean, arithmetic or geometric, is over them.
+
         Raises RewardError for unusable options.
         """
         texts = question_texts("vlm", questions, QUESTIONS)
         words = (target, contrast)
+        problems = []
+        if mean not in MEANS:
+            problems.append(f"mean must be one of {', '.join(MEANS)}, got {mean!r}")
+        if questions_from is None and mean != "arithmetic":
+            problems.append("mean is over the questions of a prompt; it goes with questions_from")
+        if questions_from is not None and (*texts, *words) != (QUESTIONS["alignment"], "Yes", "No"):
+            problems.append("questions_from brings questions and answers; leave questions, target and contrast out")
+        if questions_from is not None and (not isinstance(questions_from, str) or not questions_from):
+            problems.append(f"questions_from must name a field of the prompts' metadata, got {questions_from!r}")
+        if problems:
+            raise RewardError("reward 'vlm': " + "; ".join(problems))
         self._answers = VlmAnswers(
             "vlm",
             model=model,
@@ -128,6 +145,7 @@ class VlmScore:
             quantize=quantize,
         )
         self.differentiable = bool(differentiable)
+        self._own = PromptQuestions("vlm", questions_from, mean, batch_size) if questions_from else None
 
     def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
         """Read the model in the dtype of the options. Raises RewardError when it cannot be used."""
@@ -145,6 +163,8 @@ class VlmScore:
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32, on the device of `load`, of images [B, 3, H, W] in [0, 1] for one prompt each."""
+        if self._own is not None:
+            return 100 * self._own(self._answers.network, images, prompts, metadata)
         return 100 * self._answers(images.unsqueeze(1), prompts).sigmoid().mean(1)
 
 

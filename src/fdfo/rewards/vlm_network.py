@@ -53,6 +53,11 @@ class VlmNetwork:
         return self._model
 
     @property
+    def device(self) -> torch.device:
+        """Where it is asked."""
+        return self._device
+
+    @property
     def differentiable(self) -> bool:
         """Whether images carry a gradient to the answer."""
         return isinstance(self._inputs, QwenInputs)
@@ -85,6 +90,21 @@ class VlmNetwork:
         log_probabilities = {beginning: self._read_on(inputs, beginning) for beginning in forced}
         target, contrast = (log_probabilities[word[:-1]][:, range(len(word)), word].sum(1) for word in words)
         return target - contrast
+
+    def log_chances(self, images: Tensor, texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Log-probability that the answer to each text begins with one of its tokens: [R] float32.
+
+        Raises RewardError for texts that are longer than the model can read.
+        """
+        inputs = self._inputs(images.to(self._device, torch.float32), texts)
+        self._check_length(inputs["attention_mask"], 0)
+        first = self._read_on(inputs, ())[:, 0]  # [R, V]
+        return torch.stack([row[list(own)].logsumexp(0) for row, own in zip(first, tokens, strict=True)])
+
+    def first_tokens(self, words: Sequence[str]) -> list[int]:
+        """The different tokens that words begin with."""
+        encode = self._inputs.tokenizer.encode
+        return list(dict.fromkeys(encode(word, add_special_tokens=False)[0] for word in words))
 
     def _read_on(self, inputs: dict[str, Tensor], beginning: tuple[int, ...]) -> Tensor:
         """Log-probabilities [R, len(beginning) + 1, V] of every token of an answer that begins so, and of the next."""
