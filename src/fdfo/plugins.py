@@ -63,6 +63,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "shapes-contrastive": "fdfo.rewards.clip:ShapesContrastive",
         "shapes-neatness": "fdfo.shapes.rewards:ShapesNeatness",
         "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
+        "unified-reward": "fdfo.rewards.unified_reward:UnifiedReward",
+        "unified-reward-pair": "fdfo.rewards.unified_reward:UnifiedRewardPair",
         "vlm": "fdfo.rewards.vlm:VlmScore",
         "vlm-pair": "fdfo.rewards.vlm:VlmPair",
         "vlm-server": "fdfo.rewards.vlm_server:VlmServer",

@@ -7,6 +7,7 @@ would often tie.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -100,6 +101,24 @@ class VlmNetwork:
         self._check_length(inputs["attention_mask"], 0)
         first = self._read_on(inputs, ())[:, 0]  # [R, V]
         return torch.stack([row[list(own)].logsumexp(0) for row, own in zip(first, tokens, strict=True)])
+
+    def answers(self, images: Tensor, texts: Sequence[str], most_tokens: int) -> list[str]:
+        """What it writes to each text, the likeliest token at every place, up to `most_tokens` tokens.
+
+        Raises RewardError for texts that are longer than the model can read.
+        """
+        inputs = self._inputs(images.to(self._device, torch.float32), texts)
+        self._check_length(inputs["attention_mask"], most_tokens)
+        own: Any = deepcopy(self._model.generation_config)  # with its end tokens and its penalty of repetitions
+        own.update(
+            do_sample=False, temperature=None, top_p=None, top_k=None, max_new_tokens=most_tokens, max_length=None
+        )
+        own.pad_token_id = self._inputs.tokenizer.pad_token_id
+        dtype = self._model.dtype
+        given = {key: tensor.to(dtype) if tensor.is_floating_point() else tensor for key, tensor in inputs.items()}
+        with torch.no_grad():
+            written = self._model.generate(**given, generation_config=own)[:, inputs["input_ids"].shape[1] :]
+        return self._inputs.tokenizer.batch_decode(written, skip_special_tokens=True)
 
     def first_tokens(self, words: Sequence[str]) -> list[int]:
         """The different tokens that words begin with."""

@@ -1,0 +1,203 @@
+"""UnifiedReward 2.0 (arXiv:2503.05236): a Qwen2.5-VL that writes its marks as text, of one image or of two.
+
+Marks are for alignment with the prompt, coherence and style: 1 to 5 of one image, or shares of 1 between two. A score
+is their mean; of a pair, the mean of the first image's shares less the second's, from -1 to 1.
+
+Reference: github.com/CodeGoat24/UnifiedReward, inference_qwen/UnifiedReward-2.0-inference at commit a759534f, files
+point_score_ACS_image_generation.py and pair_score_image_generation.py: the questions, on which the model was trained,
+and the form of its answers. The weights could not be fetched here. Departures:
+
+1. Images are not made into JPEG files on the way.
+2. An answer without all marks asked for, or with one out of range, is a failure (NaN); the authors' code prints it.
+
+B images with one prompt each.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from fdfo.config.bounds import Images
+from fdfo.errors import RewardError
+from fdfo.rewards.pretrained import dtype_problems
+from fdfo.rewards.questions import MARKER, defused, fill
+from fdfo.rewards.vlm_network import QUANTIZED, VlmNetwork, load_network
+
+Dimension = Literal["alignment", "coherence", "style"]
+DIMENSIONS = get_args(Dimension)
+DEFAULT_MODEL = "CodeGoat24/UnifiedReward-2.0-qwen-7b"
+LONGEST_ANSWERS = {1: 160, 2: 320}
+"""Tokens, by the number of images: three or six marks, which the model writes with up to 17 digits, one a token."""
+
+POINT_QUESTION = f"""You are presented with a generated image and its associated text caption. Your task is to analyze \
+the image across multiple dimensions in relation to the caption. Specifically:
+Provide overall assessments for the image along the following axes (each rated from 1 to 5):
+- Alignment Score: How well the image matches the caption in terms of content.
+- Coherence Score: How logically consistent the image is (absence of visual glitches, object distortions, etc.).
+- Style Score: How aesthetically appealing the image looks, regardless of caption accuracy.
+
+Output your evaluation using the format below:
+
+Alignment Score (1-5): X
+Coherence Score (1-5): Y
+Style Score (1-5): Z
+
+Your task is provided as follows:
+Text Caption: [{MARKER}]"""
+
+PAIR_QUESTION = f"""You are presented with two generated images (Image 1 and Image 2) along with a shared text \
+caption. Your task is to comparatively evaluate the two images across three specific dimensions:
+
+- Alignment Score: How well each image matches the caption in terms of content.
+- Coherence Score: How logically consistent and visually coherent each image is (absence of visual glitches, distorted \
+objects, etc.).
+- Style Score: How aesthetically appealing each image is, regardless of caption accuracy.
+
+For each dimension, you must assign a relative score to Image 1 and Image 2, such that:
+- Each score is a float between 0 and 1 (inclusive).
+- The scores for Image 1 and Image 2 must sum to exactly 1.0 for each dimension.
+- The higher the score, the better that image is in the corresponding dimension *relative to the other*.
+
+This format emphasizes comparative quality rather than absolute evaluation.
+
+Please provide your evaluation in the format below:
+
+Alignment Score:
+ Image 1: X
+ Image 2: Y
+
+Coherence Score:
+ Image 1: X
+ Image 2: Y
+
+Style Score:
+ Image 1: X
+ Image 2: Y
+
+Your task is provided as follows:
+Text Caption: [{MARKER}]"""
+
+_MARK = r"(-?\d+(?:\.\d+)?)"
+
+
+class _Written:
+    """What the model answers to a question about some images; what both scores share."""
+
+    differentiable = False
+    images = 1
+    """Of a conversation."""
+    name = ""
+    question = ""
+
+    def __init__(
+        self,
+        *,
+        model: str = DEFAULT_MODEL,
+        revision: str | None = None,
+        dimensions: str | Sequence[str] = DIMENSIONS,
+        batch_size: Images = 8,
+        dtype: str = "bfloat16",
+        quantize: str | None = None,
+    ):
+        """model is a folder or hub id of a UnifiedReward 2.0 of any size; dimensions are those whose mean is the score.
+
+        quantize keeps its weights in 8bit or 4bit (the [gpu] extra). Raises RewardError for unusable options.
+        """
+        listed = [dimensions] if isinstance(dimensions, str) else list(dimensions)
+        problems = []
+        if not isinstance(model, str) or not model:
+            problems.append(f"model must be a folder or hub id, got {model!r}")
+        if not listed or not {*listed} <= {*DIMENSIONS}:
+            problems.append(f"dimensions must be some of {', '.join(DIMENSIONS)}, got {dimensions!r}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
+        problems += dtype_problems(dtype)
+        if quantize not in (None, *QUANTIZED):
+            problems.append(f"quantize must be one of {', '.join(QUANTIZED)}, got {quantize!r}")
+        if problems:
+            raise RewardError(f"reward {self.name!r}: " + "; ".join(problems))
+        self._model, self._revision, self._dimensions = model, revision, listed
+        self._batch_size, self._dtype, self._quantize = batch_size, getattr(torch, dtype), quantize
+        self._network: VlmNetwork | None = None
+
+    def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        """Read the model in the dtype of the options. Raises RewardError when it cannot be used."""
+        place = torch.device(device)
+        self._network = load_network(self.name, self._model, self._revision, place, self._dtype, self._quantize)
+
+    @property
+    def networks(self) -> list[Module]:
+        """What `offload` moves."""
+        return [self.network.module]
+
+    @property
+    def network(self) -> VlmNetwork:
+        assert self._network is not None, "load() comes first"
+        return self._network
+
+    def _answers(self, images: Tensor, prompts: Sequence[str]) -> list[str]:
+        """Of images [B, n, 3, H, W]."""
+        special = self.network.special_tokens
+        texts = [self.network.render(fill(self.question, defused(one, special)), self.images) for one in prompts]
+        longest, found = LONGEST_ANSWERS[self.images], []
+        for start in range(0, len(texts), self._batch_size):
+            rows = slice(start, start + self._batch_size)
+            found += self.network.answers(images[rows].flatten(0, 1), texts[rows], longest)
+        return found
+
+    def _as_scores(self, values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.network.device)
+
+
+class UnifiedReward(_Written):
+    """The mean of its marks of an image, 1 to 5."""
+
+    name = "unified-reward"
+    question = POINT_QUESTION
+
+    def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
+        """Scores [B] float32 of images [B, 3, H, W] in [0, 1]; NaN where the answer has not the marks."""
+        answers = self._answers(images.unsqueeze(1), prompts)
+        return self._as_scores([point_score(answer, self._dimensions) for answer in answers])
+
+
+class UnifiedRewardPair(_Written):
+    """How much more of its marks the first of two images of a prompt gets, -1 to 1."""
+
+    pairwise = True
+    images = 2
+    name = "unified-reward-pair"
+    question = PAIR_QUESTION
+
+    def __call__(
+        self, first: Tensor, second: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
+    ) -> Tensor:
+        """Preferences [B] float32 for the first of two images [B, 3, H, W] in [0, 1]; NaN likewise."""
+        answers = self._answers(torch.stack([first, second], 1), prompts)
+        return self._as_scores([pair_preference(answer, self._dimensions) for answer in answers])
+
+
+def point_score(answer: str, dimensions: Sequence[str]) -> float:
+    """The mean of some marks in an answer, such as `Alignment Score (1-5): 2.69`; NaN where one is not there."""
+    found = [re.search(rf"{one} score(?:\s*\(1-5\))?\s*:\s*{_MARK}", answer, re.IGNORECASE) for one in dimensions]
+    return _mean([float("nan") if one is None else float(one[1]) for one in found], 1.0, 5.0)
+
+
+def pair_preference(answer: str, dimensions: Sequence[str]) -> float:
+    """The mean difference of the images' marks in an answer; NaN where one is not there."""
+    gaps = []
+    for one in dimensions:
+        form = rf"{one} score\s*:\s*image 1\s*:\s*{_MARK}\s*image 2\s*:\s*{_MARK}"
+        found = re.search(form, answer, re.IGNORECASE)
+        marks = [float("nan")] if found is None else [float(found[1]), float(found[2])]
+        gaps.append(marks[0] - marks[-1] if all(0 <= mark <= 1 for mark in marks) else float("nan"))
+    return _mean(gaps, -1.0, 1.0)
+
+
+def _mean(values: Sequence[float], low: float, high: float) -> float:
+    """NaN where one of them is not between the bounds."""
+    return sum(values) / len(values) if all(low <= value <= high for value in values) else float("nan")
