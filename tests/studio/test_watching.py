@@ -10,6 +10,7 @@ import time
 import pytest
 
 from fdfo.evaluation.report.record import read_run
+from fdfo.evaluation.report.tradeoffs import front, scores_of, trade_off
 from fdfo.locks import one_writer
 from fdfo.studio.watch import actions as actions_module
 from fdfo.studio.watch.actions import Actions, Drawing
@@ -17,7 +18,6 @@ from fdfo.studio.watch.contact import contact_sheet
 from fdfo.studio.watch.library import Library
 from fdfo.studio.watch.parts import run_parts, seen
 from fdfo.studio.watch.status import status_of
-from fdfo.studio.watch.tradeoffs import front, scores_of, trade_off
 from fdfo.training.checkpoint import prune
 from fdfo.web.guard import Refusal
 from tests.evaluation.fabricated import log_epoch, make_run
@@ -127,8 +127,10 @@ def test_the_front_is_what_nothing_beats():
 
 def test_points_are_means_of_evaluations(made):
     runs = [seen(key, folder) for key, folder in sorted(Library([made]).runs().items())]
-    assert scores_of(runs) == ["shapes-verifier", "shapes-contrastive", "diversity"]
-    plot = trade_off(runs, "shapes-verifier", "shapes-contrastive")
+    records, keys = [one.record for one in runs], [one.key for one in runs]
+    assert scores_of(records) == ["shapes-verifier", "shapes-contrastive", "diversity"]
+    plot = trade_off(records, keys, "shapes-verifier", "shapes-contrastive")
+    assert {point.key for point in plot.points} == {*keys}
     assert [(point.run, point.epoch) for point in plot.points] == [
         *(("first", epoch) for epoch in (0, 5, 10)),
         *(("second", epoch) for epoch in (0, 5, 7)),
@@ -138,7 +140,7 @@ def test_points_are_means_of_evaluations(made):
     assert plot.points[2].is_best and not plot.points[0].is_best
     highest = max(plot.points, key=lambda point: point.y)
     assert highest.top == min(point.top for point in plot.points) and 0 < highest.top < 50
-    assert trade_off(runs, "nothing", "diversity").points == []
+    assert trade_off(records, keys, "nothing", "diversity").points == []
 
 
 def test_a_contact_sheet_has_a_row_for_each_evaluation_or_run(made):

@@ -90,7 +90,8 @@ def test_a_run_evaluates_each_score_on_its_prompts(tmp_path):
     kinds = {(row.score, row.category) for row in summary({"base": before, "adapter": after})}
     assert ("shapes-neatness", "counting") in kinds
     assert ("shapes-neatness", "single") not in kinds
-    assert "shapes-neatness" in (folder / "report.html").read_text()
+    report = (folder / "report.html").read_text()
+    assert "<h3>shapes-neatness over shapes-contrastive</h3>" in report  # the parts of the sum, weighed
 
     shown = read_prompts(path).prompts
     for changed, message in (

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from fdfo import look
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
-from fdfo.evaluation.report import costs, curves, decimals, gallery, groups, results, setup, text
+from fdfo.evaluation.report import costs, curves, decimals, gallery, groups, results, setup, text, tradeoffs
 from fdfo.evaluation.report.chart import placed
 from fdfo.evaluation.report.record import RunRecord, read_runs
 from fdfo.files import write_atomically
@@ -92,6 +92,7 @@ def render(records: Sequence[RunRecord]) -> str:
     values = {**overview(records, places), "gallery": gallery.gallery(records, places)}
     if len(records) == 1:
         parts = {"curves": curves.curves(records, places), "group_epochs": groups.groups(records[0], places)}
+        parts["trade_offs"] = tradeoffs.trade_offs(records[0])
         return fill("run.html", {**values, **parts, "run": values["runs"][0]})
     return fill("comparison.html", {**values, **side_by_side(records, places)})
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel
 
 from fdfo.config.scores import distinct
@@ -121,7 +122,7 @@ class RunRecord:
         if logged is None:
             return evaluation.interval(name)
         mean, low, high = (float("nan") if logged[key] is None else logged[key] for key in ("mean", "low", "high"))
-        return Interval(mean, low, high, len(evaluation.prompts) if mean == mean else 0)
+        return Interval(mean, low, high, int(np.isfinite(evaluation.values(name)).sum()))
 
 
 def _noted(folder: Path, path: Path, why: str) -> str:

@@ -15,13 +15,13 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import BaseRoute, Route
 
 from fdfo.errors import FdfoError
+from fdfo.evaluation.report.tradeoffs import scores_of, trade_off
 from fdfo.studio.pages import PICTURES_INSIDE, html_page
 from fdfo.studio.routes.streams import changes
 from fdfo.studio.watch.actions import Actions, Drawing, OfCheckpoint
 from fdfo.studio.watch.contact import contact_sheet
 from fdfo.studio.watch.library import Library, written_of
 from fdfo.studio.watch.parts import Part, Seen, compared_parts, environment, filled, run_parts, seen
-from fdfo.studio.watch.tradeoffs import scores_of, trade_off
 from fdfo.web.guard import Refusal
 
 POLL_S = 1.0
@@ -91,10 +91,12 @@ class Watching:
         """Two scores of all evaluations."""
         keys = request.query_params.getlist("run")
         runs = self._chosen(request, MOST_COMPARED) if keys else self._latest(MOST_COMPARED)
-        names = scores_of(runs)
+        records = [one.record for one in runs]
+        names = scores_of(records)
         wanted = [request.query_params.get(axis) for axis in ("x", "y")]
         x, y = (one if one in names else None for one in wanted)
-        plot = trade_off(runs, x or names[0], y or names[min(1, len(names) - 1)]) if names else None
+        shown = (x or names[0], y or names[min(1, len(names) - 1)]) if names else None
+        plot = trade_off(records, [one.key for one in runs], *shown) if shown else None
         values = {"runs": runs, "names": names, "plot": plot, "link": link}
         return _page(request, "Trade-offs", "tradeoffs", [Part("plot", "", filled("watch/tradeoffs.html", values))])
 

@@ -4,6 +4,5 @@ library.py    the run folders below some folders
 status.py     how a run is: running, finished, stopped; how long it will take
 parts.py      what pages show of runs, part by part, as the report shows it
 contact.py    a sheet: a row for each checkpoint of runs, a column for each prompt
-tradeoffs.py  two scores of all evaluations, and which of them no other one beats in both
 actions.py    the few things that change something: stop, keep, export, draw
 """

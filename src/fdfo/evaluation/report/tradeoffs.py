@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from fdfo.evaluation.report.chart import ticks
 from fdfo.evaluation.report.curves import color_of_run
+from fdfo.evaluation.report.record import RunRecord
 from fdfo.evaluation.report.results import metrics
 from fdfo.evaluation.report.text import number
-from fdfo.studio.watch.parts import Seen
+
+PLOTTED = 3
+"""Scores of a run that are plotted against each other."""
 
 MARGIN = 0.06
 """Of the span, around the points."""
@@ -50,19 +54,50 @@ class TradeOff:
     y_ticks: list[tuple[float, str]]
 
 
-def scores_of(runs: Sequence[Seen]) -> list[str]:
+@dataclass(frozen=True)
+class TradeOffs:
+    """Of one run with several scores."""
+
+    names: list[str]
+    """Labels of the scores that are weighed: those of the sum, or else the trained and the unseen ones."""
+    best: list[int]
+    """Epochs of the evaluations that no other one is at least as good as in each of them, and better in one."""
+    evaluations: int
+    plots: list[TradeOff]
+
+
+def trade_offs(record: RunRecord) -> TradeOffs | None:
+    """Of a run; None with a single score, or before there are two evaluations to weigh."""
+    parts = [score for score in record.scores if score.role == "part"]
+    weighed = parts if len(parts) > 1 else [score for score in record.scores if score.role != "part"]
+    judged = [past for past in record.evaluations if {score.key for score in weighed} <= {*past.metrics}]
+    places = [tuple(past.interval(score.key).mean for score in weighed) for past in judged]
+    known = [(past.epoch, place) for past, place in zip(judged, places, strict=True) if not any(x != x for x in place)]
+    if len(weighed) < 2 or len(known) < 2:
+        return None
+    names = [score.label for score in weighed]
+    return TradeOffs(
+        names=names,
+        best=[known[i][0] for i in front([place for _, place in known])],
+        evaluations=len(known),
+        plots=[trade_off([record], [""], *pair) for pair in combinations(names[:PLOTTED], 2)],
+    )
+
+
+def scores_of(records: Sequence[RunRecord]) -> list[str]:
     """Labels of the scores that some run has, and diversity."""
-    return list(dict.fromkeys(label for one in runs for label in metrics(one.record)))
+    return list(dict.fromkeys(label for record in records for label in metrics(record)))
 
 
-def trade_off(runs: Sequence[Seen], x_name: str, y_name: str) -> TradeOff:
-    """All evaluations that have both scores."""
+def trade_off(records: Sequence[RunRecord], keys: Sequence[str], x_name: str, y_name: str) -> TradeOff:
+    """All evaluations that have both scores, of runs with their keys."""
     found = [
-        (one, index, evaluation.epoch, *(evaluation.interval(names[label]).mean for label in (x_name, y_name)))
-        for index, one in enumerate(runs)
-        for names in [metrics(one.record)]
+        (record, index, evaluation.epoch, *(evaluation.interval(names[label]).mean for label in (x_name, y_name)))
+        for index, record in enumerate(records)
+        for names in [metrics(record)]
         if {x_name, y_name} <= names.keys()
-        for evaluation in one.record.evaluations
+        for evaluation in record.evaluations
+        if {names[x_name], names[y_name]} <= {*evaluation.metrics}
     ]
     found = [row for row in found if row[3] == row[3] and row[4] == row[4]]
     if not found:
@@ -72,8 +107,8 @@ def trade_off(runs: Sequence[Seen], x_name: str, y_name: str) -> TradeOff:
     best = set(front(places))
     points = [
         Point(
-            run=one.record.label,
-            key=one.key,
+            run=record.label,
+            key=keys[index],
             epoch=epoch,
             color=color_of_run(index),
             x=x,
@@ -82,7 +117,7 @@ def trade_off(runs: Sequence[Seen], x_name: str, y_name: str) -> TradeOff:
             top=100 * (y_high - y) / (y_high - y_low),
             is_best=place in best,
         )
-        for place, (one, index, epoch, x, y) in enumerate(found)
+        for place, (record, index, epoch, x, y) in enumerate(found)
     ]
     line = sorted((point for point in points if point.is_best), key=lambda point: point.left)
     return TradeOff(
@@ -96,11 +131,11 @@ def trade_off(runs: Sequence[Seen], x_name: str, y_name: str) -> TradeOff:
     )
 
 
-def front(places: Sequence[tuple[float, float]]) -> list[int]:
-    """Numbers of those that no other place is at least as high as in both, and higher in one."""
+def front(places: Sequence[tuple[float, ...]]) -> list[int]:
+    """Numbers of those that no other place is at least as high as in everything, and higher in something."""
 
-    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        return one[0] >= other[0] and one[1] >= other[1] and one != other
+    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+        return one != other and all(mine >= theirs for mine, theirs in zip(one, other, strict=True))
 
     return [i for i, place in enumerate(places) if not any(beats(other, place) for other in places)]
 

@@ -1,0 +1,73 @@
+"""What a run with several scores paid for what."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.report.record import Score
+from fdfo.evaluation.report.tradeoffs import front, trade_offs
+
+NAN = float("nan")
+
+
+def run(scores, **roles):
+    """A run with these means at epochs 0, 5, ... of scores by key, and the roles of the scores."""
+    count = len(next(iter(scores.values())))
+    common = {"prompts": ["a", "b"], "categories": [None] * 2, "images_per_prompt": 1, "steps": 1, "diversity": None}
+    evaluations = [
+        Evaluation(epoch=5 * i, scores={key: [means[i]] * 2 for key, means in scores.items()}, signals={}, **common)
+        for i in range(count)
+    ]
+    return SimpleNamespace(label="run", scores=[Score(key, key, roles[key]) for key in scores], evaluations=evaluations)
+
+
+def test_parts_of_a_sum_are_weighed_in_all_of_them():
+    """Epoch 5 loses to 10 in both plots; 0 and 10 are each better in something; 15 is best only in the third score."""
+    record = run(
+        {
+            "reward": [3.0] * 4,
+            "a": [0.0, 1.0, 2.0, 0.0],
+            "b": [3.0, 1.0, 2.0, 0.0],
+            "c": [0.0, 0.0, 0.0, 1.0],
+            "u": [1.0] * 4,
+        },
+        reward="trained",
+        a="part",
+        b="part",
+        c="part",
+        u="unseen",
+    )
+    found = trade_offs(record)
+    assert found is not None
+    assert (found.names, found.best, found.evaluations) == (["a", "b", "c"], [0, 10, 15], 4)
+    assert [(plot.x_name, plot.y_name) for plot in found.plots] == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [(point.epoch, point.x, point.y, point.is_best) for point in found.plots[0].points] == [
+        (0, 0.0, 3.0, True),
+        (5, 1.0, 1.0, False),
+        (10, 2.0, 2.0, True),
+        (15, 0.0, 0.0, False),
+    ]
+
+
+def test_one_trained_score_is_weighed_against_what_is_watched():
+    found = trade_offs(run({"reward": [0.0, 1.0, 2.0], "u": [1.0, 2.0, 0.0]}, reward="trained", u="unseen"))
+    assert found is not None
+    assert (found.names, found.best) == (["reward", "u"], [5, 10])
+    assert len(found.plots) == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        run({"reward": [0.0, 1.0]}, reward="trained"),
+        run({"reward": [0.0], "u": [1.0]}, reward="trained", u="unseen"),
+        run({"reward": [0.0, 1.0], "u": [NAN, 1.0]}, reward="trained", u="unseen"),
+    ],
+)
+def test_nothing_to_weigh(record):
+    assert trade_offs(record) is None
+
+
+def test_the_front_in_three_scores():
+    assert front([(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1)]) == [3, 4]
