@@ -157,3 +157,18 @@ def test_what_is_damaged_is_measured_again(command, tmp_path, caplog):
     assert "manifest.json is damaged" in err and "set aside as base.0.jsonl.damaged" in err
     assert (judged / "scores.csv").read_bytes() == scores
     assert (judged / "manifest.json").read_bytes() == manifest
+
+
+def test_a_score_for_some_prompts_has_rows_for_these_alone(command):
+    """Of five prompts of five kinds, one is of the kind; nothing has failed."""
+    watched = "{name: shapes-neatness, label: neat, when: {category: %s}}"
+    code, out, err = command("--rewards", f"[shapes-verifier, {watched % 'counting'}]")
+    assert code == 0, err
+    assert "failed" not in out
+    rows = [line.split("|")[1:4] for line in Path("judged/summary.md").read_text().splitlines()]
+    of_neat = {(name.strip(), prompts.strip()) for name, _, prompts in rows if "neat" in name}
+    assert of_neat == {("neat", "1"), ("neat, counting", "1")}
+    assert "that failed" not in words(Page(Path("judged/report.html")).find("main")[0]["text"])
+    code, _, err = command("--rewards", f"[{watched % 'countng'}]", "--output", "other")
+    assert code == 2
+    assert "when {category: countng} fits none of the 5 prompts, which have category single" in err

@@ -59,12 +59,10 @@ class Evaluation:
         asked = {name: np.repeat(self.asked.get(name, [True] * len(self.prompts)), k) for name in self.scores}
         return {name: int((np.isnan(values) & asked[name]).sum()) for name, values in self.scores.items()}
 
-    def is_asked(self, name: str, category: str | None = None) -> bool:
-        """Whether a score is asked about some prompt, of one category or of all."""
-        asked = self.asked.get(name)
-        return asked is None or any(
-            one and category in (None, own) for one, own in zip(asked, self.categories, strict=True)
-        )
+    def asked_about(self, name: str, category: str | None = None) -> int:
+        """Number of prompts that a score is asked about, of one category or of all."""
+        asked = self.asked.get(name, [True] * len(self.prompts))
+        return sum(one and category in (None, own) for one, own in zip(asked, self.categories, strict=True))
 
     @property
     def metrics(self) -> list[str]:

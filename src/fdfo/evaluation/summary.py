@@ -33,7 +33,7 @@ def summary(results: Mapping[str, Evaluation]) -> list[Row]:
         _row(base, result, weights, score, category)
         for score in base.metrics
         for category in (None, *base.category_names)
-        if base.is_asked(score, category)
+        if base.asked_about(score, category)
         for weights, result in results.items()
     ]
 

@@ -162,7 +162,7 @@ def compare(
     categories = after.category_names
     tables = []
     for key, label, role in scores if len(categories) > 1 else []:
-        asked = [name for name in categories if after.is_asked(key, name)]
+        asked = [name for name in categories if after.asked_about(key, name)]
         changes = [_change(before, after, key, name, role, decimals[label], name) for name in asked]
         tables.append(Table(label, role, _with_bars(changes)))
     return Comparison(
@@ -186,7 +186,7 @@ def _change(
     before, after = first.values(key, category), last.values(key, category)
     rate = win_rate(after, before) if role != "diversity" else float("nan")
     gain = last.gain(first, key, category)
-    return Change(label, role, _mean(before), _mean(after), gain, rate, len(after), places)
+    return Change(label, role, _mean(before), _mean(after), gain, rate, last.asked_about(key, category), places)
 
 
 def _mean(values: np.ndarray) -> float:
