@@ -13,8 +13,13 @@ for arguments in (
     ["train", "shapes", "optim.lrr=1"],
     ["train", "shapes", "method.stepz=1", "reward=[jpge]"],
     ["train", "sd35-nft", "method.steps=few"],
+    ["train", "shapes", "reward=[jpge]"],
+    ["train", "shapes", "eval.rewards=[none.py:score]"],
+    ["train", "shapes", "prompts.path=none.txt"],
+    ["train", "shapes", "prompts.name=shapes-trian"],
     ["train", "shapes", "policy.name=me/mine"],
     ["train", "own"],
+    ["eval", "--model", "shapes", "--rewards", "clip,jpge"],
     ["init", "my.yaml", "--model", "me/mine", "--prompts", "mine.txt", "--reward", "pickscore"],
 ):
     sys.argv = ["fdfo", *arguments]
@@ -32,7 +37,7 @@ def test_mistakes_and_help_and_init_import_nothing_heavy(tmp_path):
     ended = subprocess.run([sys.executable, "-c", LIGHT], cwd=tmp_path, capture_output=True, text=True)
     assert [line for line in ended.stdout.splitlines() if line.startswith("ended")] == [
         "ended with 0",
-        *["ended with 2"] * 5,
+        *["ended with 2"] * 10,
         "ended with 0",
     ], ended.stderr
     assert ended.stdout.splitlines()[-1] == "imported []"

@@ -9,22 +9,27 @@ from fdfo.evaluation.runs import load_run_config
 from tests.test_cli import fdfo
 from tests.training.runs import adapter, run
 
-FOUR = {
+NEED_THE_CODE = {
     "policy.resolution=[33,32]": "policy.resolution: height 33 is not a multiple of",
-    "prompts.path=missing.txt": "missing.txt: no such file",
-    "reward=[{name: nofile.py:f}]": "reward.0.name: no file 'nofile.py'",
+    "prompts.path=empty.txt": "empty.txt: the file has no prompts",
+    "reward=[{name: jpeg, qualty: 3}]": "reward.0.qualty: unknown option",
     "optim.updates_per_epoch=7": "optim.updates_per_epoch=7 does not divide",
 }
-UNKNOWN = {
+NEED_NONE = {
     "reward=[{name: nofile.py:f}]": "reward.0.name: no file 'nofile.py'",
+    "eval.rewards=[jpge]": "eval.rewards.0.name: unknown reward 'jpge'; did you mean 'jpeg'?",
+    "prompts.path=missing.txt": "prompts.path: missing.txt: no such file",
+    "prompts.eval_name=shapes-tset": "prompts.eval_name: unknown prompts 'shapes-tset'; did you mean 'shapes-test'?",
     "optim.lrr=1": "optim.lrr: unknown key; did you mean 'lr'?",
     "method.stepz=3": "method.stepz: unknown key; did you mean 'steps'?",
 }
+"""Told first, before any code of methods, models or scores is imported."""
 
 
 def test_all_mistakes_are_told_at_once(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for mistakes in (FOUR, UNKNOWN):
+    (tmp_path / "empty.txt").touch()
+    for mistakes in (NEED_THE_CODE, NEED_NONE):
         code, _, err = fdfo(monkeypatch, capsys, "train", "shapes", *mistakes, "--run", "run")
         assert code == 2
         assert f"{len(mistakes)} problems in shapes" in err
@@ -33,7 +38,7 @@ def test_all_mistakes_are_told_at_once(monkeypatch, capsys, tmp_path):
 
 
 def test_a_model_that_is_not_found_is_told_with_the_rest(monkeypatch, capsys, tmp_path):
-    mistakes = ("policy.name=shape", "optim.updates_per_epoch=7", f"prompts.path={tmp_path}/missing.txt")
+    mistakes = ("policy.name=shape", "optim.updates_per_epoch=7", "reward=[{name: jpeg, qualty: 3}]")
     code, _, err = fdfo(monkeypatch, capsys, "train", "shapes", *mistakes)
     assert code == 2
     assert "3 problems" in err

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fdfo.errors import ConfigError
 from fdfo.limits import (
     LARGEST_SEED,
     MOST_GUIDANCE,
@@ -22,6 +23,17 @@ def _number(value: float | None) -> float | None:
     if value is None or value == value:
         return value
     raise typer.BadParameter(f"expected a number, got {value}")
+
+
+def _known_scores(rewards: str | None) -> str | None:
+    """Scores by names that exist, before anything heavy is imported. Raises ConfigError."""
+    if rewards is not None:
+        from fdfo.commands.listed import listed
+        from fdfo.config.checks import name_problems
+
+        if problems := name_problems({"reward": listed(rewards)}):
+            raise ConfigError("--rewards", problems)
+    return rewards
 
 
 RunOption = Annotated[
@@ -126,7 +138,10 @@ KeyOption = Annotated[
     str | None, typer.Option("--key", help="Column of the prompts in a table or JSON file; default: prompt.")
 ]
 RewardsOption = Annotated[
-    str | None, typer.Option("--rewards", help="NAME,NAME, or a list as in a recipe; default: the run's scores.")
+    str | None,
+    typer.Option(
+        "--rewards", help="NAME,NAME, or a list as in a recipe; default: the run's scores.", callback=_known_scores
+    ),
 ]
 NoiseSeedOption = Annotated[
     int,

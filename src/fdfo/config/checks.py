@@ -1,5 +1,6 @@
 """Checks that need more than one field, or this machine; each returns lines that name the smallest fix."""
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from inspect import Parameter, signature
@@ -37,8 +38,9 @@ def machine_problems(config: Config) -> list[str]:
 
 
 def name_problems(raw: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the names of the scores alone: no score is imported."""
-    return [f"{key}{problem}" for key, reward in _entries(raw) if (problem := _name_problem(reward))]
+    """What is wrong with the names of scores and of prompts alone: nothing is imported or read for it."""
+    scores = [f"{key}{problem}" for key, reward in _entries(raw) if (problem := _name_problem(reward))]
+    return [*scores, *_prompt_names(raw.get("prompts"))]
 
 
 def score_problems(raw: Mapping[str, Any]) -> list[str]:
@@ -103,6 +105,21 @@ def _option_problems(reward: RewardConfig) -> list[str]:
         return []
     valid = [*accepted, *RewardConfig.model_fields]
     return [f".{key}: unknown option; {nearest(key, valid)}" for key in reward.options if key not in accepted]
+
+
+def _prompt_names(section: Any) -> Iterator[str]:
+    """Of files that are not there, and of lists that nobody registered."""
+    section = section if isinstance(section, Mapping) else {}
+    for above in ("", "eval_"):
+        path, name = section.get(f"{above}path"), section.get(f"{above}name")
+        if isinstance(path, str) and "\0" not in path and not os.path.exists(os.path.expanduser(path)):
+            yield f"prompts.{above}path: {path}: no such file"
+        elif path is None and isinstance(name, str) and _is_unknown_list(name):
+            yield f"prompts.{above}name: unknown prompts {name!r}; {nearest(name, names('prompts'))}"
+
+
+def _is_unknown_list(name: str) -> bool:
+    return not is_file_name(name) and not name.startswith("python:") and name not in names("prompts")
 
 
 def _batch_arithmetic(config: Config) -> Iterator[str]:

@@ -57,12 +57,10 @@ def load_config(recipe: str | Path | None = None, overrides: Iterable[str] | Map
 def check_recipe_text(text: str, source: str) -> None:
     """Check types and names of a recipe that is not a file yet. Raises ConfigError with all problems.
 
-    No model, method or score is imported or looked for.
+    No model, method or score is imported.
     """
     raw = _onto_base(_sections(text.encode(), source), source)
     typed(raw, source)
-    if problems := name_problems(raw):
-        raise ConfigError(source, problems)
 
 
 def _other_model(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str | None:
@@ -98,17 +96,18 @@ def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = T
 
 
 def typed(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) -> Config:
-    """The typed tree: keys, values and fields of one section are right; no method or score of ours is imported.
+    """The typed tree: keys, values, names and fields of one section are right; no method or score of ours is imported.
 
-    Raises ConfigError with all problems, and the names of scores that are wrong as well.
+    Raises ConfigError with all problems.
     """
     raw = {str(key): value for key, value in raw.items()}
     problems: list[str] = []
     method = _method(raw.pop("method", None), problems)
     raw["prompts"] = _with_lists(raw, problems)
     config = _validated(Config, {**raw, "method": method or Section()}, problems)
+    problems += name_problems(raw) if check_machine else []
     if problems or config is None:
-        raise ConfigError(source, problems + (name_problems(raw) if check_machine else []))
+        raise ConfigError(source, problems)
     return config
 
 
