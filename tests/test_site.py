@@ -2,16 +2,18 @@
 
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import jupytext
 import nbclient
 import pytest
+import torch
 import yaml
 
 import fdfo
-from docs.hooks import notebooks, site
+from docs.hooks import figures, notebooks, site
 from tests.test_tutorials import SMALLER
 from tests.training.runs import TINY
 
@@ -71,3 +73,31 @@ def test_one_version_is_named_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     (newest, *_) = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert newest == citation["version"] == fdfo.__version__
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_figure_is_what_the_code_draws(name):
+    """To a pixel's fifth, whatever rounds. Where it is not: `python -m docs.hooks.figures`."""
+    shown, made = ((figures.IMAGES / name).read_text(encoding="utf-8"), figures.FIGURES[name]())
+    number = r"-?\d+\.\d+"
+    assert re.sub(number, "", shown) == re.sub(number, "", made)
+    pairs = zip(re.findall(number, shown), re.findall(number, made), strict=True)
+    assert max(abs(float(one) - float(other)) for one, other in pairs) < 0.2
+
+
+def test_the_flow_of_the_figures_carries_noise_to_its_data():
+    assert torch.equal(figures.velocity(torch.tensor([0.5, -2.0]), 1.0), torch.tensor([0.5, -2.0]))  # data's mean is 0
+    x = torch.linspace(-2.5, 2.5, 101, dtype=torch.float64)
+    grid = torch.linspace(1, 0, 201).tolist()
+    for t, s in pairwise(grid):
+        x = x + (s - t) * figures.velocity(x, t)
+    middle = x[(x.abs() - 1).abs() > 4 * figures.SPREAD]
+    assert len(middle) < 5 and abs(float(x.mean())) < 1e-6  # symmetric; nearly all within four deviations of -1 or 1
+
+
+@pytest.mark.parametrize(("slope", "best"), [(1.0, 1.03), (-1.0, 0.97)])
+def test_the_losses_of_the_figures_are_least_at_the_edge_of_the_trust_region(slope, best):
+    (_, at, _), *losses = figures.loss_panel("", slope).lines
+    assert at[0][0] == pytest.approx(best)
+    for _, points, _ in losses:
+        assert min(points, key=lambda point: point[1])[0] == pytest.approx(best, abs=0.003)
