@@ -2,8 +2,10 @@
 
 import builtins
 import errno
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import pytest
 
@@ -43,6 +45,31 @@ def test_lines_that_are_none_are_passed_over(tmp_path, torn):
         file.write(torn)
     written(journal, chose(PAIRS[1]))
     assert journal.choices() == [chose(PAIRS[0]), chose(PAIRS[1])]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"chosen": "up"},
+        {"left": 1},
+        {"first": "../../../etc/passwd"},
+        {"second": "A" * 32},
+        {"id": ["x"]},
+        {"pair": None},
+        {"who": {}},
+        {"when": "yesterday"},
+        {"seconds": "1"},
+        {"seconds": -1.0},
+        {"seconds": float("nan")},
+        {"repeat": "no"},
+    ],
+    ids=str,
+)
+def test_a_line_with_a_value_that_no_choice_has_is_passed_over(tmp_path, wrong):
+    journal = Journal(tmp_path)
+    journal.path.write_text(json.dumps(asdict(chose(PAIRS[0])) | wrong) + "\n" + "[" * 100_000 + "\n")
+    written(journal, chose(PAIRS[1]))
+    assert journal.choices() == [chose(PAIRS[1])]
 
 
 def test_it_is_flushed_to_the_disk_before_it_returns(tmp_path, monkeypatch):

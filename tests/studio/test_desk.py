@@ -76,6 +76,17 @@ def test_what_is_gone_or_of_another_run_does_not_count(run, tmp_path):
     assert desk.journal.choices() == []
 
 
+def test_what_others_put_beside_the_rounds_is_passed_over(run, caplog):
+    pairs, desk = asked(run, 2), desk_of(run)
+    asked_files = run / "choices" / "asked"
+    whole = json.loads((asked_files / "0.json").read_text())
+    (asked_files / "0 (copy).json").write_text("{}")
+    (asked_files / "1.json").write_text(
+        json.dumps(whole | {"pairs": [{"prompt": "x", "first": "../x", "second": "y"}]})
+    )
+    assert desk.board().pairs == pairs and "1.json is damaged" in caplog.text
+
+
 def test_undo_asks_again_until_training_goes_on(run):
     pairs, desk = asked(run, 2), desk_of(run)
     for number, pair in enumerate(pairs):
@@ -231,8 +242,10 @@ def test_tokens_are_kept_for_the_next_start_and_from_others(run):
     assert people_of(run, ("ben", "carl"), is_local=True).tokens["ben"] == first.tokens["ben"]
     assert people_of(run, ("anna",), is_local=True) == type(first)(first.run, {"anna": first.tokens["anna"]})
     assert (run / "choices" / "people.json").stat().st_mode & 0o077 == 0
-    (run / "choices" / "people.json").write_text("{")
-    assert people_of(run, ("anna",), is_local=True).tokens != first.tokens
+    for damaged in ("{", '{"tokens": {"anna": 3}}', '{"tokens": {"anna": ""}}', '{"run": [], "tokens": {}}'):
+        (run / "choices" / "people.json").write_text(damaged)
+        links = people_of(run, ("anna",), is_local=True).tokens
+        assert len(links["anna"]) == 32 and links["anna"] != first.tokens["anna"]
 
 
 def test_only_this_machine_may_ask_without_a_token(run):

@@ -3,21 +3,28 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from fdfo.kernel_lock import let_go, try_lock
-from fdfo.studio.pairs import CHOICES, Side
+from fdfo.studio.pairs import CHOICES, PictureName, Side
 
 Chosen = Literal["first", "second", "tie", "skip"]
 
 FILE = "choices.jsonl"
 POLL_S = 0.01
 """Between looks at a lock that another process has for the time of a write."""
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +35,29 @@ class Choice:
     """By which a page that sends it again is recognised."""
     pair: str
     prompt: str
-    first: str
-    second: str
+    first: PictureName
+    second: PictureName
     """Names of the pictures."""
     left: Side
     """Which of them was at the left side."""
     chosen: Chosen
     who: str
-    when: str
+    when: Annotated[str, AfterValidator(_moment)]
     """In ISO 8601, UTC."""
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """The pair was seen before it was chosen."""
     repeat: bool = False
     """Whether this person had chosen before, and it was shown again, mirrored, to see whether they choose the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo:
+    """That a choice was taken back."""
+
+    undo: str
+    """The id of the choice."""
+    who: str
+    when: str
 
 
 def now() -> str:
@@ -69,33 +86,27 @@ class Journal:
 
     def add(self, choice: Choice) -> None:
         """Write a choice; it is on the disk when this returns. Raises OSError with nothing written. Within `held`."""
-        self._append(asdict(choice))
+        self._append(choice)
 
     def take_back(self, choice: Choice) -> None:
         """As `add`: it does not count any more."""
-        self._append({"undo": choice.id, "who": choice.who, "when": now()})
+        self._append(Undo(undo=choice.id, who=choice.who, when=now()))
 
     def choices(self) -> list[Choice]:
         """All that count, in order; lines that are none, such as the last one of a killed process, are passed over."""
         found: dict[str, Choice] = {}
-        for line in self._lines():
-            if "undo" in line:
-                found.pop(str(line["undo"]), None)
-            elif line.keys() >= _KEYS:
-                choice = Choice(**{key: line[key] for key in _KEYS | (line.keys() & {"repeat"})})
-                found[choice.id] = choice
-        return list(found.values())
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
         content = self.path.read_bytes() if self.path.is_file() else b""
         for line in content.split(b"\n"):
             with suppress(ValueError):
-                document = json.loads(line)
-                if isinstance(document, dict):
-                    yield document
+                done = _LINE.validate_json(line, strict=True)
+                if isinstance(done, Choice):
+                    found[done.id] = done
+                else:
+                    found.pop(done.undo, None)
+        return list(found.values())
 
-    def _append(self, document: Mapping[str, Any]) -> None:
-        line = json.dumps(document, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    def _append(self, done: Choice | Undo) -> None:
+        line = json.dumps(asdict(done), ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with open(self.path, "ab", buffering=0) as file:
             size = file.tell()
             try:
@@ -115,4 +126,4 @@ class Journal:
             return file.read(1) == b"\n"
 
 
-_KEYS = {field.name for field in fields(Choice)} - {"repeat"}
+_LINE = TypeAdapter[Choice | Undo](Choice | Undo)

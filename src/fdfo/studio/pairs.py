@@ -10,11 +10,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
 
 from fdfo.files import write_atomically, write_json
+from fdfo.own import read_json, sound
 
 Side = Literal["first", "second"]
+PictureName = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+"""Of a file below choices/pictures, without its suffix."""
 
 CHOICES = "choices"
 """The folder, below that of the run."""
@@ -25,8 +30,8 @@ class Pair:
     """Two pictures of a prompt, the names of their files below choices/pictures; in order of these names."""
 
     prompt: str
-    first: str
-    second: str
+    first: PictureName
+    second: PictureName
 
     @property
     def key(self) -> str:
@@ -89,12 +94,13 @@ def post(run: Path, rank: int, asked: Round) -> None:
 
 
 def rounds(run: Path) -> dict[int, Round]:
-    """The latest round of each process, by rank."""
-    found = {}
-    for path in sorted((run / CHOICES / "asked").glob("*.json"), key=lambda path: int(path.stem)):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found[int(path.stem)] = Round(**content | {"pairs": tuple(Pair(**pair) for pair in content["pairs"])})
-    return found
+    """The latest round of each process, by rank; files that are none are passed over, and told where damaged."""
+    files = {int(path.stem): path for path in (run / CHOICES / "asked").glob("*.json") if path.stem.isdecimal()}
+    found = {rank: sound(path, lambda file: _ROUND.validate_python(read_json(file))) for rank, path in files.items()}
+    return {rank: asked for rank, asked in sorted(found.items()) if asked is not None}
+
+
+_ROUND = TypeAdapter(Round)
 
 
 def forget_rounds(run: Path) -> None:

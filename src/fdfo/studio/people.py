@@ -1,18 +1,29 @@
 """Who may choose: people by name, each with a token that their link carries; or whoever uses this machine."""
 
 import hmac
-import json
 import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
 
 from fdfo.files import write_json
+from fdfo.own import read_json, sound
 from fdfo.studio.pairs import CHOICES
 
 ALONE = "me"
 """The name of a person where no names are given."""
+
+
+class Kept(BaseModel):
+    """Content of choices/people.json."""
+
+    run: str = Field(default_factory=lambda: secrets.token_hex(8), pattern="^[0-9a-f]{16}$")
+    tokens: dict[str, Annotated[str, Field(pattern="^[0-9a-zA-Z_-]{32}$")]] = Field(default_factory=dict)
+    """By name."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +55,14 @@ def people_of(run: Path, names: Sequence[str], *, is_local: bool) -> People:
     Kept in choices/people.json, which nobody but its owner can read.
     """
     path = run / CHOICES / "people.json"
-    kept = _read(path)
+    kept = sound(path, lambda file: Kept.model_validate(read_json(file))) if path.exists() else None
+    kept = kept or Kept()  # damaged: new links
     wanted = list(names) or ([] if is_local else [ALONE])
-    known = kept.get("tokens", {})
-    people = People(
-        run=kept.get("run") or secrets.token_hex(8),
-        tokens={name: known.get(name) or secrets.token_urlsafe(24) for name in wanted},
-    )
+    people = People(kept.run, {name: kept.tokens.get(name) or secrets.token_urlsafe(24) for name in wanted})
     path.parent.mkdir(parents=True, exist_ok=True)
     before = os.umask(0o077)
     try:
-        write_json(path, {"run": people.run, "tokens": known | people.tokens})
+        write_json(path, {"run": people.run, "tokens": kept.tokens | people.tokens})
     finally:
         os.umask(before)
     return people
-
-
-def _read(path: Path) -> dict:
-    """What was kept; nothing where the file is missing or damaged, which makes new links."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    sound = isinstance(content, dict) and isinstance(content.get("tokens", {}), dict)
-    return content if sound else {}
