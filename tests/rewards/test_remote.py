@@ -3,6 +3,7 @@
 import json
 import struct
 import time
+import tracemalloc
 import zlib
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
@@ -245,14 +246,37 @@ def test_a_mistake_of_the_server_is_answered(local, monkeypatch):
     assert status == 500 and "ZeroDivisionError" in answer["error"]
 
 
-def test_pictures_that_would_fill_the_memory_are_refused():
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+def chunk(kind, data):
+    """Of a PNG file."""
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
+
+def test_texts_inside_pictures_do_not_add_up():
+    """A file of a few thousand bytes may unpack to sixty million as texts; one picture's are there at a time."""
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
+    texts = [chunk(b"zTXt", b"k%d\0\0" % number + zlib.compress(bytes(10**6))) for number in range(3)]
+    pixel = chunk(b"IDAT", zlib.compress(bytes([0, 51, 102, 153])))
+    picture = b"\x89PNG\r\n\x1a\n" + b"".join([chunk(b"IHDR", header), *texts, pixel, chunk(b"IEND", b"")])
+    tracemalloc.start()
+    images = from_png([b64encode(picture).decode()] * 20, 10**6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (images * 255).round().flatten(1).tolist() == [[51, 102, 153]] * 20
+    assert peak < 30e6  # all together: 60 and more
+
+
+def test_small_requests_of_many_values_are_refused(local):
+    body = b'{"protocol": 1, "images": [' + b",".join([b"[]"] * (10**6 + 2)) + b"]}"
+    with local() as running:
+        status, answer = post(running.url, body)
+    assert status == 413 and "more than 1000000 values" in answer["error"]
+
+
+def test_pictures_that_would_fill_the_memory_are_refused():
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    with pytest.raises(ValueError, match="no PNG file"):
+    with pytest.raises(ValueError, match="an image of 60000 x 60000 pixels; the largest side is 8192"):
         from_png([b64encode(bomb).decode()], 2**40)
 
 

@@ -103,8 +103,9 @@ def test_reading_under_another_name_is_refused_too(server):
     assert ask(server, "GET", "/look", headers={"Host": "evil.example"})[0].status == 421
 
 
-def test_a_body_of_unknown_length_is_refused(server):
-    answer, content = ask(server, "POST", "/echo", iter([b"{}"]), JSON | {"Transfer-Encoding": "chunked"})
+@pytest.mark.parametrize("length", [{}, {"Content-Length": "5"}], ids=["none", "another"])
+def test_a_body_of_unknown_length_is_refused(server, length):
+    answer, content = ask(server, "POST", "/echo", iter([b"{}"]), JSON | length | {"Transfer-Encoding": "chunked"})
     assert answer.status == 411 and "Content-Length" in content["error"]
 
 

@@ -1,5 +1,6 @@
 """Images as PNG and back, in whole levels of 1/255."""
 
+import struct
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from io import BytesIO
@@ -35,34 +36,33 @@ def png_file(picture: np.ndarray) -> bytes:
 def from_png(texts: Sequence[str], most_pixels: int) -> Tensor:
     """Images [B, 3, H, W] float32 in [0, 1] of base64 texts of PNG files of one size, B from 1.
 
-    All of them are looked at before one is decoded: small files may hold large images. Raises ValueError for anything
-    but PNG files, several sizes, and more than `most_pixels` in all.
+    The beginnings of all are looked at before one is opened, and one is open at a time: small files may hold large
+    images, or large texts. Raises ValueError for anything but PNG files, several sizes, and more than `most_pixels` in
+    all.
     """
-    pictures = [_opened(text) for text in texts]
-    sizes = {picture.size for picture in pictures}
+    sizes = {_size(text) for text in texts}
     if len(sizes) > 1:
         raise ValueError("images of several sizes; those of a request must have one")
     ((width, height),) = sizes
+    if max(width, height) > LARGEST_SIDE:
+        raise ValueError(f"an image of {width} x {height} pixels; the largest side is {LARGEST_SIDE}")
     if height * width * len(texts) > most_pixels:
         held = f"{len(texts)} images of {width} x {height} pixels, more than {most_pixels} pixels in all"
         raise ValueError(f"{held}; send fewer at a time (batch_size)")
     images = torch.empty(len(texts), 3, height, width)
-    for image, picture in zip(images, pictures, strict=True):
+    for image, text in zip(images, texts, strict=True):
         try:
-            image.copy_(torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1))
-        except (OSError, SyntaxError) as error:  # what Pillow raises for bad files
+            with Image.open(BytesIO(b64decode(text, validate=True)), formats=["PNG"]) as picture:
+                image.copy_(torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1))
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises for bad files
             raise ValueError(f"an image that is no PNG file: {error}") from error
-        picture.close()  # which holds the decoded pixels
     return images.div_(255)
 
 
-def _opened(text: str) -> Image.Image:
-    """The file of a base64 text, of which only the header was read."""
-    try:
-        picture = Image.open(BytesIO(b64decode(text, validate=True)), formats=["PNG"])
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"an image that is no PNG file: {error}") from error
-    if max(picture.size) > LARGEST_SIDE:
-        held = f"an image of {picture.size[0]} x {picture.size[1]} pixels"
-        raise ValueError(f"{held}; the largest side is {LARGEST_SIDE}")
-    return picture
+def _size(text: str) -> tuple[int, int]:
+    """Width and height that the first 24 bytes of a PNG file state: its signature, and the beginning of its header."""
+    beginning = b64decode(text[:32], validate=True)
+    if len(beginning) < 24 or not beginning.startswith(b"\x89PNG\r\n\x1a\n") or beginning[12:16] != b"IHDR":
+        raise ValueError("an image that is no PNG file")
+    width, height = struct.unpack(">II", beginning[16:])
+    return width, height

@@ -22,6 +22,9 @@ from fdfo.web.guard import Refusal
 LARGEST_REQUEST_BYTES = 2**28
 """Of one request, and of all that are there at the same time: others are read when these are answered."""
 
+MOST_VALUES = 10**6
+"""Of the JSON of a request: an empty list takes twenty times as much memory as its text."""
+
 
 def reward_app(reward: WeightedSum, name: str, device: torch.device, key: str | None) -> Starlette:
     """Serves a loaded reward. With a key, clients must send it. Nothing in a request is executed.
@@ -75,6 +78,8 @@ def _check_key(request: Request, key: str | None) -> None:
 
 def _scored(reward: WeightedSum, name: str, device: torch.device, body: bytes) -> dict[str, Any]:
     """The reply to a request. Raises Refusal."""
+    if body.count(b",") > MOST_VALUES:  # a comma stands between any two values
+        raise Refusal(413, f"the request has more than {MOST_VALUES} values; send less at a time")
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError) as error:

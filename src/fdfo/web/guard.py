@@ -71,7 +71,7 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refusal(415, "the request must be JSON, with Content-Type: application/json")
         length = headers.get("content-length", "")
-        if not length.isdecimal():
+        if not length.isdecimal() or "transfer-encoding" in headers:  # with both, the length would not bound the body
             raise Refusal(411, "the request has no Content-Length")
         if int(length[:20]) > self._most_bytes:
             raise Refusal(
