@@ -1,11 +1,13 @@
 """Servers that refuse, babble, dawdle, fail and come back."""
 
 import logging
+import socket
 import time
+from contextlib import suppress
 from http.client import InvalidURL
 from http.server import BaseHTTPRequestHandler
 from ssl import SSLCertVerificationError
-from threading import Timer
+from threading import Thread, Timer
 from urllib.error import URLError
 
 import pytest
@@ -142,7 +144,11 @@ def test_a_slow_answer_is_abandoned_and_asked_for_again(slow):
     assert time.monotonic() - begun < 0.2 + 0.5  # the deadline of the whole, then the pause and the second answer
 
 
-def test_the_deadline_holds_while_a_proxy_is_asked_for_a_tunnel(monkeypatch):
+@pytest.mark.parametrize("connecting_s", [0, 0.3])
+def test_the_deadline_holds_while_a_proxy_is_asked_for_a_tunnel(monkeypatch, connecting_s):
+    """Also where it passes before there is a connection."""
+    connect = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda *given: time.sleep(connecting_s) or connect(*given))
     with serving(Scripted([(200, [])])) as proxy:
         proxy.RequestHandlerClass = Tunnelling
         monkeypatch.setenv("https_proxy", proxy.url)
@@ -151,6 +157,28 @@ def test_the_deadline_holds_while_a_proxy_is_asked_for_a_tunnel(monkeypatch):
         with pytest.raises(RewardError, match=r"no answer within timeout_s=0\.2"):
             client.exchange("/x")
         assert time.monotonic() - begun < 1
+
+
+def test_the_deadline_holds_while_tls_is_agreed_on():
+    """The server announces a record of 16 KiB, and sends it byte by byte."""
+
+    def hesitate(listener):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"\x16\x03\x03\x40\x00\x02")
+            for _ in range(60):
+                time.sleep(0.05)
+                connection.sendall(b"\0")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Thread(target=hesitate, args=(listener,))
+        server.start()
+        client = Endpoint("remote", f"https://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.2, patience_s=0.05)
+        begun = time.monotonic()
+        with pytest.raises(RewardError, match=r"no answer within timeout_s=0\.2"):
+            client.exchange("/x")
+        assert time.monotonic() - begun < 1
+        server.join()
 
 
 class Tunnelling(BaseHTTPRequestHandler):

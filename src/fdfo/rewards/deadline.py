@@ -21,9 +21,8 @@ class Deadline:
         """Of a request that an opener with the handlers below will send."""
         request.deadline = self  # type: ignore[attr-defined]
         self.has_passed = False
-        self.connection: HTTPConnection | None = None
         self.socket: socket.socket | None = None
-        """The connection's, which it lets go of before the answer's body is read."""
+        """The connection's latest, which it lets go of before the answer's body is read."""
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -44,29 +43,43 @@ class Deadline:
 
     def _pass(self) -> None:
         self.has_passed = True
-        used = self.socket or getattr(self.connection, "sock", None)
-        if used is not None:
+        if self.socket is not None:
             with suppress(OSError):  # it is closed already
-                used.shutdown(socket.SHUT_RDWR)
+                self.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Watched(HTTPConnection):
-    """A connection that its deadline knows, also while it is being made (through a proxy)."""
+    """A connection that its deadline knows as soon as there is a socket: before a proxy is asked, and TLS agreed on."""
+
+    _socket: socket.socket | None = None
 
     def __init__(self, deadline: Deadline, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
         self._deadline = deadline
-        deadline.connection = self
+        super().__init__(*arguments, **options)
 
-    def connect(self) -> None:
-        super().connect()
-        self._deadline.socket = self.sock
-        if self._deadline.has_passed:  # while TLS was agreed on, which has no socket to shut down
-            raise TimeoutError
+    @property
+    def sock(self) -> Any:
+        """As HTTPConnection calls it."""
+        return self._socket
+
+    @sock.setter
+    def sock(self, value: Any) -> None:
+        self._socket = value
+        if value is not None:
+            self._deadline.socket = value
+            if self._deadline.has_passed:  # while there was none to shut down
+                value.close()
+                raise TimeoutError
 
 
 class _WatchedTls(_Watched, HTTPSConnection):
-    pass
+    def connect(self) -> None:
+        """TLS is agreed on by a socket that the deadline knows; HTTPSConnection has none until then."""
+        HTTPConnection.connect(self)
+        name = self._tunnel_host or self.host  # type: ignore[attr-defined]
+        context = self._context  # type: ignore[attr-defined]
+        self.sock = context.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+        self.sock.do_handshake()
 
 
 class PlainHandler(HTTPHandler):
