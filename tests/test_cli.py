@@ -23,6 +23,7 @@ from fdfo.errors import PeerError
 from fdfo.evaluation.captions import _path_for
 from fdfo.evaluation.protocol import PAPER
 from fdfo.hub import quiet_loading
+from tests.nightly import by_day
 from tests.training.runs import TINY, run
 
 
@@ -175,7 +176,7 @@ REWARDS = {
 }
 
 
-@pytest.mark.parametrize("case", REWARDS)
+@pytest.mark.parametrize("case", by_day({"raises"}, REWARDS))
 def test_broken_rewards_stop_the_run_with_their_name(command, tmp_path, case):
     body, fragment = REWARDS[case]
     (tmp_path / "mine.py").write_text(f"def score(images, prompts, metadata):\n    {body}\n")

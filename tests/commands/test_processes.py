@@ -21,6 +21,7 @@ def two(folder, *overrides):
     return Command("train", "shapes-smoke", *TINY, *overrides, "--processes", "2", "--run-dir", str(folder))
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
     output = finish(two(tmp_path / "two", *SMOOTH))
     assert output.count("loading ...") == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.nightly import at_night
 from tests.test_cli import fdfo
 from tests.training.runs import run
 
@@ -20,9 +21,9 @@ def damaged(tmp_path_factory):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("generate", "a red circle", "--seeds", 1, "--steps", 1, "-o", "a.png", "--run"),
+        at_night(("generate", "a red circle", "--seeds", 1, "--steps", 1, "-o", "a.png", "--run")),
         ("eval", "--count", 1, "--steps", 1, "--run"),
-        ("export", "-o", "out"),
+        at_night(("export", "-o", "out")),
     ],
 )
 def test_a_damaged_best_checkpoint_is_not_passed_over_in_silence(

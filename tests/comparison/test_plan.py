@@ -23,6 +23,7 @@ from fdfo.training.epoch import sample, update
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.setup import build_engine
 from tests.comparison.plans import SCORE, plan, write
+from tests.nightly import by_day
 
 
 def problems(tmp_path, **changes):
@@ -100,7 +101,7 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize("method", BUILT_IN["methods"])
+@pytest.mark.parametrize("method", by_day({"fdfo", "draft", "nft"}, BUILT_IN["methods"]))
 def test_what_is_counted_is_what_an_epoch_takes(method):
     """In the real loop, on the embedded model."""
     small = ["method.steps=3", "prompts.pairs_per_epoch=2", "optim.updates_per_epoch=1", "optim.ema=null"]

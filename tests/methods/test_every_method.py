@@ -23,7 +23,7 @@ from tests.methods.world import (
     start_averages,
     train,
 )
-from tests.nightly import by_day
+from tests.nightly import at_night, by_day
 from tests.worlds import GaussianPolicy
 
 NOISE = NoiseStreams(seed=0, epoch=3)
@@ -158,7 +158,7 @@ def test_every_image_has_noise_of_its_own(variant):
 
 
 @every_variant
-@pytest.mark.parametrize("micro_batch", [1, 3, 16])
+@pytest.mark.parametrize("micro_batch", [at_night(1), 3, at_night(16)])
 def test_the_micro_batch_does_not_matter(variant, micro_batch):
     offsets = []
     for size in (1000, micro_batch):

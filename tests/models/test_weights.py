@@ -12,6 +12,7 @@ from fdfo.errors import ModelError
 from fdfo.models import load_policy
 from fdfo.models.families import JOINT_ATTENTION
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS
+from tests.nightly import at_night
 
 PROMPTS = ["a red circle", "three blue squares"]
 
@@ -156,7 +157,7 @@ def test_unknown_adapter_targets_are_explained():
         load_policy("shapes", adapter=AdapterConfig(targets=("nothing",)))
 
 
-@pytest.mark.parametrize("kind", ["lora", "full"])
+@pytest.mark.parametrize("kind", ["lora", at_night("full")])
 def test_strength_multiplies_the_change_of_every_weight(kind):
     policy = trained(kind)
     base = dict(load_policy("shapes").weights.network.named_parameters())

@@ -76,9 +76,9 @@ def kept_by_a_row(policy, forward):
     return (kept(policy, lambda: forward(6)) - kept(policy, lambda: forward(2))) / 4
 
 
-@pytest.mark.parametrize("adapter", ["lora", "full"])
+@pytest.mark.parametrize("adapter", ["lora", at_night("full")])
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("guidance", [at_night(1.0), 2.0])
 def test_what_a_row_keeps(adapter, checkpointing, guidance):
     overrides = [f"policy.adapter.kind={adapter}", f"policy.gradient_checkpointing={str(checkpointing).lower()}"]
     config = load_config("shapes", [*overrides, f"policy.guidance={guidance}"])

@@ -10,6 +10,7 @@ from fdfo.errors import RewardError
 from fdfo.hub import quiet_loading
 from fdfo.rewards.preprocess_qwen import QwenPreprocess
 from fdfo.rewards.vlm import VlmPair, VlmScore
+from tests.nightly import at_night
 from tests.rewards.tiny_clip import as_levels, pictures
 from tests.rewards.tiny_vlm import QWEN_TEMPLATE, make_idefics, make_llava, make_qwen
 
@@ -75,7 +76,7 @@ def log_probability(family, folder, image, question, answer):
     return len(answer), sum(logits[k, token].item() for k, token in enumerate(answer))
 
 
-@pytest.mark.parametrize(("target", "contrast", "tokens"), [("Yes", "No", {1}), ("Yeah", "Nope", {3, 4})])
+@pytest.mark.parametrize(("target", "contrast", "tokens"), [at_night("Yes", "No", {1}), ("Yeah", "Nope", {3, 4})])
 def test_score_is_the_sigmoid_of_the_difference_of_log_probabilities(family, folder, target, contrast, tokens):
     images = pictures(3, 32, 24)
     actual = scores(loaded(folder, target=target, contrast=contrast), images, PROMPTS)

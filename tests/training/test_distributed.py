@@ -60,8 +60,8 @@ def test_one_process_raises_what_failed_and_the_others_leave(failing):
 @pytest.mark.parametrize(
     ("where", "rank_of_error"),
     [
-        ("fdfo.training.setup.policy_from_config", 1),
-        ("fdfo.rewards.weighted.WeightedSum.load", 1),
+        at_night("fdfo.training.setup.policy_from_config", 1),
+        at_night("fdfo.rewards.weighted.WeightedSum.load", 1),
         at_night("torch.optim.AdamW.step", 1),
         ("fdfo.training.run.save_checkpoint", 0),
         at_night("fdfo.training.run.write_report", 0),
@@ -82,6 +82,7 @@ def test_an_error_anywhere_on_one_process_ends_both(tmp_path, monkeypatch, where
     assert forked(2, work) == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_lost_process_is_told_of_once_and_the_rest_of_three_leave(tmp_path, capfd, monkeypatch):
     """Killed between two epochs' work; whoever is left says so once, and saves."""
     (tmp_path / "mine.py").write_text(

@@ -10,7 +10,7 @@ from fdfo.evaluation.runs import read_events
 from fdfo.models.policy import FlowPolicy
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.training import judging
-from tests.nightly import by_day
+from tests.nightly import at_night, by_day
 from tests.training.forks import forked
 from tests.training.runs import largest_difference, run
 from tests.training.test_invariance import SMOOTH, TOLERANCE
@@ -126,7 +126,7 @@ def test_images_whose_score_gradient_does_not_fit_are_drawn_again(tmp_path, monk
 @pytest.mark.parametrize(
     ("place", "batch", "message"),
     [
-        ((FlowPolicy, "decode"), "sample_batch", "CUDA error: out of memory"),
+        at_night((FlowPolicy, "decode"), "sample_batch", "CUDA error: out of memory"),
         (
             (ContrastiveScore, "__call__"),
             "score_batch",

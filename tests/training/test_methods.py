@@ -64,7 +64,7 @@ def test_a_longer_run_continues_a_shorter_one(tmp_path, overrides, method):
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("method", [at_night("ddpo"), "nft"])
+@pytest.mark.parametrize("method", [at_night("ddpo"), at_night("nft")])
 def test_two_processes_with_an_odd_number_of_prompts(tmp_path, overrides, method):
     """The methods whose state crosses epochs: running statistics of all scores, and an old policy."""
     settings = overrides(method, "optim.lr=1e-5", "train.epochs=2")

@@ -24,8 +24,8 @@ from tests.benchmarks.test_capped import CHANGES
 from tests.methods.world import VARIANTS, make, make_engine, prompts
 from tests.nightly import by_day
 
-DAILY = ("fdfo", "flow_grpo", "nft", "refl")
-"""A pair, a group, an old policy, a score's gradient; the rest at night."""
+DAILY = ("fdfo",)
+"""The rest at night: a group, an old policy, a score's gradient, and variants of them."""
 
 ONE_LAYER = {"num_layers": 1, "dual_attention_layers": []}
 
@@ -73,6 +73,7 @@ def test_neither_steps_nor_micro_batches_wait_for_the_card(small, variant):
         assert waits(small, variant, micro_batch=5) == few
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_micro_batch_and_leaves_nothing_behind(small):
     card, policy = small
     policy.grid(8)  # is asked once

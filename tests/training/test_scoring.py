@@ -120,6 +120,7 @@ def test_a_stop_is_noticed_while_waiting():
         Background(lambda: time.sleep(5)).result(stop.check)
 
 
+@pytest.mark.slow
 def test_standardised_scores_are_resumed_exactly(tmp_path):
     mix = "reward=[{name: shapes-contrastive, standardize: true}, {name: shapes-verifier, weight: 0.1}]"
     whole = run(tmp_path / "whole", mix, "eval.rewards=[jpeg]")
@@ -179,6 +180,7 @@ def serve():
         process.stdout.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_restarted_loses_nothing(serve, tmp_path, capfd):
     own = tmp_path / "own.py"
     own.write_text(OWN)
@@ -244,7 +246,7 @@ def test_a_server_that_stays_away_ends_the_run_which_then_goes_on(serve, tmp_pat
     assert "continuing after epoch 1\n" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize(("value", "said"), [("inf", "inf"), ("-inf", "-inf"), ("nan", "NaN")])
+@pytest.mark.parametrize(("value", "said"), [("inf", "inf"), at_night("-inf", "-inf"), at_night("nan", "NaN")])
 def test_what_a_score_returned_instead_of_a_number_is_said(tmp_path, value, said):
     (tmp_path / "mine.py").write_text(
         f"def score(images, prompts, metadata):\n    return [float('{value}')] * len(prompts)\n"
@@ -273,7 +275,7 @@ def test_a_constant_score_is_said_once_and_stands_in_the_report(tmp_path, capsys
         at_night("awm", ["method.group_size=2", "method.trained_times=3", "method.steps=6", "method.on_policy=false"]),
     ],
 )
-@pytest.mark.parametrize("score", [123.456, 100000.3])
+@pytest.mark.parametrize("score", [123.456, at_night(100000.3)])
 def test_a_constant_score_has_no_gradient_at_all(tmp_path, method, settings, score):
     """In whole runs: 0 exactly, in every update."""
     (tmp_path / "mine.py").write_text(f"def score(images, prompts, metadata):\n    return [{score}] * len(prompts)\n")
