@@ -2,10 +2,13 @@
 
 import pytest
 
+from fdfo.comparison.page import html
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import read_grid
 from fdfo.evaluation.report import evaluation_page, write_report
 from tests.browser import opened, violations
+from tests.comparison.plans import plan
+from tests.comparison.test_page import FINALS
 from tests.evaluation.fabricated import make_run
 
 CUT = """
@@ -23,7 +26,7 @@ LONG = "a lighthouse on a cliff in a storm at dusk, " * 6
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Addresses of a report, of one of two runs, and of one of an evaluation."""
+    """Addresses of a report, of one of two runs, of an evaluation's, and of that of a plan."""
     folder = tmp_path_factory.mktemp("pages")
     rewards = "reward=[{name: shapes-verifier, weight: 0.5}, {name: jpeg, weight: 2}]"
     first = make_run(folder / "first", gain=0.05, drop=0.5, texts=[LONG], overrides=[rewards], **SIZE)
@@ -40,6 +43,8 @@ def pages(tmp_path_factory):
     paths["evaluation"] = folder / "evaluation.html"
     content = evaluation_page("judged", results, dict.fromkeys(results, pictures), [("Model", "shapes")])
     paths["evaluation"].write_text(content)
+    paths["comparison"] = folder / "comparison.html"
+    paths["comparison"].write_text(html(plan(folder), FINALS))
     return {name: path.as_uri() for name, path in paths.items()}
 
 
@@ -50,6 +55,7 @@ def pages(tmp_path_factory):
         ("run", "phone", "dark"),
         ("runs", "phone", "light"),
         ("evaluation", "phone", "dark"),
+        ("comparison", "phone", "light"),
     ],
 )
 def test_everybody_can_use_the_pages_and_nothing_is_cut(browser, pages, name, size, scheme):
@@ -57,6 +63,13 @@ def test_everybody_can_use_the_pages_and_nothing_is_cut(browser, pages, name, si
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert page.evaluate(CUT) == []
+
+
+def test_what_is_told_of_other_weights_stands_apart(browser, pages):
+    with opened(browser, pages["evaluation"]) as page:
+        bars, table = page.locator(".categories").first, page.locator("#results .scroll").nth(1)
+        above = bars.bounding_box()
+        assert table.bounding_box()["y"] - above["y"] - above["height"] == pytest.approx(40, abs=1)
 
 
 def test_plots_of_a_row_are_aligned(browser, pages):

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fdfo.config.load import load_config
@@ -14,7 +15,12 @@ from fdfo.evaluation.runs import read_events
 from fdfo.training.trackers import before_after, flat
 from tests.training.runs import run
 
-NAMES = ("log.trackers=[tensorboard, wandb]", "log.project=tastes", "log.name=warmer", "log.tags=[shapes, quick]")
+NAMES = (
+    "log.trackers=[tensorboard, wandb, trackio]",
+    "log.project=tastes",
+    "log.name=warmer",
+    "log.tags=[shapes, quick]",
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +30,7 @@ def tracked(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_SILENT", "true")
+        patch.setenv("TRACKIO_DIR", str(folder.parent / "trackio"))  # read when trackio is first imported
         for epochs in (0, 1):
             run(folder, *NAMES, f"train.epochs={epochs}", "eval.every=1")
     return folder
@@ -97,6 +104,29 @@ def test_wandb_goes_on_with_the_same_run_and_gets_the_pictures(tracked):
         assert list(begun.tags) == ["shapes", "quick"] and path.name == f"run-{key}.wandb"
     files = [path.name for path in tracked.glob("wandb/offline-run-*/files/media/images/*.png")]
     assert sorted(name.partition("_")[0] for name in files) == ["pairs", "samples", "samples", "samples"]
+
+
+def test_trackio_goes_on_with_the_same_run_and_gets_the_pictures(tracked):
+    from trackio.sqlite_storage import SQLiteStorage
+    from trackio.utils import TRACKIO_DIR
+
+    key = json.loads((tracked / "tracking.json").read_text())["id"]
+    assert tracked.parent / "trackio" == TRACKIO_DIR
+    (record,) = SQLiteStorage.get_run_records("tastes")
+    assert record["name"] == f"warmer-{key[:6]}"
+    logs = SQLiteStorage.get_logs("tastes", record["name"])
+    events = {(event["event"], event["epoch"]): event for event in read_events(tracked)}
+    (reward,) = [(line["step"], line["reward"]) for line in logs if "reward" in line]
+    assert reward == (1, pytest.approx(events["rollout", 1]["reward"]))
+    held_out = {line["step"]: line["held-out/reward"] for line in logs if "held-out/reward" in line}
+    expected = {epoch: events["evaluation", epoch]["scores"]["reward"]["mean"] for epoch in (0, 1)}
+    assert held_out == pytest.approx(expected)
+    shown = [(title, line["step"], line[title]) for title in ("samples", "pairs") for line in logs if title in line]
+    assert [one[:2] for one in shown] == [("samples", 0), ("samples", 0), ("samples", 1), ("pairs", 1)]
+    with Image.open(TRACKIO_DIR / "media" / shown[2][2]["file_path"]) as picture:
+        assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(before_after(tracked / "samples", 1)))
+    config = SQLiteStorage.get_run_config("tastes", record["name"])
+    assert config["train.seed"] == 0 and config["log.name"] == "warmer"
 
 
 def test_settings_are_flat():

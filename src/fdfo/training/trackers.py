@@ -20,6 +20,8 @@ from fdfo.training.distributed import Team
 FILE = "tracking.json"
 SHOWN = 8
 """Prompts of a sheet."""
+SIGNS = 6
+"""Of the id of a run, behind its name, where names alone tell runs apart."""
 
 
 class Tracking(BaseModel):
@@ -40,10 +42,11 @@ class Trackers:
         if not self._config.log.trackers:
             return
         log, where = self._config.log, str(self._run)
-        name = log.name or self._run.name
+        name, key = log.name or self._run.name, self._id()
         options: dict[str, dict[str, Any]] = {
-            "wandb": {"dir": where, "name": name, "tags": list(log.tags), "id": self._id(), "resume": "allow"},
-            "trackio": {"name": name, "resume": "allow"},
+            "wandb": {"dir": where, "name": name, "tags": list(log.tags), "id": key, "resume": "allow"},
+            # It finds the run to go on with by its name alone, which other folders may have as well.
+            "trackio": {"name": f"{name}-{key[:SIGNS]}", "resume": "allow", "embed": False},
         }
         self._accelerator.project_configuration.set_directories(where)
         settings = flat(self._config.model_dump(mode="json"))
@@ -81,6 +84,10 @@ class Trackers:
                 tracker.tracker.add_image(title, np.asarray(picture), epoch, dataformats="HWC")
             elif tracker.name == "wandb":
                 tracker.log_images({title: [picture]}, step=epoch)
+            elif tracker.name == "trackio":
+                import trackio
+
+                tracker.log({title: trackio.Image(picture)}, step=epoch)
 
     def end(self) -> None:
         """The run is over."""
