@@ -1,10 +1,13 @@
 """What every page shares: text that can be read in both schemes, and files that are found."""
 
+import colorsys
 import re
+from itertools import combinations
 
 import pytest
 
 from fdfo import look
+from fdfo.evaluation.report.curves import color_of_run
 
 TEXT = ("ink", "muted", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "won", "alarm")
 GROUNDS = ("page", "card")
@@ -43,6 +46,14 @@ def test_every_colour_of_text_can_be_read_on_every_ground(scheme):
     faint = {pair: contrast(found[pair[0]], found[pair[1]]) for pair in pairs}
     assert not {pair: value for pair, value in faint.items() if value < LEAST_CONTRAST}
     assert contrast(found["edge"], found["page"]) >= 3  # of what is no text: 1.4.11
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_colours_of_five_runs_differ_in_hue(scheme):
+    chosen = [colors(scheme)[f"s{color_of_run(index)}"] for index in range(5)]
+    hues = [colorsys.rgb_to_hls(*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0] for color in chosen]
+    apart = [abs((one - other + 0.5) % 1 - 0.5) * 360 for one, other in combinations(hues, 2)]
+    assert min(apart) > 15, apart
 
 
 def test_styles_and_scripts_come_in_one():

@@ -124,7 +124,7 @@ def picture(panels: Sequence[Chart]) -> str:
 def _palette() -> dict[int, str]:
     """Colours of the pages, on a light ground."""
     found = re.findall(r"--s(\d): (#[0-9a-f]+)", look.source("base.css"))
-    return {int(index): color for index, color in found[: RUN_COLORS + 1]}
+    return {int(index): color for index, color in found[: len(RUN_COLORS) + 1]}
 
 
 def _panel(chart: Chart, left: float, top: float) -> Iterator[str]:
