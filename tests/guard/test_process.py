@@ -9,7 +9,7 @@ import torch
 
 from fdfo.errors import RewardError
 from fdfo.guard.contact import Guard
-from tests.guard.leaks import IMPORTS, LEAKS, everything
+from tests.guard.leaks import IMPORTS, LEAKS, TOGETHER, everything
 
 GUARD = Guard("score 'x'", RewardError)
 
@@ -45,10 +45,8 @@ def test_it_is_undone(names, leak, raises):
 
 
 def test_all_at_once_and_nested_in_no_gradient(names):
-    harmless = [code for name, code in LEAKS.items() if name not in ("stdout",)]
-
     def work():
-        for code in harmless:
+        for code in TOGETHER:
             exec(code, names)
         GUARD("within", lambda: exec(LEAKS["folder"], names))
 
