@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import PeerError, RewardError
@@ -86,6 +87,18 @@ def test_infinite_scores_become_nan(make):
         ([torch.zeros((), device="meta")] * 4, "list"),
         ((torch.zeros(4), {}), r"tuple .*expect \(scores, details\): `return scores`, or wrap it"),
         (([1.0] * 4, {"note": 1}), r"wrap it: `lambda \*a: theirs\(\*a\)\[0\]`"),
+        ((torch.zeros(4), None), r"wrap it: `lambda \*a: theirs\(\*a\)\[0\]`"),
+        ((torch.zeros(4), [{}] * 4, 1.0), r"wrap it: `lambda \*a: theirs\(\*a\)\[0\]`"),
+        (((), {}), "for 4 images"),
+        (
+            {"text": "x", "scores": [1, 2, 3, 4]},
+            r"return what is under 'scores', or wrap it: .*theirs\(\*a\)\['scores'\]",
+        ),
+        (
+            FakeTensorMode().from_tensor(torch.zeros(4)),
+            "it is a FakeTensor, whose numbers are elsewhere; return a plain",
+        ),
+        ([FakeTensorMode().from_tensor(torch.zeros(()))] * 4, "list"),
         ([1.0, 2.0], r"list \[1.0, 2.0\]"),
         (["1", "2", "3", "4"], "list"),
         ([[1], [2, 3]], "list"),
@@ -113,8 +126,9 @@ def test_anything_else_is_refused_by_name(make, value, described):
         [1.0, np.ma.masked, 2.0, 3.0],
         np.ma.array([1.0, 7.0, 2.0, 3.0], mask=[False, True, False, False]),
         np.ma.array([1, 7, 2, 3], mask=[False, True, False, False]),
+        np.array([1.0, None, 2, 3], dtype=object),
     ],
-    ids=["list", "tuple", "tensors", "masked entry", "masked", "masked integers"],
+    ids=["list", "tuple", "tensors", "masked entry", "masked", "masked integers", "objects"],
 )
 def test_none_and_what_is_masked_could_not_be_judged(make, value):
     scores = make(a=returning(value))(IMAGES, PROMPTS, METADATA)
@@ -124,6 +138,16 @@ def test_none_and_what_is_masked_could_not_be_judged(make, value):
 @pytest.mark.parametrize("value", [2.5, torch.tensor(2.5), np.float32(2.5), np.array(2.5), [2.5], True + 1.5])
 def test_one_number_for_one_image(make, value):
     assert make(a=returning(value))(IMAGES[:1], PROMPTS[:1], METADATA[:1]).tolist() == [2.5]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_is_refused_with_the_way_out(make, layout):
+    value = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(2)], layout=layout)
+    with pytest.raises(
+        RewardError, match=r"returned a nested .*; it is sparse or nested; call to_dense\(\), or to_padded"
+    ):
+        make(a=returning(value))(IMAGES, PROMPTS, METADATA)
 
 
 @pytest.mark.filterwarnings("ignore:.*quantized tensor creation")

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.optim.optimizer as optimizers
 from torch.autograd import graph
 from torch.nn.modules import module as modules
-from torch.optim import optimizer as optimizers
 from torch.utils import _device
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack, _pop_mode, _push_mode
 

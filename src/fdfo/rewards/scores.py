@@ -1,5 +1,6 @@
 """What a reward returns, checked and converted. B images."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ def _as_tensor(returned: Any) -> Tensor | None:
                 return _stacked(returned, tensors)
         if isinstance(returned, np.ma.MaskedArray):
             returned = np.ma.filled(returned.astype(np.float64), np.nan)
+        elif isinstance(returned, np.ndarray) and returned.dtype == object and returned.ndim == 1:
+            return _as_tensor(returned.tolist())
         array = np.asarray(returned)
     except (ValueError, TypeError, RuntimeError):
         return None
@@ -86,6 +89,8 @@ def _why_unreadable(tensor: Tensor) -> str | None:
         return "it is quantised; call dequantize()"
     if tensor.layout != torch.strided or tensor.is_nested:
         return "it is sparse or nested; call to_dense(), or to_padded_tensor()"
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return f"it is a {type(tensor).__name__}, whose numbers are elsewhere; return a plain tensor"
     return None
 
 
@@ -95,12 +100,22 @@ def _hint(returned: Any, values: Tensor | None, count: int) -> str:
         return f"; {why}"
     if values is not None and values.ndim > 1 and values.numel() == count:
         return "; flatten it"
-    if isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict):
+    if isinstance(returned, tuple) and len(returned) > 1 and _are_scores(returned[0], count):
         return "; other trainers expect (scores, details): `return scores`, or wrap it: `lambda *a: theirs(*a)[0]`"
+    if isinstance(returned, Mapping) and (keys := [key for key in returned if _are_scores(returned[key], count)]):
+        return f"; return what is under {keys[0]!r}, or wrap it: `lambda *a: theirs(*a)[{keys[0]!r}]`"
     return ""
 
 
+def _are_scores(returned: Any, count: int) -> bool:
+    """Whether a part of what was returned would do by itself."""
+    values = _as_tensor(returned)
+    return values is not None and values.shape == (count,)
+
+
 def _describe(returned: Any) -> str:
+    if isinstance(returned, Tensor) and returned.is_nested:
+        return f"a nested {type(returned).__name__}"
     if isinstance(returned, Tensor | np.ndarray):
         return f"a {type(returned).__name__} of {returned.dtype} and shape {list(returned.shape)}"
     text = repr(returned)
