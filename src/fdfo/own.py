@@ -5,6 +5,7 @@ Whatever fails while one is read makes that file damaged, and nothing else: it i
 
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -116,6 +117,12 @@ def mend_lines(path: Path, check: Callable[[Any], object]) -> None:
     lines = [json.dumps(content) + "\n" for content in sound_lines(path, checked, complain)]
     if complaints:
         write_atomically(path, "".join(lines))
+
+
+def make_way(path: Path, *, for_a_folder: bool = False) -> None:
+    """Set aside what stands in the place of an own file, or folder, and is none: a pipe, a link to nowhere."""
+    if os.path.lexists(path) and not (path.is_dir() if for_a_folder else path.is_file()):
+        set_aside(path, "not a folder" if for_a_folder else "not a file")
 
 
 def cut_torn_line(path: Path) -> None:

@@ -1,6 +1,7 @@
 """A run goes on over whatever happened to its folder: what is damaged is named, and nothing of it is used."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,7 @@ from fdfo.training.checkpoint import (
 )
 from fdfo.training.console import Console
 from fdfo.training.distributed import this_team
+from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import StopRequest
 from fdfo.training.setup import build_engine
 from fdfo.training.state import put_back, state_of
@@ -125,6 +127,41 @@ def test_a_report_leaves_out_what_is_damaged_with_a_note(whole, tmp_path, caplog
         (folder / "config.yaml").write_text(text)
         with pytest.raises(CheckpointError, match=r"is not a run folder: cannot read config\.yaml"):
             write_report([folder])
+
+
+IN_THE_WAY = (
+    "environment.json",
+    "metrics.jsonl",
+    "report.html",
+    "checkpoints/latest",
+    "checkpoints/best",
+    "samples/epoch-0000000.png",
+    "samples/pairs-0000003.json",
+)
+
+
+def test_what_is_no_file_or_folder_is_set_aside_where_one_belongs(tmp_path, caplog):
+    config = load_config("shapes-smoke", TINY)
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(config)
+    folder.begin()
+    for name in IN_THE_WAY:
+        path = folder.path / name
+        path.unlink(missing_ok=True)
+        os.mkfifo(path) if name == "report.html" else (path / "more").mkdir(parents=True)
+    (folder.path / "checkpoints/latest").rename(folder.path / "latest")
+    (folder.path / "checkpoints/latest").symlink_to("nowhere/at/all")
+    folder.evaluations.rmdir()
+    folder.evaluations.write_text("x")
+    folder.prepare(config)
+    folder.begin()
+    for name in (*IN_THE_WAY, "evaluations"):
+        aside = folder.path / f"{name}.damaged"
+        assert os.path.lexists(aside), name
+        assert f"{folder.path / name} is damaged (not a f" in caplog.text
+        assert not os.path.lexists(folder.path / name) or name in ("environment.json", "metrics.jsonl", "evaluations")
+    folder.log("rollout", 1, {})
+    assert folder.evaluations.is_dir()
 
 
 # ---- complete.json ----

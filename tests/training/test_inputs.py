@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -115,6 +116,49 @@ def test_a_model_folder_is_known_by_the_files_of_its_components(tmp_path):
     after = model_digests(str(tmp_path), None, stamps)
     assert [name for name in before if before[name] != after[name]] == [f"model {tmp_path}/vae/weights.safetensors"]
     assert any(name.startswith("model shapes/transformer/") for name in model_digests("shapes", None, {}))
+
+
+def test_files_that_options_list_are_known(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    (tmp_path / "own.py").write_text("def score(images, prompts, metadata, models):\n    pass\n")
+    entry = {"name": f"{tmp_path}/own.py:score", "label": "mine", "models": [str(tmp_path), "no such", 3]}
+    assert list(option_digests(reward_entries([entry], "test"), {})) == [f"models of mine {tmp_path}/w.safetensors"]
+
+
+def test_code_is_known_by_its_statements_before_they_run(tmp_path):
+    """None of these modules is ever imported here."""
+    files = {
+        "own.py": "import top\ndef score():\n    from lib.deep import inner, NAME\n    import numpy\n",
+        "top.py": "import own\nif False:\n    import late as other\n",
+        "late.py": "def broken(:",
+        "lib/__init__.py": "",
+        "lib/deep/__init__.py": "from ..near import x\nfrom . import beside",
+        "lib/deep/inner.py": "from .....above import x",
+        "lib/deep/beside.py": "",
+        "lib/near.py": "",
+        "unused.py": "",
+        "numpy.txt": "",
+    }
+    for name, code in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(code)
+    names = {name.removeprefix(f"code {tmp_path}/") for name in code_digests([f"{tmp_path}/own.py:score"])}
+    assert names == files.keys() - {"unused.py", "numpy.txt"}
+
+
+def test_an_installed_score_is_known_by_its_whole_package(tmp_path, monkeypatch):
+    (tmp_path / "myscores").mkdir()
+    (tmp_path / "myscores" / "__init__.py").write_text("")
+    (tmp_path / "myscores" / "helper.py").write_text("")
+    (tmp_path / "myscores" / "scores.py").write_text("def score(images, prompts, metadata):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("mine", "myscores.scores:score", "fdfo.rewards")
+    monkeypatch.setattr("fdfo.plugins.entry_points_of", lambda kind: [point] if kind == "rewards" else [])
+    digests = code_digests(["mine", "jpeg"])
+    wanted = {f"code of mine {tmp_path}/myscores/{name}.py" for name in ("__init__", "helper", "scores")}
+    assert digests.keys() == wanted
+    monkeypatch.delitem(sys.modules, "myscores.scores")
+    monkeypatch.delitem(sys.modules, "myscores")
 
 
 def test_an_untouched_file_is_not_read_again(tmp_path, monkeypatch):

@@ -10,9 +10,13 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from fdfo.evaluation.runs import EPOCH
 from fdfo.files import write_atomically, write_json
-from fdfo.own import read_json
+from fdfo.own import numbered_name, read_json
 from fdfo.pictures import COLUMNS, png, tile
+
+GRIDS = (EPOCH, "pairs")
+"""Kinds of numbered grids: of the held-out prompts, and of groups that were trained on."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Grid:
 def save_gallery(folder: Path, epoch: int, images: Tensor, titles: Sequence[str]) -> None:
     """Write samples/epoch-N.png and .json: one tile uint8 [n, 3, H, W] for each title."""
     grid = Grid(epoch, COLUMNS, (images.shape[2], images.shape[3]), list(titles))
-    _save(folder / f"epoch-{epoch:07d}", tile(images, COLUMNS), grid)
+    _save(folder / numbered_name(EPOCH, epoch), tile(images, COLUMNS), grid)
 
 
 def save_groups(folder: Path, epoch: int, groups: Tensor, totals: Tensor, titles: Sequence[str]) -> None:
@@ -43,7 +47,7 @@ def save_groups(folder: Path, epoch: int, groups: Tensor, totals: Tensor, titles
     count, size = groups.shape[:2]
     scores = totals.reshape(-1, size)[:count].tolist()
     grid = Grid(epoch, size, (groups.shape[3], groups.shape[4]), list(titles[:count]), scores)
-    _save(folder / f"pairs-{epoch:07d}", tile(groups.flatten(0, 1), size), grid)
+    _save(folder / numbered_name("pairs", epoch), tile(groups.flatten(0, 1), size), grid)
 
 
 def _save(path: Path, pixels: np.ndarray, grid: Grid) -> None:

@@ -14,7 +14,7 @@ from fdfo.evaluation.events import checked_event
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.own import Complain, leave_out, numbered, numbered_name, read_json, sound, sound_lines
 
-METRICS, ENVIRONMENT = "metrics.jsonl", "environment.json"
+METRICS, ENVIRONMENT, REPORT = "metrics.jsonl", "environment.json", "report.html"
 EVALUATIONS, CHECKPOINTS = "evaluations", "checkpoints"
 EPOCH = "epoch"
 """Kind of numbered files and folders: evaluations, pictures, checkpoints."""

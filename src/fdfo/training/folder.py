@@ -20,6 +20,7 @@ from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.events import checked_event
 from fdfo.evaluation.heldout import Evaluation
+from fdfo.evaluation.pictures import GRIDS
 from fdfo.evaluation.runs import (
     CHECKPOINTS,
     CONFIG,
@@ -28,13 +29,14 @@ from fdfo.evaluation.runs import (
     EVALUATIONS,
     METRICS,
     RAW,
+    REPORT,
     load_run_config,
     read_evaluations,
     read_events,
 )
 from fdfo.files import finite, write_atomically, write_json
 from fdfo.locks import one_writer
-from fdfo.own import cut_torn_line, mend_lines, numbered, numbered_name, read_json, set_aside, sound
+from fdfo.own import cut_torn_line, make_way, mend_lines, numbered, numbered_name, read_json, set_aside, sound
 from fdfo.training.inputs import Digests, Stamps, changed_inputs
 
 MAY_CHANGE = {
@@ -102,10 +104,21 @@ class RunFolder:
             self._check_same(config)
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
+            self._make_way()
             write_atomically(self.path / CONFIG, f"# {config_hash(config)}\n{to_yaml(config)}")
             for folder in (self.checkpoints, self.samples, self.evaluations):
                 folder.mkdir(exist_ok=True)
             write_json(self.path / ENVIRONMENT, environment())
+
+    def _make_way(self) -> None:
+        """Set aside what stands in the place of what the run will write, and is nothing of that kind."""
+        for folder in (self.checkpoints, self.samples, self.evaluations):
+            make_way(folder, for_a_folder=True)
+        pictures = [numbered(self.samples, kind, suffix) for kind in GRIDS for suffix in (".png", ".json")]
+        files = [self.path / name for name in (ENVIRONMENT, METRICS, REPORT)]
+        pointers = [self.checkpoints / name for name in ("latest", "best")]
+        for file in [*files, *pointers, *(path for found in pictures for path in found.values())]:
+            make_way(file)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -3,9 +3,7 @@
 Of a hub id the configuration may name the revision; what it leads to is not looked at here.
 """
 
-import os
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -22,13 +20,11 @@ from fdfo.models.source import ModelSource
 from fdfo.plugins import find
 from fdfo.plugins import names as names_of
 from fdfo.records import Prompt
+from fdfo.training.imports import file_of_module, imported_from
 from fdfo.training.start import start_of
 
 Digests = dict[str, str]
 """SHA-256 by what it is of: `code own.py`, `prompts my.txt`."""
-
-USER_FILE = "fdfo_user_file_"
-"""What the modules of files that are named themselves are called."""
 
 WEIGHT_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Of a folder with a model."""
@@ -76,10 +72,10 @@ def code_digests(names: Sequence[str]) -> Digests:
     digests = {}
     for path in dict.fromkeys(file_of(name) for name in names if is_file_name(name)):
         digests[f"code {path}"] = file_digest(path)
-        for module in _imported_from(path.resolve()):
+        for module in imported_from(path.resolve()):
             digests[f"code {path.parent / module.relative_to(path.resolve().parent)}"] = file_digest(module)
-    for name, module in _installed(names):
-        digests[f"code of {name}"] = file_digest(module)
+    for name, file in _installed(names):
+        digests[f"code of {name} {file}"] = file_digest(file)
     return digests
 
 
@@ -100,9 +96,8 @@ def option_digests(entries: Sequence[RewardConfig], stamps: Stamps) -> Digests:
     """Of files, and of the weights in folders, that options of scores name."""
     digests = {}
     for entry in entries:
-        for key, value in entry.options.items():
-            path = Path(value).expanduser() if isinstance(value, str) and value and key not in PLACEMENT else None
-            if path is not None and path.exists():
+        for key, path in _paths_in(entry.options):
+            if path.exists():
                 files = [path] if path.is_file() else sorted(_weights_in(path))
                 digests.update({f"{key} of {entry.title} {file}": _digest(file, stamps) for file in files})
     return digests
@@ -112,6 +107,13 @@ def start_digests(config: PolicyConfig) -> Digests:
     """Of the weights that a run trains on from, if it does. Raises ModelError or CheckpointError."""
     start = start_of(config)
     return {} if start is None else {f"start {config.adapter.start}": weights_digest(start)}
+
+
+def _paths_in(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Options that may be paths, alone or in a list, with what is in them."""
+    for key, value in options.items():
+        texts = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str) and one]
+        yield from ((key, Path(text).expanduser()) for text in texts if key not in PLACEMENT)
 
 
 def _weights_in(folder: Path) -> Iterator[Path]:
@@ -127,31 +129,18 @@ def _digest(path: Path, stamps: Stamps) -> str:
     return stamps[key].digest
 
 
-def _imported_from(path: Path) -> list[Path]:
-    """Files of the modules that were imported from the folder of a file or below it: not the file, not packages."""
-    places = (*sysconfig.get_paths().values(), sys.prefix, Path(__file__).parents[1])
-    apart = [Path(place).resolve() for place in places]
-    libraries = tuple(f"{place}{os.sep}" for place in places)  # most modules: nothing of them is looked up
-    modules = [module for name, module in [*sys.modules.items()] if not name.startswith(USER_FILE)]
-    files = [file for module in modules if (file := _file(module)) is not None and not file.startswith(libraries)]
-    found = {Path(file).resolve() for file in files}
-    own = [one for one in found if path.parent in one.parents and one != path and one.is_file()]
-    return sorted(one for one in own if not any(place in one.parents for place in apart))
-
-
 def _installed(names: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Files of the modules of installed plug-ins, which are not of this package."""
+    """Files of installed plug-ins: of their whole package, but nothing of this one."""
     for name in dict.fromkeys(name for name in names if not is_file_name(name)):
         for kind in ("rewards", "methods"):
-            module = _module_of(kind, name)
-            if module is not None and not module.startswith("fdfo.") and (file := _file(sys.modules.get(module))):
-                yield name, Path(file)
+            package = (_module_of(kind, name) or "fdfo").partition(".")[0]
+            file = file_of_module(sys.modules.get(package))
+            if package != "fdfo" and file is not None:
+                is_folder = Path(file).name == "__init__.py"
+                yield from (
+                    (name, one) for one in (sorted(Path(file).parent.rglob("*.py")) if is_folder else [Path(file)])
+                )
 
 
 def _module_of(kind: Any, name: str) -> str | None:
     return getattr(find(kind, name), "__module__", None) if name in names_of(kind) else None
-
-
-def _file(module: Any) -> str | None:
-    file = getattr(module, "__file__", None)
-    return file if isinstance(file, str) else None

@@ -13,7 +13,7 @@ from fdfo.evaluation.alarms import alarms
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
 from fdfo.evaluation.report import write_report
-from fdfo.evaluation.runs import read_evaluations
+from fdfo.evaluation.runs import REPORT, read_evaluations
 from fdfo.flow.noise import NoiseStreams
 from fdfo.models.load import policy_notes
 from fdfo.models.reading import reading_notes
@@ -170,7 +170,7 @@ class Run:
     def _finish(self) -> None:
         if self.team.is_main:
             write_report([self.folder.path])
-            report = from_here(self.folder.path / "report.html")
+            report = from_here(self.folder.path / REPORT)
             self.console.stop()
             self.console.say_items(
                 f"finished epoch {self.progress.epoch}", gain(self.history, self.engine.reward.held_out_pairwise)

@@ -19,6 +19,7 @@ from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CE
 from fdfo.evaluation.report import costs, curves, decimals, gallery, groups, results, setup, text, tradeoffs
 from fdfo.evaluation.report.chart import placed
 from fdfo.evaluation.report.record import RunRecord, read_runs
+from fdfo.evaluation.runs import REPORT
 from fdfo.files import write_atomically
 from fdfo.visible import visible
 
@@ -37,8 +38,6 @@ FILTERS = {
     "placed": placed,
     "zipped": lambda first, second: list(zip(first, second, strict=True)),
 }
-
-DEFAULT_NAME = "report.html"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def write_report(runs: Sequence[Path], output: Path | None = None) -> Path:
     """
     assert runs
     records = read_runs(list(runs))
-    default = records[0].folder / DEFAULT_NAME if len(records) == 1 else Path(DEFAULT_NAME)
+    default = records[0].folder / REPORT if len(records) == 1 else Path(REPORT)
     path = output or default
     try:
         write_atomically(path, render(records))
