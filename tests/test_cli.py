@@ -242,7 +242,7 @@ def test_generate_draws_from_the_noise_of_a_seed_and_says_which(command):
     assert drawn[1] == drawn[2] != drawn[0]
 
 
-@pytest.mark.parametrize("strength", ["half", "1,", "inf", ""])
+@pytest.mark.parametrize("strength", ["half", "1,", "inf", "nan", "1e308", "-101", ""])
 def test_a_strength_is_numbers_and_somebodys(command, monkeypatch, strength):
     monkeypatch.setattr("fdfo.models.load.load_policy", lambda *_, **__: pytest.fail("a model was loaded"))
     code, _, err = command("generate", "a red circle", "--model", "shapes", "--strength", strength)

@@ -20,6 +20,8 @@ MOST_SECONDS = 1e7
 """Four months."""
 MOST_GUIDANCE = 100.0
 """Ten times what saturates every image."""
+MOST_STRENGTH = 100.0
+"""Of an adapter, which was trained at 1; less than minus that as well."""
 LARGEST = 1e6
 """Of weights and limits: products with float32 numbers stay far from overflow."""
 LARGEST_SCORE = 1e12

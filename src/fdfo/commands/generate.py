@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from fdfo.evaluation.sheet import FORMATS, encoded, sheet, unwritten
 from fdfo.evaluation.summary import BASE
 from fdfo.files import write_atomically
 from fdfo.interfaces import Policy, Weights
+from fdfo.limits import MOST_STRENGTH
 from fdfo.models.reading import reading_notes
 from fdfo.prompts import read_column
 from fdfo.records import Prompt
@@ -94,8 +94,9 @@ def _numbers(strengths: str) -> list[float]:
         numbers = list(dict.fromkeys(float(part) for part in strengths.split(",")))
     except ValueError:
         numbers = []
-    if not numbers or not all(map(isfinite, numbers)):
-        problem = f"--strength {strengths}: expected numbers with commas between, as 0.5,1,1.5"
+    if not numbers or not all(abs(number) <= MOST_STRENGTH for number in numbers):
+        accepted = f"expected numbers from -{MOST_STRENGTH:g} to {MOST_STRENGTH:g} with commas between, as 0.5,1,1.5"
+        problem = f"--strength {strengths}: {accepted}"
         raise ConfigError("the command line", [problem])
     return numbers
 
