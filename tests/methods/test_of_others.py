@@ -13,7 +13,7 @@ from fdfo.plugins import method_of
 from fdfo.prompts import load_file_or_list, load_prompts
 from fdfo.records import Prompt
 from fdfo.rewards import WeightedSum
-from tests.guard.leaks import IMPORTS, LEAKS, everything
+from tests.guard.leaks import IMPORTS, TOGETHER, everything
 from tests.methods.world import held_out_scores, make_engine, train
 from tests.worlds import GaussianPolicy
 
@@ -41,7 +41,7 @@ def test_a_method_of_a_file_is_named_in_one_word_and_learns(raft, tmp_path):
 
 
 def test_it_leaves_nothing_behind_and_fails_by_name(raft):
-    leaks = "\n        ".join(code for code in LEAKS.values() if "sys.stdout" not in code)
+    leaks = "\n        ".join(TOGETHER)
     vandal = IMPORTS + RAFT.replace("        v = policy", f"        {leaks}\n        v = policy")
     raft.write_text(vandal.replace("return matching_items(", "scores.total.zero_()\n        return matching_items("))
     config = load_config("shapes", [f"method.name={raft}:RAFT", *SETTINGS])
@@ -50,6 +50,15 @@ def test_it_leaves_nothing_behind_and_fails_by_name(raft):
     with pytest.raises(PluginError, match=r"method '.*raft.py:RAFT' failed in loss: .*\(raft.py:\d+\)"):
         train(engine, epochs=1)  # without its gradient it cannot train
     assert everything() == before
+
+
+def test_what_it_declares_is_read_through_the_guard(raft):
+    more = "\n    @property\n    def extra(self):\n        import sys\n        sys.exit()\n"
+    raft.write_text(re.sub(r"class RAFT.*:\n", lambda found: found[0] + more, RAFT))
+    method = method_of(load_config("shapes", [f"method.name={raft}:RAFT", *SETTINGS]).method)
+    with pytest.raises(PluginError, match=r"failed where its extra was read: SystemExit \(raft.py:\d+\)"):
+        method.extra  # noqa: B018
+    assert not hasattr(method, "nothing") and method.group_size > 1
 
 
 MEMORY = """

@@ -7,6 +7,8 @@ from typing import Any
 from fdfo.guard.contact import Guard
 from fdfo.guard.own import own, own_tensor
 
+_MISSING = object()
+
 
 class GuardedMethod:
     """The same method: it gets prompts and scores of its own, and leaves nothing behind but what it returns."""
@@ -17,12 +19,15 @@ class GuardedMethod:
     @property
     def memory(self) -> Any:
         """What it carries from epoch to epoch, behind the same guard; None: nothing."""
-        memory = self._method.memory
+        memory = self._guard("where its memory was read", lambda: self._method.memory)
         return None if memory is None else _GuardedMemory(memory, self._guard)
 
     def __getattr__(self, name: str) -> Any:
         """What a method declares: its group size, averages, metrics and so on."""
-        return getattr(self._method, name)
+        found = self._guard(f"where its {name} was read", lambda: getattr(self._method, name, _MISSING))
+        if found is _MISSING:
+            raise AttributeError(name)
+        return found
 
     def rollout(self, policy: Any, prompts: Sequence[Any], noise: Any) -> Any:
         """As the method does."""

@@ -14,6 +14,10 @@ from typing import Any
 
 from fdfo.guard.setting import Setting, attribute
 
+_NAMES = ("INT", "TERM", "HUP", "QUIT", "BREAK", "PIPE", "CHLD", "ALRM", "USR1", "USR2")
+SIGNALS = [getattr(signal, f"SIG{name}") for name in _NAMES if hasattr(signal, f"SIG{name}")]
+"""Those that programs handle, of those that there are."""
+
 
 @cache
 def of_the_thread() -> tuple[Setting, ...]:
@@ -85,20 +89,28 @@ def _umask() -> int:
     return mask
 
 
-def _limits() -> dict[int, int]:
-    """What this process may use, by kind, as long as it does not ask for more."""
+@cache
+def _kinds_of_limits() -> tuple[int, ...]:
     if sys.platform == "win32":
-        return {}
+        return ()
     import resource
 
-    kinds = {value for name, value in vars(resource).items() if name.startswith("RLIMIT_")}
-    return {kind: resource.getrlimit(kind)[0] for kind in kinds}
+    return tuple({value for name, value in vars(resource).items() if name.startswith("RLIMIT_")})
 
 
-def _put_limits(before: dict[int, int]) -> None:
+def _limits() -> list[int]:
+    """What this process may use of each kind, as long as it does not ask for more."""
+    if not _kinds_of_limits():
+        return []
     import resource
 
-    for kind, limit in before.items():
+    return [resource.getrlimit(kind)[0] for kind in _kinds_of_limits()]
+
+
+def _put_limits(before: list[int]) -> None:
+    import resource
+
+    for kind, limit in zip(_kinds_of_limits(), before, strict=True):
         with suppress(ValueError, OSError):  # the hardest limit was lowered as well, for good
             resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
 
@@ -121,12 +133,12 @@ def _put_alarm(before: bool) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+def _handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in SIGNALS]
 
 
-def _put_handlers(before: dict[int, Any]) -> None:
-    for number, handler in before.items():
+def _put_handlers(before: list[Any]) -> None:
+    for number, handler in zip(SIGNALS, before, strict=True):
         if handler is not None and signal.getsignal(number) is not handler:  # None: of another language
             signal.signal(number, handler)
 

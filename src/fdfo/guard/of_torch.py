@@ -87,8 +87,12 @@ def of_the_process() -> tuple[Setting, ...]:
         Setting(mha.get_fastpath_enabled, mha.set_fastpath_enabled),
         Setting(torch.is_anomaly_enabled, torch.set_anomaly_enabled),
         attribute(graph, "_allow_mutation_on_saved_tensors_enabled"),
-        Setting(lambda: _hooks(modules), lambda before: _put_hooks(modules, before)),
-        Setting(lambda: _hooks(optimizers), lambda before: _put_hooks(optimizers, before)),
+        *(
+            _of_all(owner, name)
+            for owner in (modules, optimizers)
+            for name in vars(owner)
+            if name.startswith("_global_")
+        ),
     )
 
 
@@ -187,20 +191,17 @@ def _put_matmul_precision(before: str | None) -> None:
         torch.set_float32_matmul_precision(before)
 
 
-def _hooks(module: Any) -> dict[str, Any]:
+def _of_all(owner: Any, name: str) -> Setting:
     """Hooks of all networks, or optimizers, there are: of others, or of a tool they left open, as a FlopCounterMode."""
-    settings = {name: value for name, value in vars(module).items() if name.startswith("_global_")}
-    return {name: dict(value) if isinstance(value, dict) else value for name, value in settings.items()}
+    hooks = getattr(owner, name)
+    if not isinstance(hooks, dict):
+        return attribute(owner, name)
 
+    def put(before: dict[int, Any]) -> None:
+        hooks.clear()
+        hooks.update(before)
 
-def _put_hooks(module: Any, before: dict[str, Any]) -> None:
-    for name, value in before.items():
-        if isinstance(value, dict):
-            hooks = getattr(module, name)
-            hooks.clear()
-            hooks.update(value)
-        else:
-            setattr(module, name, value)
+    return Setting(hooks.copy, put)
 
 
 def _backend_has(path: str) -> bool:
