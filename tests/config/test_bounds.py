@@ -92,6 +92,10 @@ def test_every_option_of_a_command_has_both_bounds():
     "override",
     [
         f"train.seed={2**64}",
+        "optim.lr=true",
+        "train.epochs=false",
+        "optim.ema=true",
+        "train.micro_batch=true",
         f"eval.noise_seed={2**64}",
         f"method.steps={10**30}",
         f"eval.steps={10**30}",

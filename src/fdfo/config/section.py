@@ -1,7 +1,7 @@
 """The base of every configuration section: frozen, and nothing unknown is accepted."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -19,3 +19,19 @@ class Section(BaseModel):
             if any(isinstance(text, str) and "\0" in text for text in (value if isinstance(value, list) else [value])):
                 raise ValueError(f"{key} holds the character NUL; remove it")
         return raw
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_no_truth_for_a_number(cls, raw: Any) -> Any:
+        """`lr: true` would be 1.0."""
+        for key, value in raw.items() if isinstance(raw, Mapping) else ():
+            kinds = _kinds(cls.model_fields[key].annotation) if key in cls.model_fields else set()
+            if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+                raise ValueError(f"{key}: input should be a number, got {str(value).lower()}")
+        return raw
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that a field may have."""
+    inside = get_args(annotation)
+    return set().union(*map(_kinds, inside)) if inside else {annotation} if isinstance(annotation, type) else set()
