@@ -15,6 +15,7 @@ from contextlib import suppress
 import pytest
 
 from fdfo import kernel_lock, locks
+from fdfo.commands.output import held_folder
 from fdfo.errors import BusyError, CheckpointError
 from fdfo.evaluation.runs import read_events
 from fdfo.locks import one_writer
@@ -161,6 +162,16 @@ def test_a_root_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "runs").touch()
     with pytest.raises(CheckpointError, match=r"cannot write to .*runs"):
         new_run_folder(tmp_path / "runs", "fdfo-shapes")
+
+
+def test_a_folder_of_pictures_has_one_writer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fdfo.models.load.load_policy", lambda *_, **__: pytest.fail("a model was loaded"))
+    (tmp_path / "drawn").mkdir()
+    with one_writer(tmp_path / "drawn", "wait"):
+        code, _, err = fdfo(monkeypatch, capsys, "generate", "a cat", "--model", "shapes", "-o", tmp_path / "drawn")
+        assert code == 1 and f"drawn is being written by process {os.getpid()}" in err and "another --output" in err
+        with pytest.raises(BusyError), held_folder(tmp_path / "drawn"):  # as `choices fit` does
+            pass
 
 
 @pytest.mark.parametrize("place", ["out", "out/data/tiny.jsonl", "out/data/tiny-probe.jsonl", "runs"])

@@ -8,7 +8,7 @@ import torch
 
 from fdfo.commands.choices import choices_of
 from fdfo.commands.memory import memory_explained
-from fdfo.commands.output import prepare_folder
+from fdfo.commands.output import held_folder
 from fdfo.commands.score import chosen_device
 from fdfo.commands.terminal import say
 from fdfo.config.load import reward_entries
@@ -38,33 +38,33 @@ def run_fit(
     embedding, ready = Embedding(features, model), WeightedSum(_entries(against))
     chosen, device = chosen_in(runs), chosen_device(device_name)
     _refuse_few(chosen)
-    prepare_folder(output)
-    with memory_explained():
-        embedding.load(device, torch.float32)
-        ready.load(device, torch.float32)
-        given = Differences(embedding).of(chosen)
-        gaps = {TITLE: held_out_gaps(given)}
-        if embedding.reads_prompts:
-            gaps[features] = given.difference[:, -1]
-        gaps |= ready_gaps(chosen, ready)
-    _tell(chosen, given)
-    accuracy = {name: bootstrap(agreement(values, given)) for name, values in gaps.items()}
-    _tell_accuracy(accuracy, given)
-    ridge = best_ridge(given)
-    head = fit(given, ridge)
-    about = About(
-        features=features,
-        model=model,
-        log_tie=head.log_tie,
-        ridge=ridge,
-        choices=len(given),
-        prompts=len(np.unique(given.prompt)),
-        accuracy={name: (one.mean, one.low, one.high) for name, one in accuracy.items()},
-    )
-    save(output, head, about)
-    tie = chances(np.zeros(1), head.log_tie)[0, 1]
-    say(f"strength of the prior {ridge:g}, by cross-validation over prompts; equal pictures tie with {tie:.0%}")
-    say(f"wrote {output}; train on it with 'reward=[{{name: learned, path: {output}}}]'")
+    with held_folder(output):
+        with memory_explained():
+            embedding.load(device, torch.float32)
+            ready.load(device, torch.float32)
+            given = Differences(embedding).of(chosen)
+            gaps = {TITLE: held_out_gaps(given)}
+            if embedding.reads_prompts:
+                gaps[features] = given.difference[:, -1]
+            gaps |= ready_gaps(chosen, ready)
+        _tell(chosen, given)
+        accuracy = {name: bootstrap(agreement(values, given)) for name, values in gaps.items()}
+        _tell_accuracy(accuracy, given)
+        ridge = best_ridge(given)
+        head = fit(given, ridge)
+        about = About(
+            features=features,
+            model=model,
+            log_tie=head.log_tie,
+            ridge=ridge,
+            choices=len(given),
+            prompts=len(np.unique(given.prompt)),
+            accuracy={name: (one.mean, one.low, one.high) for name, one in accuracy.items()},
+        )
+        save(output, head, about)
+        tie = chances(np.zeros(1), head.log_tie)[0, 1]
+        say(f"strength of the prior {ridge:g}, by cross-validation over prompts; equal pictures tie with {tie:.0%}")
+        say(f"wrote {output}; train on it with 'reward=[{{name: learned, path: {output}}}]'")
 
 
 def _entries(against: str | None) -> Sequence[RewardConfig]:

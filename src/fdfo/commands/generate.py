@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fdfo import __version__
-from fdfo.commands.output import prepare_folder, prepare_output
+from fdfo.commands.output import held_folder, prepared_output
 from fdfo.commands.subject import Subject, default_steps, labelled
 from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
@@ -58,15 +58,20 @@ def run_generate(
     if factors != [1.0] and not adapters:
         raise ConfigError("the command line", ["--strength: give --adapter or --run, whose strength it is"])
     is_folder = output.suffix == ""
-    prepare_folder(output) if is_folder else prepare_output(output)
     if not is_folder and output.suffix.lower() not in FORMATS:
         accepted = f"expected a name that ends in {', '.join(FORMATS)}, or of a folder"
         raise ConfigError("the command line", [f"--output {output}: {accepted}"])
-    subjects[0].announce()
     drawing = _Drawing(subjects[0], adapters, config, factors, prompts, seeds, noise_seed, default_steps(steps, config))
-    rows = drawing.rows()
-    for line in reading_notes(subjects[0].settings(config), [prompt.text for prompt in prompts]):
-        say(line)
+    with held_folder(output) if is_folder else prepared_output(output):
+        subjects[0].announce()
+        rows = drawing.rows()
+        for line in reading_notes(subjects[0].settings(config), [prompt.text for prompt in prompts]):
+            say(line)
+        _write(drawing, rows, output, is_folder)
+
+
+def _write(drawing: "_Drawing", rows: Mapping[str, Tensor], output: Path, is_folder: bool) -> None:
+    prompts, seeds = drawing.prompts, drawing.seeds
     images = torch.stack(list(rows.values()), 1)  # prompt, weights, seed
     pictures = (images * 255).round().to(torch.uint8)
     captions = [prompt.text for prompt in prompts]

@@ -1,10 +1,13 @@
 """The file or folder that a command will write."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NoReturn
 
 from fdfo.errors import ConfigError
+from fdfo.locks import one_writer
 
 
 def prepare_output(path: Path) -> None:
@@ -17,6 +20,21 @@ def prepare_output(path: Path) -> None:
 def prepare_folder(path: Path) -> None:
     """Make a folder and try to write in it, before the work. Raises ConfigError with the reason."""
     _try(path, path, "folder")
+
+
+@contextmanager
+def held_folder(path: Path) -> Iterator[None]:
+    """As `prepare_folder`, and no other process writes there as long as inside. Raises BusyError as well."""
+    prepare_folder(path)
+    with one_writer(path, "wait until it has ended, or give another --output folder"):
+        yield
+
+
+@contextmanager
+def prepared_output(path: Path) -> Iterator[None]:
+    """As `prepare_output`: a file is replaced at once, whoever else writes it."""
+    prepare_output(path)
+    yield
 
 
 def _try(path: Path, folder: Path, kind: str) -> None:
