@@ -119,10 +119,13 @@ def test_a_model_folder_is_known_by_the_files_of_its_components(tmp_path):
 
 
 def test_files_that_options_list_are_known(tmp_path):
-    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    for name in ("w.safetensors", "w.pth", "w.png"):
+        (tmp_path / name).write_bytes(b"weights")
     (tmp_path / "own.py").write_text("def score(images, prompts, metadata, models):\n    pass\n")
     entry = {"name": f"{tmp_path}/own.py:score", "label": "mine", "models": [str(tmp_path), "no such", 3]}
-    assert list(option_digests(reward_entries([entry], "test"), {})) == [f"models of mine {tmp_path}/w.safetensors"]
+    assert list(option_digests(reward_entries([entry], "test"), {})) == [
+        f"models of mine {tmp_path}/{name}" for name in ("w.pth", "w.safetensors")
+    ]
 
 
 def test_code_is_known_by_its_statements_before_they_run(tmp_path):

@@ -27,6 +27,7 @@ Digests = dict[str, str]
 """SHA-256 by what it is of: `code own.py`, `prompts my.txt`."""
 
 WEIGHT_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
+WEIGHT_FILES |= {".pt", ".pth", ".ckpt", ".onnx", ".npz", ".npy", ".gguf", ".h5", ".pkl", ".yaml", ".jinja"}
 """Of a folder with a model."""
 
 
