@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from shlex import split
 
 import pytest
@@ -38,7 +39,6 @@ def test_a_misspelling_or_a_part_of_one_name_is_understood(name, valid, meant):
         ("dpo", METHODS),
         ("d3po", METHODS),
         ("ppo", METHODS),
-        ("hpsv3", BUILT_IN["rewards"]),
         ("StableDiffusionXLPipeline", ["StableDiffusion3Pipeline"]),
         ("FluxPipeline", ["StableDiffusion3Pipeline"]),
         ("sd35-medium-40gb", ["sd35-medium-24gb", "sd35-medium-48gb"]),
@@ -64,3 +64,12 @@ def test_long_values_are_cut_and_huge_numbers_named():
     assert shown("x" * 100) == "'" + "x" * 79 + "..."
     assert shown(10**5000) == "a number of thousands of digits"
     assert shown([1, "a"]) == "[1, 'a']"
+
+
+def test_no_page_or_message_installs_the_project_from_where_it_is_not():
+    """There is a clone, and no package of an index: `pip install -e '.[extra]'` works."""
+    root = Path(__file__).parents[1]
+    pages = [root / "README.md", *(root / "docs").rglob("*.md"), *(root / "src").rglob("*.py")]
+    results = root / "docs" / "results"  # what was said when they were measured
+    named = [page for page in pages if "fdfo[" in page.read_text(encoding="utf-8") and results not in page.parents]
+    assert not named

@@ -93,7 +93,7 @@ def install_advice(*packages: str) -> str:
 
 
 OTHER_NAMES = frozenset(
-    ("raft", "dpo", "d3po", "ppo", "grpo", "dancegrpo", "mixgrpo", "spo", "rwr", "reinforce", "rloo", "sdxl", "hpsv3")
+    ("raft", "dpo", "d3po", "ppo", "grpo", "dancegrpo", "mixgrpo", "spo", "rwr", "reinforce", "rloo", "sdxl")
 )
 """Names of the field that stand for nothing here: no misspellings, however near they look."""
 
