@@ -11,6 +11,9 @@ from fdfo.errors import RewardError
 
 LARGEST = torch.finfo(torch.float32).max
 
+_DISPATCH = "__torch_dispatch__"
+"""Defined by tensors that stand for others."""
+
 
 def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Tensor:
     """One float64 score per image, [B] on their device, of whatever the reward `name` returned for them.
@@ -89,7 +92,7 @@ def _why_unreadable(tensor: Tensor) -> str | None:
         return "it is quantised; call dequantize()"
     if tensor.layout != torch.strided or tensor.is_nested:
         return "it is sparse or nested; call to_dense(), or to_padded_tensor()"
-    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+    if getattr(type(tensor), _DISPATCH) is not getattr(Tensor, _DISPATCH):
         return f"it is a {type(tensor).__name__}, whose numbers are elsewhere; return a plain tensor"
     return None
 
