@@ -98,7 +98,10 @@ class Quadratic:
     def components(self, images, prompts, metadata, **batches):
         return {"quadratic": self(images, prompts, metadata)}
 
-    def total(self, components):
+    def applied(self, metadata):
+        return {}  # it is asked about every image
+
+    def total(self, components, applied=None):
         return components["quadratic"]
 
     standardized_total = total
