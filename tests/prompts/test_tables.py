@@ -29,6 +29,8 @@ TEXTS = [
 CATEGORIES = ["a", "b,c", "", "d", "e", "f", "g", "h", "i", "j"]
 ROWS = [{"category": category, "prompt": text} for category, text in zip(CATEGORIES, TEXTS, strict=True)]
 
+TWICE_PACKED = gzip.compress(gzip.compress(b"prompt\na\n", mtime=0), mtime=0)
+
 
 def written(rows, delimiter, **form):
     text = io.StringIO()
@@ -205,7 +207,7 @@ def test_columns_of_bytes_are_left_out_and_told_and_times_are_text(tmp_path):
         ("p.txt", '["a cat", "a dog"]\n', r"it is a document of JSON; let its name end in \.json"),
         ("p.txt", '[\n {"prompt": "a cat"}\n]\n', r"it is a document of JSON; let its name end in \.json"),
         ("p.json", '{"prompts": ["a", "b"]}', '"prompts" holds several values; write a row for each prompt'),
-        ("p.csv.gz", gzip.compress(gzip.compress(b"prompt\na\n", mtime=0), mtime=0), "packed twice by gzip; unpack it once"),
+        ("p.csv.gz", TWICE_PACKED, "packed twice by gzip; unpack it once"),
         ("p.txt.gz", b"\x1f\x8b\x08torn", "cannot be unpacked as gzip"),
         ("p.txt.gz", b"plain", "cannot be unpacked as gzip"),
         ("p.jsnl", b"a\n", r"files that end in \.jsnl are not read; did you mean '\.jsonl'\?"),
