@@ -15,9 +15,6 @@ def temporarily_on(networks: Sequence[Module], device: torch.device) -> Iterator
     One that came from elsewhere is moved to host memory. What the device had kept of their memory is given back, so
     that the next network finds it in one piece.
     """
-    if device.type == "cpu" and all(_is_on(network, device) for network in networks):
-        yield
-        return
     before = [(network, _contents(network)) for network in networks]
     try:
         for network in networks:
@@ -32,12 +29,8 @@ def temporarily_on(networks: Sequence[Module], device: torch.device) -> Iterator
 
 def move(network: Module, device: torch.device) -> None:
     """Move a network that is elsewhere; one in few bits, which cannot move, may stay where it is."""
-    if not _is_on(network, device):
+    if any(parameter.device != device for parameter in network.parameters()):
         network.to(device)
-
-
-def _is_on(network: Module, device: torch.device) -> bool:
-    return all(parameter.device == device for parameter in network.parameters())
 
 
 def _contents(network: Module) -> list[Tensor]:

@@ -11,8 +11,8 @@ from fdfo.errors import RewardError
 
 LARGEST = torch.finfo(torch.float32).max
 
-_DISPATCH = "__torch_dispatch__"
-"""Defined by tensors that stand for others."""
+_WITHOUT_NUMBERS = "torch._subclasses"
+"""Where torch has tensors that only stand for others, such as a FakeTensor."""
 
 
 def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Tensor:
@@ -92,7 +92,7 @@ def _why_unreadable(tensor: Tensor) -> str | None:
         return "it is quantised; call dequantize()"
     if tensor.layout != torch.strided or tensor.is_nested:
         return "it is sparse or nested; call to_dense(), or to_padded_tensor()"
-    if getattr(type(tensor), _DISPATCH) is not getattr(Tensor, _DISPATCH):
+    if type(tensor).__module__.startswith(_WITHOUT_NUMBERS):
         return f"it is a {type(tensor).__name__}, whose numbers are elsewhere; return a plain tensor"
     return None
 
