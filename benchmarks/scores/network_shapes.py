@@ -6,6 +6,8 @@ Only the fields that decide shapes and sizes; the published ones are as in `conf
 from dataclasses import dataclass
 from typing import Any
 
+from fdfo.models.known import QWEN25_VL_7B
+
 CLIP_H: dict[str, Any] = {
     "text_config": {
         "hidden_size": 1024,
@@ -48,22 +50,12 @@ CLIP_L: dict[str, Any] = {
 }
 """openai/clip-vit-large-patch14."""
 
+_, _QWEN = QWEN25_VL_7B
 QWEN: dict[str, Any] = {
+    **_QWEN,
     "text_config": {
-        "hidden_size": 3584,
-        "intermediate_size": 18944,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "vocab_size": 152064,
+        **_QWEN["text_config"],
         "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
-    },
-    "vision_config": {
-        "depth": 32,
-        "hidden_size": 1280,
-        "intermediate_size": 3420,
-        "num_heads": 16,
-        "out_hidden_size": 3584,
     },
     "image_token_id": 151655,
 }

@@ -4,7 +4,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import torch
@@ -15,7 +16,7 @@ STARTED = "FDFO_STARTED"
 """Environment variable of a process that another one has started here."""
 
 GRACE_S = 30.0
-"""How long the others may take to end after the first: what is kept is written by then."""
+"""How long all the others may take to end after the first: what is kept is written by then."""
 
 
 @contextmanager
@@ -38,18 +39,15 @@ def processes(count: int) -> Iterator[None]:
         "MASTER_PORT": str(_free_port()),
         "OMP_NUM_THREADS": threads,
     }
-    before = dict(os.environ)
+    before, own_threads = dict(os.environ), torch.get_num_threads()
     others = [_start(rank, job) for rank in range(1, count)]
     os.environ.update({**job, "RANK": "0", "LOCAL_RANK": "0"})
     torch.set_num_threads(int(threads))
     try:
         yield
     finally:
-        for other in others:
-            with suppress(subprocess.TimeoutExpired):
-                other.wait(GRACE_S)
-            other.kill()
-            other.wait()
+        _end(others)
+        torch.set_num_threads(own_threads)
         os.environ.clear()
         os.environ.update(before)
 
@@ -58,6 +56,15 @@ def _start(rank: int, job: dict[str, str]) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **job, "RANK": str(rank), "LOCAL_RANK": str(rank), STARTED: "1"}
     command = [sys.executable, "-m", "fdfo", *sys.argv[1:]]
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+
+
+def _end(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    until = time.monotonic() + GRACE_S
+    for other in others:
+        with suppress(subprocess.TimeoutExpired):
+            other.wait(max(0.0, until - time.monotonic()))
+        other.kill()
+        other.wait()
 
 
 def _free_port() -> int:

@@ -23,9 +23,10 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
     if not dry_run and os.environ.get("RANK", "0") == "0":
         say("loading ...", flush=True)  # the method's module, which has its settings, imports torch
     config = _loaded(recipe, overrides)
-    from fdfo.training.setup import check
+    if dry_run or count > 1:  # one process alone checks as it begins; several would each say the same
+        from fdfo.training.setup import check
 
-    check(config)  # before other processes are started, which would say the same
+        check(config)
     if dry_run:
         say(to_yaml(config))
         say(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))

@@ -82,27 +82,24 @@ def _stable_diffusion_3(row: _Row) -> dict[str, Any]:
 
 
 def _flux1(row: _Row) -> dict[str, Any]:
-    states, text = row.states, row.padded
-    return {
-        "hidden_states": states,
-        "timestep": torch.empty(1),
-        "guidance": row.guidance,
-        "encoder_hidden_states": text,
-        "pooled_projections": row.empty(row.outline.network["pooled_projection_dim"]),
-        "txt_ids": torch.empty(text.shape[1], 3),
-        "img_ids": torch.empty(states.shape[1], 3),
-    }
+    pooled = row.empty(row.outline.network["pooled_projection_dim"])
+    return {**_flux(row, lambda tokens: (tokens, 3)), "pooled_projections": pooled}
 
 
 def _flux2(row: _Row) -> dict[str, Any]:
+    return _flux(row, lambda tokens: (1, tokens, 4))
+
+
+def _flux(row: _Row, places: Callable[[int], tuple[int, ...]]) -> dict[str, Any]:
+    """`places` gives the shape of the positions of so many tokens."""
     states, text = row.states, row.padded
     return {
         "hidden_states": states,
         "timestep": torch.empty(1),
         "guidance": row.guidance,
         "encoder_hidden_states": text,
-        "txt_ids": torch.empty(1, text.shape[1], 4),
-        "img_ids": torch.empty(1, states.shape[1], 4),
+        "txt_ids": torch.empty(places(text.shape[1])),
+        "img_ids": torch.empty(places(states.shape[1])),
     }
 
 

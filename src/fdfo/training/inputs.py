@@ -26,8 +26,10 @@ from fdfo.training.start import start_of
 Digests = dict[str, str]
 """SHA-256 by what it is of: `code own.py`, `prompts my.txt`."""
 
-WEIGHT_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
-WEIGHT_FILES |= {".pt", ".pth", ".ckpt", ".onnx", ".npz", ".npy", ".gguf", ".h5", ".pkl", ".yaml", ".jinja"}
+WEIGHT_FILES = {
+    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".npz", ".npy", ".gguf", ".h5", ".pkl"),
+    *(".json", ".yaml", ".txt", ".model", ".jinja"),
+}
 """Of a folder with a model."""
 
 
