@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,24 @@ def fdfo(monkeypatch, capsys, *arguments):
         code = stop.code or 0
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        (
+            f"policy.adapter.targets={'a' * 4000}",
+            r"policy.adapter.targets='a{79}\.\.\.: it matches .* its linear layers: ",
+        ),
+        ("eval.policy=inf", r"eval.policy=inf: no such folder, and a hub id looks like OWNER/NAME"),
+        (f"policy.name={'a' * 300}", r"policy.name=a{300}: no such folder"),
+        (f"policy.adapter.start={'a' * 300}", r"adapter a{300}: no such file or folder"),
+    ],
+)
+def test_what_only_the_model_can_refuse_is_of_the_configuration_as_well(monkeypatch, capsys, override, says):
+    code, _, error = fdfo(monkeypatch, capsys, "train", "shapes-smoke", override, "--dry-run")
+    assert code == 2
+    assert re.search(says, error)
 
 
 def picture_size(path):

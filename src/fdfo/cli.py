@@ -44,7 +44,7 @@ from fdfo.commands.options import (
 from fdfo.commands.rewards_app import rewards_app
 from fdfo.commands.studio_app import studio
 from fdfo.commands.terminal import say, tell
-from fdfo.errors import ConfigError, FdfoError, PeerError
+from fdfo.errors import ConfigError, FdfoError, PeerError, SettingError
 from fdfo.limits import MOST, MOST_IMAGES
 
 app = typer.Typer(
@@ -246,7 +246,7 @@ def main() -> None:
         sys.exit(1)
     except FdfoError as error:
         tell(str(error))
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(2 if isinstance(error, ConfigError | SettingError) else 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         tell(f"{where}{error.strerror or error or type(error).__name__}")

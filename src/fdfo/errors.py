@@ -60,6 +60,10 @@ class ModelError(FdfoError):
     """A model cannot be found, read or used as asked."""
 
 
+class SettingError(ModelError):
+    """A setting of the configuration does not fit the model, which only shows once that is loaded."""
+
+
 class RewardError(FdfoError):
     """A reward failed in a way that must stop the run."""
 

@@ -32,5 +32,7 @@ MOST_LOGPROBS = 1000
 """Servers give 20 and rarely more."""
 LARGEST_BUDGET = 1e12
 """Network evaluations: 30 000 years of an H200."""
+LONGEST_PLACE = 4096
+"""Characters of a path or of a name on the hub: no system takes more."""
 LARGEST_SEED = 2**63 - 1
 """The largest integer that every library takes for a seed."""

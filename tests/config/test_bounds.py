@@ -110,6 +110,9 @@ def test_every_option_of_a_command_has_both_bounds():
         f"prompts.pairs_per_epoch={10**30}",
         f"train.epochs={10**9}",
         r'policy.name="a\0b"',
+        f"policy.name={'a' * 5000}",
+        f"policy.adapter.start={'a' * 5000}",
+        f"eval.policy={'a' * 5000}",
         r'prompts.path="a\0b"',
         r'policy.adapter.targets=["a\0b"]',
         r'reward=[{name: "a\0.py:score"}]',
@@ -121,6 +124,7 @@ def test_values_that_cannot_work_are_one_line(override):
         load_config("shapes", [override])
     assert len(caught.value.problems) == 1
     assert key in caught.value.problems[0] or "name" in caught.value.problems[0]
+    assert len(caught.value.problems[0]) < 1000
 
 
 def test_seeds_up_to_the_largest_are_taken():

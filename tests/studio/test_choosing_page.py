@@ -33,7 +33,9 @@ def saved(page, desk, count):
 
 def reads(page, prompt):
     """Wait until a pair of this prompt is shown: a page that is faster than the run has none for a moment."""
-    page.wait_for_function("(text) => document.querySelector('#pair:not([hidden]) #prompt')?.innerText === text", arg=prompt)
+    page.wait_for_function(
+        "(text) => document.querySelector('#pair:not([hidden]) #prompt')?.innerText === text", arg=prompt
+    )
 
 
 ACTIONS = {

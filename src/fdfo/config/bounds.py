@@ -9,6 +9,7 @@ from fdfo.limits import (
     LARGEST_BUDGET,
     LARGEST_SCORE,
     LARGEST_SEED,
+    LONGEST_PLACE,
     MOST,
     MOST_GUIDANCE,
     MOST_IMAGES,
@@ -44,3 +45,4 @@ Port = Annotated[int, Field(ge=0, lt=2**16)]
 Quality = Annotated[int, Field(ge=1, le=100)]
 Budget = Annotated[float, Field(gt=0, le=LARGEST_BUDGET, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Place = Annotated[str, Field(max_length=LONGEST_PLACE)]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -66,7 +67,7 @@ def check_recipe_text(text: str, source: str) -> None:
 def _other_model(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str | None:
     """What is wrong with a recipe of the embedded model for one of another world: all of it is made for its own."""
     before, after = _model_name(recipe), _model_name(changes)
-    could_be_one = isinstance(after, str) and ("/" in after or is_file_name(after) or Path(after).exists())
+    could_be_one = isinstance(after, str) and ("/" in after or is_file_name(after) or os.path.exists(after))
     if before != EMBEDDED or after == EMBEDDED or not could_be_one or is_of_this_world(Path(after)):
         return None
     return (

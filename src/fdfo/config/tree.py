@@ -13,6 +13,7 @@ from fdfo.config.bounds import (
     Images,
     NonNegative,
     Pixels,
+    Place,
     Positive,
     Rank,
     Seconds,
@@ -48,7 +49,7 @@ class AdapterConfig(Section):
     """Scale adapters by alpha / sqrt(rank) instead (rsLoRA, arXiv:2312.03732): large ranks then learn as fast."""
     dora: bool = False
     """Train the lengths of the weights' rows apart from their directions (DoRA, arXiv:2402.09353)."""
-    start: str | None = None
+    start: Place | None = None
     """Train on from these weights: a LoRA file or folder (PEFT, diffusers, kohya), a checkpoint, or a run's best.
     Evaluations compare with this start. A LoRA keeps its own rank, scale and modules; with `full` it is merged."""
 
@@ -56,9 +57,9 @@ class AdapterConfig(Section):
 class PolicyConfig(Section):
     """The model that is trained."""
 
-    name: str = "shapes"
+    name: Place = "shapes"
     """shapes (embedded), a hub id, a pipeline folder, or `path/to/file.py:function`, which makes a policy."""
-    revision: str | None = None
+    revision: Place | None = None
     """Branch, tag or commit of a hub id."""
     adapter: AdapterConfig = AdapterConfig()
     resolution: tuple[Pixels, Pixels] | None = None
@@ -77,7 +78,7 @@ class PolicyConfig(Section):
     reference trains with 128); shapes has its own."""
     t5: bool = True
     """False leaves the T5 encoder out: its tokens are then zero, as in training with T5 dropped."""
-    prompt_cache: str | None = None
+    prompt_cache: Place | None = None
     """Folder that keeps encoded prompts between runs, by text and encoder; null: none. 1.7 MB a prompt for SD3.5."""
     prompt_memory_gib: NonNegative = 2.0
     """Host memory for encoded prompts, the least recently used first out; those of a batch are there in any case."""
@@ -158,7 +159,7 @@ PromptList = Annotated[str, BeforeValidator(partial(named, "prompts"))]
 class PromptsConfig(Section):
     """Where prompts come from."""
 
-    path: str | None = None
+    path: Place | None = None
     """File of prompts: lines of text, CSV, TSV, JSON or Parquet; overrides `name`."""
     key: str | None = None
     """Column of the prompts in these files; null: `prompt`, or the one with another usual name."""
@@ -167,7 +168,7 @@ class PromptsConfig(Section):
     embedded model, for that model alone."""
     pairs_per_epoch: Count = 432
     """Prompts of an epoch, one group of samples each (reference)."""
-    eval_path: str | None = None
+    eval_path: Place | None = None
     """As `path`, for evaluation."""
     eval_name: PromptList | None = None
     """As `name`, for evaluation; null, without a path: a part of the training prompts that is never trained on (of the
@@ -255,7 +256,7 @@ class EvalConfig(Section):
     diversity: str | None = None
     """Features in which the images of a prompt are compared: pixels, dreamsim, or a score that embeds images (as clip
     does); null: the first score that does, else pixels. Needs two images of a prompt."""
-    policy: str | None = None
+    policy: Place | None = None
     """Another model on which the trained adapter is judged and shown, such as the distilled sibling of the base that is
     trained; null: the trained model itself."""
     resolution: tuple[Pixels, Pixels] | None = None

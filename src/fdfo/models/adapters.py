@@ -1,5 +1,6 @@
 """Where an adapter is: a file or folder on disk, or a file or (sub)folder of a hub repository."""
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def find_adapter(name: str) -> Path:
 
     What is on the hub is fetched. Raises ModelError when it is neither on disk nor to be had.
     """
-    if Path(name).exists():
+    if os.path.exists(name):  # Path.exists raises where a name is too long
         return Path(name)
     repository, _, inside = name.partition(":")
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")) or Path(repository).suffix == SUFFIX:

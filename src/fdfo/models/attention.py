@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from fdfo.config.tree import AttentionKernel
-from fdfo.errors import ModelError
+from fdfo.errors import SettingError
 
 _BACKENDS = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -21,13 +21,13 @@ _BACKENDS = {
 
 
 def check_attention(kernel: AttentionKernel, device: torch.device, dtype: torch.dtype) -> None:
-    """Try the kernel on a small product. Raises ModelError where this device or precision has none."""
+    """Try the kernel on a small product. Raises SettingError where this device or precision has none."""
     q = torch.zeros(1, 1, 8, 64, device=device, dtype=dtype)
     try:
         with attention_kernel(kernel):
             torch.nn.functional.scaled_dot_product_attention(q, q, q)
     except RuntimeError as error:
-        raise ModelError(
+        raise SettingError(
             f"policy.attention={kernel}: not for {dtype} on {device.type} here; use auto, which takes what there is"
         ) from error
 

@@ -236,6 +236,8 @@ def judged_problems(config: Config) -> list[str]:
     if is_of_file(config.policy) or is_of_file(config.judged):
         told = "eval.policy, eval.resolution, eval.guidance: one of a file is judged as it is trained; set all to null"
         return [] if config.judged == config.policy else [told]
+    if problem := name_problem(config.judged.name):
+        return [f"eval.policy={problem}"] if config.eval.policy is not None else []
     trained, judged = _outline(config.policy), _outline(config.judged)
     if trained.source.pipeline_class != judged.source.pipeline_class:
         kinds = f"is a {judged.source.pipeline_class}, the trained model a {trained.source.pipeline_class}"

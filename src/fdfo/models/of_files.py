@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from fdfo.config.tree import PolicyConfig
-from fdfo.errors import ModelError
+from fdfo.errors import ModelError, SettingError
 from fdfo.guard.contact import Guard
 from fdfo.guard.files import is_file_name
 from fdfo.guard.own import own_tensor
@@ -64,7 +64,7 @@ def policy_of_file(config: PolicyConfig, device: torch.device) -> "GuardedPolicy
             "modules that get adapters), with nothing attached: adapters and checkpoints are added here"
         )
     if policy.guidance != config.guidance:
-        raise ModelError(f"{guard.what} has guidance {policy.guidance:g}, not policy.guidance={config.guidance:g}")
+        raise SettingError(f"{guard.what} has guidance {policy.guidance:g}, not policy.guidance={config.guidance:g}")
     return GuardedPolicy(policy, guard, config.resolution)
 
 

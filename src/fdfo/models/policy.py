@@ -237,7 +237,7 @@ class FlowPolicy:
     # ---- how it is computed ----
 
     def attend_by(self, kernel: AttentionKernel) -> None:
-        """Compute attention by one kernel. Raises ModelError where this device or precision has none."""
+        """Compute attention by one kernel. Raises SettingError where this device or precision has none."""
         check_attention(kernel, self.device, self.dtype)
         self.attention = kernel
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Size, Tensor
 
-from fdfo.errors import ModelError
+from fdfo.errors import SettingError
 from fdfo.files import give_usual_permissions
 from fdfo.models.source import ModelSource
 from fdfo.models.structure import Row
@@ -23,7 +23,7 @@ class PromptCache:
 
     Files are written under a temporary name and renamed, so that processes may share a folder; one that cannot be read
     is encoded again. `identity` says what encoded the texts: another one never sees these files. In memory there are at
-    most `gib` GiB, least recently used first out. Raises ModelError for a folder that cannot be made.
+    most `gib` GiB, least recently used first out. Raises SettingError for a folder that cannot be made.
     """
 
     def __init__(self, folder: Path | None, identity: str, gib: float):
@@ -35,7 +35,7 @@ class PromptCache:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise ModelError(f"policy.prompt_cache={folder}: {error.strerror}; give another folder") from error
+                raise SettingError(f"policy.prompt_cache={folder}: {error.strerror}; give another folder") from error
 
     def __getitem__(self, text: str) -> Row:
         """A text that `fill` was called with last."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch.nn import Linear, Module, ModuleList
 
-from fdfo.errors import ModelError
+from fdfo.errors import SettingError, shown
 
 ATTENTION, WITH_MLP, ALL_LINEAR = "attention", "attention+mlp", "all-linear"
 
@@ -24,7 +24,7 @@ def blocks_of(network: Module) -> list[Module]:
 def target_modules(network: Module, wanted: Sequence[str] | str | None, attention: Sequence[str]) -> list[str]:
     """Ends of names, or names, of the modules that get adapters, `attention` being the family's own ends.
 
-    Raises ModelError, with the names there, where something that was asked for matches nothing.
+    Raises SettingError, with the names there, where something that was asked for matches nothing.
     """
     if wanted is None or wanted == ATTENTION:
         return list(attention)
@@ -46,7 +46,7 @@ def target_modules(network: Module, wanted: Sequence[str] | str | None, attentio
     try:
         found = [name for name in layers if re.fullmatch(wanted, name)]
     except re.error as error:
-        raise ModelError(f"policy.adapter.targets={wanted!r}: no regular expression ({error})") from error
+        raise SettingError(f"policy.adapter.targets={shown(wanted)}: no regular expression ({error})") from error
     if not found:
         raise _nothing(wanted, "it matches the whole name of none of them", layers)
     return found
@@ -58,7 +58,7 @@ def _in_blocks(network: Module) -> list[str]:
     return [f"{names[id(block)]}.{name}" for block in blocks_of(network) for name, _ in block.named_modules() if name]
 
 
-def _nothing(wanted: object, why: str, layers: Sequence[str]) -> ModelError:
-    listed = list(wanted) if isinstance(wanted, tuple) else wanted
+def _nothing(wanted: object, why: str, layers: Sequence[str]) -> SettingError:
+    listed = shown(list(wanted) if isinstance(wanted, tuple) else wanted)
     ends = sorted({".".join(name.split(".")[-2:]) for name in layers})
-    return ModelError(f"policy.adapter.targets={listed!r}: {why}; its linear layers: {', '.join(ends)}")
+    return SettingError(f"policy.adapter.targets={listed}: {why}; its linear layers: {', '.join(ends)}")

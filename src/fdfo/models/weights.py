@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from fdfo.config.tree import AdapterConfig
-from fdfo.errors import ModelError, first_line
+from fdfo.errors import ModelError, SettingError, first_line
 from fdfo.files import save_tensors
 from fdfo.models.lora_files import ADAPTER_FILE, adapted, read_lora, read_tensors
 from fdfo.models.targets import target_modules
@@ -58,7 +58,7 @@ class TrainableWeights:
             try:
                 self.network = adapted(self.network, lora)
             except ValueError as error:
-                raise ModelError(f"policy.adapter: {first_line(error)}") from error
+                raise SettingError(f"policy.adapter: {first_line(error)}") from error
         self.network.eval()
 
     def load(self, path: Path, pipeline_class: type | None = None) -> None:
@@ -81,7 +81,7 @@ class TrainableWeights:
         """
         self.load(path, pipeline_class)
         if self.kind == "full" and kind == "lora":
-            raise ModelError(
+            raise SettingError(
                 f"policy.adapter.start={path}: it holds all weights; set policy.adapter.kind=full, or export it as "
                 "merged and give that folder as policy.name"
             )

@@ -1,5 +1,6 @@
 """Where prompts come from: a user's file or a registered list."""
 
+import os
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -95,7 +96,7 @@ def load_file_or_list(text: str, key: str | None = None) -> list[Prompt]:
     if (
         text not in names("prompts")
         and not is_file_name(text)
-        and ("/" in text or Path(text).suffix != "" or Path(text).exists())
+        and ("/" in text or Path(text).suffix != "" or os.path.exists(text))
     ):
         return list(read_column(text, key).prompts)
     if key is not None:

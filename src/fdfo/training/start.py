@@ -1,5 +1,6 @@
 """Weights that are loaded by a name: an adapter, or the best of a run; those that a run starts from."""
 
+import os
 from pathlib import Path
 
 from fdfo.config.tree import PolicyConfig
@@ -13,7 +14,7 @@ def weights_place(name: str) -> Path:
 
     Raises ModelError or CheckpointError.
     """
-    if (Path(name) / CHECKPOINTS).is_dir():
+    if os.path.isdir(Path(name) / CHECKPOINTS):  # Path.is_dir raises where a name is too long
         return chosen_checkpoint(Path(name), "best")
     return find_adapter(name)
 
