@@ -381,6 +381,7 @@ def test_eval_measures_the_distance_to_the_base(command, trained, tmp_path):
     assert "give --adapter or --run" in err
 
 
+@pytest.mark.slow
 def test_images_that_were_not_kept_are_drawn_again_for_a_distance(command, trained, tmp_path, monkeypatch):
     monkeypatch.setitem(BATCH, "cpu", 2)
     options = ("eval", "--run", trained, "--count", 5, "--output", "judged")

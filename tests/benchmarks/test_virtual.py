@@ -13,7 +13,6 @@ from benchmarks.scores.reward_cases import cases, loaded
 from benchmarks.scores.rewards import asked_about
 from benchmarks.speed import scale
 from fdfo.config.tree import AdapterConfig
-from tests.nightly import by_day
 
 DATA = Path(__file__).parents[2] / "docs" / "results" / "data"
 GIB = 2**30
@@ -136,10 +135,8 @@ def test_it_counts_what_a_real_card_measured_of_the_policy(card):
     assert peak(scale.decoding(policy, 8)) == pytest.approx(measured["decode"], rel=0.15)
 
 
-@pytest.mark.parametrize(
-    "title",
-    by_day(["clip-l14"], ["clip-l14", "pickscore", "image-reward", "vlm-alignment"]),
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("title", ["clip-l14", "pickscore", "image-reward", "vlm-alignment"])
 def test_it_counts_what_a_real_card_measured_of_a_score(card, tmp_path, title):
     rows = json.loads((DATA / "rewards-h200.json").read_text())["rates"]
     (measured,) = (row["peak_bytes"] for row in rows if (row["score"], row["batch"]) == (title, 8))

@@ -92,6 +92,7 @@ def test_failed_scores_are_told(command, tmp_path):
     assert "| own.py:f | base | 4 |" in (tmp_path / "judged" / "summary.md").read_text()
 
 
+@pytest.mark.slow
 def test_scores_take_turns(command, monkeypatch, tmp_path):
     monkeypatch.setitem(BATCH, "cpu", 2)
     assert command("--rewards", "jpeg,shapes-contrastive")[0] == 0
@@ -115,6 +116,7 @@ def test_scores_take_turns(command, monkeypatch, tmp_path):
         assert contrastive == near or float(contrastive) == pytest.approx(float(near), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(command, monkeypatch, tmp_path):
     monkeypatch.setitem(BATCH, "cpu", 2)
     assert command("--rewards", "shapes-verifier,shapes-contrastive")[0] == 0

@@ -113,6 +113,7 @@ def test_every_line_names_its_four_costs(conduct):
     assert sum(final["prompts"]["shapes-contrastive"]) / 6 == pytest.approx(final["values"]["shapes-contrastive"], 1e-3)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_extended_until_the_best_lies_inside(conduct):
     given, results, started = conduct(best=4e-4, extensions=2)
     tried = [run for run in started if run.stage == "tuning" and run.cell == "pair" and run.seed == 1000]
@@ -142,6 +143,7 @@ def test_an_interrupted_plan_goes_on_to_the_same_page(conduct):
     assert conduct("parts")[2] == []
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_is_reported_and_stops_no_other(conduct):
     given, results, started = conduct(fails=lambda run: run.cell == "pair")
     assert [(run.stage, run.cell) for run in started[12:]] == [("final", "single")] * 2  # pair has nothing to choose
@@ -153,6 +155,7 @@ def test_a_cell_that_fails_is_reported_and_stops_no_other(conduct):
     assert all(one.is_sound for one in results.ordered)
 
 
+@pytest.mark.slow
 def test_a_choice_stands_once_there_are_final_results(conduct):
     lost = Run("tuning", SCORE, "pair", (("optim.lr", 2e-4),), 1000)
     _, results, _ = conduct(fails=lambda run: run == lost)
@@ -163,6 +166,7 @@ def test_a_choice_stands_once_there_are_final_results(conduct):
     assert str(lost) in markdown(given, results.ordered, "fdfo compare")
 
 
+@pytest.mark.slow
 def test_more_seeds_and_claims_go_on_and_other_changes_are_refused(conduct):
     conduct()
     assert [run.seed for run in conduct(seeds=3, claims=[])[2]] == [2, 2]
@@ -180,6 +184,7 @@ def test_more_seeds_and_claims_go_on_and_other_changes_are_refused(conduct):
         assert "another name or --output" in caught.value.problems[-1]
 
 
+@pytest.mark.slow
 def test_scores_may_be_written_in_another_way(conduct):
     conduct()
     entry = {"name": "shapes-contrastive", "weight": 1.0}

@@ -50,6 +50,7 @@ def test_noise_is_variance_over_squared_mean(spread):
     assert aligned.low < 1 < aligned.high or aligned.mean == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_at_its_rate():
     covered = []
     for seed in range(60):
@@ -79,6 +80,7 @@ def test_the_ratio_of_noises_is_for_equally_many_images():
     assert found.low < 8 < found.high
 
 
+@pytest.mark.slow
 def test_a_probe_of_tiny_cells(tmp_path, monkeypatch, capsys):
     """By the command: files, costs, and that the exact gradient is one that the others have something of."""
     monkeypatch.chdir(tmp_path)

@@ -31,7 +31,8 @@ def reference(tmp_path_factory):
     return run(folder, *SMOOTH)
 
 
-@pytest.mark.parametrize("micro_batch", [3, at_night(1), at_night(16)])
+@pytest.mark.slow
+@pytest.mark.parametrize("micro_batch", [3, 1, 16])
 def test_micro_batch(reference, tmp_path, micro_batch):
     run(tmp_path / "run", *SMOOTH, f"train.micro_batch={micro_batch}")
     assert largest_difference(tmp_path / "run", reference) < TOLERANCE

@@ -56,6 +56,7 @@ def test_a_sibling_is_judged_with_the_weights_of_training(sibling):
     assert torch.equal(images(other, "ema"), images(alone, "base"))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_judged_on_a_copy_is_judged_alike(sibling, tmp_path):
     plain, elsewhere = (
         run(tmp_path / name, *OWN, *more) for name, more in (("a", ()), ("b", (f"eval.policy={sibling}",)))

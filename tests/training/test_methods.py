@@ -8,7 +8,6 @@ from fdfo.config.load import load_config
 from fdfo.errors import ConfigError
 from fdfo.training.checkpoint import CARRIED_FILE
 from fdfo.training.setup import check
-from tests.nightly import at_night, by_day
 from tests.training.forks import forked
 from tests.training.runs import adapter, largest_difference, run
 
@@ -49,11 +48,8 @@ def same(first, second):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-MUCH_IS_CARRIED = ("ddpo",)
-"""Statistics of all scores; what the others carry, test_every_method.py shows for all."""
-
-
-@pytest.mark.parametrize("method", by_day(MUCH_IS_CARRIED, METHODS))
+@pytest.mark.slow  # what is carried from epoch to epoch, test_every_method.py shows for all by day
+@pytest.mark.parametrize("method", METHODS)
 def test_a_longer_run_continues_a_shorter_one(tmp_path, overrides, method):
     """Bit for bit; the second epoch needs what the first one left behind."""
     run(tmp_path / "in two", *overrides(method, "train.epochs=1"))
@@ -64,7 +60,8 @@ def test_a_longer_run_continues_a_shorter_one(tmp_path, overrides, method):
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("method", [at_night("ddpo"), at_night("nft")])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ddpo", "nft"])
 def test_two_processes_with_an_odd_number_of_prompts(tmp_path, overrides, method):
     """The methods whose state crosses epochs: running statistics of all scores, and an old policy."""
     settings = overrides(method, "optim.lr=1e-5", "train.epochs=2")

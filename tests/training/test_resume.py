@@ -194,6 +194,7 @@ def test_extending_a_run_evaluates_as_one_run_would(tmp_path):
     assert events[0] == events[1]
 
 
+@pytest.mark.slow
 def test_a_longer_run_continues_a_shorter_one(tmp_path):
     run(tmp_path / "in two", "train.epochs=1")
     run(tmp_path / "in two", "train.epochs=2")
