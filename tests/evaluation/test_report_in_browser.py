@@ -10,6 +10,7 @@ from tests.browser import opened, violations
 from tests.comparison.plans import plan
 from tests.comparison.test_page import FINALS
 from tests.evaluation.fabricated import make_run
+from tests.test_look import LEAST_CONTRAST, LEAST_OF_SHAPES, contrast, painted
 
 CUT = """
 const inside = (one) => one.closest(".scroll, pre, svg, .unseen-text") !== null;
@@ -30,7 +31,9 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     rewards = "reward=[{name: shapes-verifier, weight: 0.5}, {name: jpeg, weight: 2}]"
     first = make_run(folder / "first", gain=0.05, drop=0.5, texts=[LONG], overrides=[rewards], **SIZE)
-    second = make_run(folder / "second", gain=-0.3, done=5, overrides=["optim.lr=3e-5"], **SIZE)
+    second = make_run(
+        folder / "the-second-one-with-a-long-name-of-2026", gain=-0.3, done=5, overrides=["optim.lr=3e-5"], **SIZE
+    )
     paths = {"run": write_report([first]), "runs": write_report([first, second], folder / "runs.html")}
     results = {
         weights: Evaluation.read(first / "evaluations" / f"epoch-{epoch:07d}.json")
@@ -63,6 +66,33 @@ def test_everybody_can_use_the_pages_and_nothing_is_cut(browser, pages, name, si
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert page.evaluate(CUT) == []
+
+
+STYLES = """([selector, names]) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility())
+  .map((one) => names.map((name) => getComputedStyle(one)[name]))"""
+
+
+def styles(page, selector, *names):
+    """What the browser computes for what is seen: these properties of every element."""
+    found = page.evaluate(STYLES, [selector, names])
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_edges_bars_and_pills_can_be_seen(browser, pages, scheme):
+    """By the colours that the browser computes, not by names of classes."""
+    with opened(browser, pages["run"], scheme=scheme) as page:
+        [(ground,)] = styles(page, "body", "backgroundColor")
+        for width, color in styles(page, ".tile img", "borderTopWidth", "borderTopColor"):
+            assert width == "1px" and contrast(painted(color), painted(ground)) >= LEAST_OF_SHAPES
+        for kind in ("trained", "part", "unseen", ""):
+            (color, *_), *_ = styles(page, f".badge{kind and '.'}{kind}", "color")
+            assert contrast(painted(color), painted(ground)) >= LEAST_CONTRAST, kind
+    with opened(browser, pages["evaluation"], scheme=scheme) as page:
+        for color, opacity in styles(page, ".bars .bar", "backgroundColor", "opacity"):
+            assert contrast(painted(color, ground, float(opacity)), painted(ground)) >= LEAST_OF_SHAPES
+        assert len({color for color, _ in styles(page, ".bars .bar", "backgroundColor", "opacity")}) > 1
 
 
 def test_what_is_told_of_other_weights_stands_apart(browser, pages):

@@ -6,9 +6,10 @@ import pytest
 
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.report.record import Score
-from fdfo.evaluation.report.tradeoffs import front, trade_offs
+from fdfo.evaluation.report.tradeoffs import front, scores_of, trade_offs
 
 NAN = float("nan")
+PLACES = dict.fromkeys(["reward", "a", "b", "c", "u"], 2)
 
 
 def run(scores, **roles):
@@ -38,7 +39,7 @@ def test_parts_of_a_sum_are_weighed_in_all_of_them():
         c="part",
         u="unseen",
     )
-    found = trade_offs(record)
+    found = trade_offs(record, PLACES)
     assert found is not None
     assert (found.names, found.best, found.evaluations) == (["a", "b", "c"], [0, 10, 15], 4)
     assert [(plot.x_name, plot.y_name) for plot in found.plots] == [("a", "b"), ("a", "c"), ("b", "c")]
@@ -48,10 +49,11 @@ def test_parts_of_a_sum_are_weighed_in_all_of_them():
         (10, 2.0, 2.0, True),
         (15, 0.0, 0.0, False),
     ]
+    assert found.plots[0].points[1].text == "run, epoch 5: 1.00 and 1.00"
 
 
 def test_one_trained_score_is_weighed_against_what_is_watched():
-    found = trade_offs(run({"reward": [0.0, 1.0, 2.0], "u": [1.0, 2.0, 0.0]}, reward="trained", u="unseen"))
+    found = trade_offs(run({"reward": [0.0, 1.0, 2.0], "u": [1.0, 2.0, 0.0]}, reward="trained", u="unseen"), PLACES)
     assert found is not None
     assert (found.names, found.best) == (["reward", "u"], [5, 10])
     assert len(found.plots) == 1
@@ -66,7 +68,13 @@ def test_one_trained_score_is_weighed_against_what_is_watched():
     ],
 )
 def test_nothing_to_weigh(record):
-    assert trade_offs(record) is None
+    assert trade_offs(record, PLACES) is None
+
+
+def test_what_most_runs_were_judged_by_is_plotted_first():
+    ends = [0.0, 1.0]
+    asked, other = run({"h": ends, "a": ends}, h="trained", a="unseen"), run({"a": ends, "b": ends}, a="part", b="part")
+    assert scores_of([asked, other]) == ["a", "h", "b"]
 
 
 def test_the_front_in_three_scores():

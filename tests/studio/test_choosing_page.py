@@ -8,6 +8,7 @@ import pytest
 from fdfo.studio.pairs import Round, pictures_of, post
 from tests.browser import SIZES, opened, violations
 from tests.studio.folders import answer, asked, desk_of, run_folder, serving
+from tests.test_look import LEAST_OF_SHAPES, contrast, painted
 
 
 @pytest.fixture
@@ -210,6 +211,9 @@ def test_everybody_can_use_it_and_it_fits(browser, run, size, scheme):
     desk = desk_of(run, repeat=0.5)
     with serving(desk) as server, opened(browser, server.url, size, scheme) as page:
         assert violations(page) == []
+        edge = page.locator("#left .frame").evaluate("(one) => getComputedStyle(one).boxShadow")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert contrast(painted(edge), painted(ground)) >= LEAST_OF_SHAPES
         width, height = SIZES[size]
         for side in ("left", "right"):
             box = page.locator(f"#{side} .frame").bounding_box()

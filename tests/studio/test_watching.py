@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from fdfo.evaluation.report.decimals import together
 from fdfo.evaluation.report.record import read_run
 from fdfo.evaluation.report.tradeoffs import front, scores_of, trade_off
 from fdfo.locks import one_writer
@@ -129,7 +130,7 @@ def test_points_are_means_of_evaluations(made):
     runs = [seen(key, folder) for key, folder in sorted(Library([made]).runs().items())]
     records, keys = [one.record for one in runs], [one.key for one in runs]
     assert scores_of(records) == ["shapes-verifier", "shapes-contrastive", "diversity"]
-    plot = trade_off(records, keys, "shapes-verifier", "shapes-contrastive")
+    plot = trade_off(records, keys, "shapes-verifier", "shapes-contrastive", together(one.decimals for one in runs))
     assert {point.key for point in plot.points} == {*keys}
     assert [(point.run, point.epoch) for point in plot.points] == [
         *(("first", epoch) for epoch in (0, 5, 10)),
@@ -140,7 +141,7 @@ def test_points_are_means_of_evaluations(made):
     assert plot.points[2].is_best and not plot.points[0].is_best
     highest = max(plot.points, key=lambda point: point.y)
     assert highest.top == min(point.top for point in plot.points) and 0 < highest.top < 50
-    assert trade_off(records, keys, "nothing", "diversity").points == []
+    assert trade_off(records, keys, "nothing", "diversity", {}).points == []
 
 
 def test_a_contact_sheet_has_a_row_for_each_evaluation_or_run(made):

@@ -1,6 +1,7 @@
 """The studio in a real browser: what it shows, that it keeps itself up to date, and that everybody can use it."""
 
 import json
+import re
 
 import pytest
 
@@ -31,6 +32,9 @@ def test_a_run_appears_and_goes_on_by_itself(browser, address, root):
         assert page.locator(".one-run").count() == 2
         second = page.locator(".one-run", has_text="plan/second")
         assert "running" in second.inner_text() and "epoch 7 of 10" in second.inner_text()
+        for score in ("shapes-verifier", "shapes-contrastive"):
+            told = " ".join(page.locator(".changes li", has_text=score).all_inner_texts())
+            assert len({len(digits) for digits in re.findall(r"\.(\d+)", told)}) == 1  # decimals, in all runs
         page.get_by_label("Mark first").check()
         (event,) = [event for event in read_run(root / "plan" / "second").rollouts if event["epoch"] == 7]
         with open(root / "plan" / "second" / "metrics.jsonl", "a") as file:

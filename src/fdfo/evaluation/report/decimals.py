@@ -23,6 +23,15 @@ def of_runs(records: Sequence[RunRecord]) -> Decimals:
     return found
 
 
+def together(found: Iterable[Decimals]) -> Decimals:
+    """What shows the scores of several pages on one."""
+    most: dict[str, int] = {}
+    for decimals in found:
+        for label, places in decimals.items():
+            most[label] = max(most.get(label, 0), places)
+    return most
+
+
 def of_results(results: Mapping[str, Evaluation]) -> Decimals:
     """What shows every score of evaluations of the same prompts and noise, the base first."""
     base, *others = results.values()

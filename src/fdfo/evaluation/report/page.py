@@ -91,7 +91,7 @@ def render(records: Sequence[RunRecord]) -> str:
     values = {**overview(records, places), "gallery": gallery.gallery(records, places)}
     if len(records) == 1:
         parts = {"curves": curves.curves(records, places), "group_epochs": groups.groups(records[0], places)}
-        parts["trade_offs"] = tradeoffs.trade_offs(records[0])
+        parts["trade_offs"] = tradeoffs.trade_offs(records[0], places)
         return fill("run.html", {**values, **parts, "run": values["runs"][0]})
     return fill("comparison.html", {**values, **side_by_side(records, places)})
 

@@ -1,14 +1,16 @@
 """Two scores of all evaluations of some runs as points, and which of them no other one beats in both (Pareto front)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from fdfo.evaluation.report.chart import ticks
 from fdfo.evaluation.report.curves import color_of_run
+from fdfo.evaluation.report.decimals import Decimals
 from fdfo.evaluation.report.record import RunRecord
 from fdfo.evaluation.report.results import metrics
-from fdfo.evaluation.report.text import number
+from fdfo.evaluation.report.text import fixed
 
 PLOTTED = 3
 """Scores of a run that are plotted against each other."""
@@ -27,6 +29,8 @@ class Point:
     color: int
     x: float
     y: float
+    x_text: str
+    y_text: str
     left: float
     """Per cent of the plot."""
     top: float
@@ -36,7 +40,7 @@ class Point:
     @property
     def text(self) -> str:
         """For who does not see it."""
-        return f"{self.run}, epoch {self.epoch}: {number(self.x)} and {number(self.y)}"
+        return f"{self.run}, epoch {self.epoch}: {self.x_text} and {self.y_text}"
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,13 @@ class TradeOffs:
     plots: list[TradeOff]
 
 
-def trade_offs(record: RunRecord) -> TradeOffs | None:
+def trade_offs(record: RunRecord, decimals: Decimals) -> TradeOffs | None:
     """Of a run; None with a single score, or before there are two evaluations to weigh."""
     parts = [score for score in record.scores if score.role == "part"]
     weighed = parts if len(parts) > 1 else [score for score in record.scores if score.role != "part"]
     judged = [past for past in record.evaluations if {score.key for score in weighed} <= {*past.metrics}]
-    places = [tuple(past.interval(score.key).mean for score in weighed) for past in judged]
-    known = [(past.epoch, place) for past, place in zip(judged, places, strict=True) if not any(x != x for x in place)]
+    means = [tuple(past.interval(score.key).mean for score in weighed) for past in judged]
+    known = [(past.epoch, place) for past, place in zip(judged, means, strict=True) if not any(x != x for x in place)]
     if len(weighed) < 2 or len(known) < 2:
         return None
     names = [score.label for score in weighed]
@@ -80,16 +84,19 @@ def trade_offs(record: RunRecord) -> TradeOffs | None:
         names=names,
         best=[known[i][0] for i in front([place for _, place in known])],
         evaluations=len(known),
-        plots=[trade_off([record], [""], *pair) for pair in combinations(names[:PLOTTED], 2)],
+        plots=[trade_off([record], [""], *pair, decimals) for pair in combinations(names[:PLOTTED], 2)],
     )
 
 
 def scores_of(records: Sequence[RunRecord]) -> list[str]:
-    """Labels of the scores that some run has, and diversity."""
-    return list(dict.fromkeys(label for record in records for label in metrics(record)))
+    """Labels of the scores that some run has, and diversity; those that most runs have come first."""
+    counts = Counter(label for record in records for label in metrics(record))
+    return [label for label, _ in counts.most_common()]
 
 
-def trade_off(records: Sequence[RunRecord], keys: Sequence[str], x_name: str, y_name: str) -> TradeOff:
+def trade_off(
+    records: Sequence[RunRecord], keys: Sequence[str], x_name: str, y_name: str, decimals: Decimals
+) -> TradeOff:
     """All evaluations that have both scores, of runs with their keys."""
     found = [
         (record, index, evaluation.epoch, *(evaluation.interval(names[label]).mean for label in (x_name, y_name)))
@@ -113,6 +120,8 @@ def trade_off(records: Sequence[RunRecord], keys: Sequence[str], x_name: str, y_
             color=color_of_run(index),
             x=x,
             y=y,
+            x_text=fixed(x, decimals[x_name]),
+            y_text=fixed(y, decimals[y_name]),
             left=100 * (x - x_low) / (x_high - x_low),
             top=100 * (y_high - y) / (y_high - y_low),
             is_best=place in best,

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import BaseRoute, Route
 
 from fdfo.errors import FdfoError
+from fdfo.evaluation.report.decimals import together
 from fdfo.evaluation.report.tradeoffs import scores_of, trade_off
 from fdfo.studio.pages import PICTURES_INSIDE, html_page
 from fdfo.studio.routes.streams import changes
@@ -49,7 +50,8 @@ class Watching:
             except FdfoError as error:
                 damaged.append(str(error))
         roots = [str(root) for root in self._library.roots]
-        html = filled("watch/runs.html", {"runs": found, "damaged": damaged, "roots": roots, "link": link})
+        values = {"runs": found, "damaged": damaged, "roots": roots, "link": link}
+        html = filled("watch/runs.html", values | {"decimals": together(one.decimals for one in found)})
         return _page(request, "Runs", "runs", [Part("runs", "", html)])
 
     def run(self, request: Request) -> Response:
@@ -96,7 +98,8 @@ class Watching:
         wanted = [request.query_params.get(axis) for axis in ("x", "y")]
         x, y = (one if one in names else None for one in wanted)
         shown = (x or names[0], y or names[min(1, len(names) - 1)]) if names else None
-        plot = trade_off(records, [one.key for one in runs], *shown) if shown else None
+        decimals = together(one.decimals for one in runs)
+        plot = trade_off(records, [one.key for one in runs], *shown, decimals) if shown else None
         values = {"runs": runs, "names": names, "plot": plot, "link": link}
         return _page(request, "Trade-offs", "tradeoffs", [Part("plot", "", filled("watch/tradeoffs.html", values))])
 

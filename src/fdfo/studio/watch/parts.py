@@ -58,6 +58,8 @@ class Seen:
     status: Status
     view: Any
     """The report's; fdfo.evaluation.report.page.RunView."""
+    decimals: decimals.Decimals
+    """Of its scores, where it stands alone."""
 
     @property
     def kept(self) -> list[tuple[str, bool]]:
@@ -75,7 +77,7 @@ def seen(key: str, folder: Path) -> Seen:
 def _seen(key: str, folder: Path, version: str) -> Seen:
     record = read_run(folder)
     places = decimals.of_runs([record])
-    return Seen(key, record, status_of(record), overview([record], places)["runs"][0])
+    return Seen(key, record, status_of(record), overview([record], places)["runs"][0], places)
 
 
 RUN_PARTS = {
