@@ -34,6 +34,15 @@ def test_what_is_done_is_not_left(tmp_path):
     assert told([]) == "nothing is left to do"
 
 
+def test_what_is_done_of_the_first_of_two_grids_is_not_left(tmp_path):
+    """Three settings of each cell, on three seeds."""
+    given = plan(tmp_path, sweep=[{"optim.lr": [1e-4, 2e-4]}, {"optim.ema": [0.5, 0.9]}])
+    known = Configurations(given)
+    assert estimate(given, known, [])[1].runs == 18
+    done = [result("pair", [0.2, 0.3], 1000, "tuning", swept={"optim.lr": 2e-4})]
+    assert estimate(given, known, done)[1].runs == 17
+
+
 def test_the_rate_is_measured_where_runs_are_done(tmp_path):
     """5 s a point and 2 points, for 213.76 evaluations."""
     given = plan(tmp_path, seeds=1, claims=[], cells={"pair": {}})

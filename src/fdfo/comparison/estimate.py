@@ -9,7 +9,7 @@ import numpy as np
 from fdfo.comparison.cells import Configurations, Run, final_runs, first_setting, guidance_runs, planned_settings
 from fdfo.comparison.plan import Plan
 from fdfo.comparison.results import Result
-from fdfo.comparison.tuning import tuning_runs
+from fdfo.comparison.tuning import state, tuning_runs
 from fdfo.config.tree import Config
 from fdfo.evaluation.report.text import duration, plural
 
@@ -33,20 +33,14 @@ class Estimate:
 def estimate(plan: Plan, configurations: Configurations, results: Sequence[Result]) -> list[Estimate]:
     """What is left of a plan, without extensions of its sweeps."""
     done = {one.run for one in results if one.is_sound}
-    tuned = {(one.score, one.cell) for one in results if one.stage == "final"}
     pairs = [(score, cell) for score in plan.scores for cell in plan.cells_on(score)]
-    tuning = [
-        run
-        for score, cell in pairs
-        if len(planned_settings(plan, cell)) > 1 and (score, cell) not in tuned
-        for run in tuning_runs(plan, score, cell, planned_settings(plan, cell))
-    ]
+    tuning = [run for score, cell in pairs for run in _tuning_left(plan, configurations, results, score, cell)]
     finals = final_runs(plan, {(score, cell): first_setting(plan, cell) for score, cell in pairs})
     ended = {(one.score, one.cell, one.seed) for one in results if one.stage == "final" and one.is_sound}
     rate = seconds_per_evaluation(configurations, results)
     stages = {
         "guidance": [run for run in guidance_runs(plan) if run not in done],
-        "tuning": [run for run in tuning if run not in done],
+        "tuning": tuning,
         "final": [run for run in finals if (run.score, run.cell, run.seed) not in ended],
     }
     costs: dict[Run, float] = {}  # seeds cost the same
@@ -58,6 +52,19 @@ def estimate(plan: Plan, configurations: Configurations, results: Sequence[Resul
         return START_S + rate * costs[key]
 
     return [Estimate(stage, len(runs), sum(map(seconds, runs))) for stage, runs in stages.items()]
+
+
+def _tuning_left(
+    plan: Plan, configurations: Configurations, results: Sequence[Result], score: str, cell: str
+) -> list[Run]:
+    """As many runs as are left of a cell's grids; those of later grids stand for others around the best before."""
+    if len(planned_settings(plan, cell)) == 1:
+        return []
+    found = state(plan, results, score, cell, configurations.allows(score, cell))
+    if found.chosen is not None:
+        return []
+    done = sum((one.stage, one.score, one.cell) == ("tuning", score, cell) and one.is_sound for one in results)
+    return tuning_runs(plan, score, cell, planned_settings(plan, cell))[done:]
 
 
 def evaluations_of(configurations: Configurations, run: Run) -> float:
