@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from fdfo import api
 from fdfo.commands.export import run_export
-from fdfo.commands.generate import run_generate
+from fdfo.commands.generate import columns_of, run_generate
 from fdfo.commands.licence import licence_of
 from fdfo.commands.publish import run_push
 from fdfo.commands.subject import Subject
@@ -207,6 +207,14 @@ def test_a_name_that_is_no_repository_is_refused_before_anything_loads(tmp_path)
 def test_a_card_for_merged_weights_is_refused(trained, tmp_path):
     with pytest.raises(ConfigError, match="--card describes a LoRA for diffusers"):
         run_export(trained, "merged", None, tmp_path / "out", card=True)
+
+
+@pytest.mark.parametrize(
+    ("noise_seed", "seeds", "titles"),
+    [(3, 1, ["seed 3"]), (0, 2, ["seed 0", "seed 1"]), (3, 2, ["seed 3.0", "seed 3.1"])],
+)
+def test_a_sheet_names_the_seed_that_was_asked_for(noise_seed, seeds, titles):
+    assert columns_of(noise_seed, seeds) == titles
 
 
 def test_generate_writes_a_data_set_into_a_folder(trained, tmp_path, capsys):

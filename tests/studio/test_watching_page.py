@@ -1,10 +1,14 @@
 """The studio in a real browser: what it shows, that it keeps itself up to date, and that everybody can use it."""
 
+import io
 import json
 import re
 
 import pytest
+from PIL import Image
 
+from fdfo.commands.generate import SETTINGS, run_generate
+from fdfo.commands.subject import Subject
 from fdfo.evaluation.report.record import read_run
 from fdfo.studio.app import MOST_BYTES, watch_app
 from fdfo.studio.watch.actions import Actions
@@ -14,6 +18,7 @@ from fdfo.web.server import Server
 from tests.browser import opened, violations
 from tests.nightly import at_night
 from tests.studio.test_watching import lock, made, root, with_checkpoints
+from tests.training.runs import run
 
 __all__ = ["made", "root"]
 
@@ -95,3 +100,35 @@ def test_a_point_opens_its_pictures(browser, address):
 def test_what_is_not_there_is_told(browser, address, path):
     with opened(browser, address + path) as page:
         assert page.locator("h1").count() == 1 and "Traceback" not in page.content()
+
+
+@pytest.mark.slow
+def test_a_prompt_is_drawn_now_as_generate_draws_it(browser, tmp_path):
+    """On the embedded model, by the command that the page starts; the same pixels and settings as drawn here."""
+    trained = run(tmp_path / "runs" / "real", "train.epochs=2", "train.checkpoint_every=1", "optim.lr=0.01")
+    actions = Actions(tmp_path / "jobs")
+    app = watch_app(Library([tmp_path / "runs"]), actions)
+    server = Server(app, listen("127.0.0.1", 0), most_bytes=MOST_BYTES)
+    with server, opened(browser, f"{server.url}/run?run=real") as page:
+        page.get_by_text("Draw now").click()
+        page.locator("[name=prompt]").fill("a red circle")
+        page.locator("[name=checkpoint]").select_option("epoch-0000001")
+        page.locator("[name=seed]").fill("3")
+        page.locator("[name=strengths]").fill("0, 1, 1.5")
+        page.get_by_role("button", name="Draw", exact=True).click()
+        page.locator(".job .state.done").wait_for(timeout=300_000)
+        shown = page.locator(".job img")
+        shown.evaluate("(one) => one.decode()")
+        data = page.request.get(server.url + shown.get_attribute("src")).body()
+        assert page.locator(".job").inner_text() == "Drawing: a red circle (epoch-0000001, seed 3) done"
+        assert violations(page) == []
+    here = tmp_path / "here.png"
+    adapter = str(trained / "checkpoints" / "epoch-0000001")
+    subject = Subject(trained, None, adapter, None, None)
+    wanted = {"seeds": 1, "noise_seed": 3, "strengths": "1,1.5", "steps": None}
+    run_generate([subject], ["a red circle"], None, None, **wanted, output=here)
+    with Image.open(io.BytesIO(data)) as drawn, Image.open(here) as expected:
+        assert drawn.size == expected.size and drawn.tobytes() == expected.tobytes()
+        assert drawn.text == expected.text
+        settings = json.loads(drawn.text[SETTINGS])
+        assert (settings["strengths"], settings["noise_seed"], settings["prompts"]) == ([1.0, 1.5], 3, ["a red circle"])

@@ -80,7 +80,7 @@ def _write(drawing: "_Drawing", rows: Mapping[str, Tensor], output: Path, is_fol
         count = pictures.shape[:3].numel()
         say(f"wrote {output}: {count} pictures and metadata.jsonl, a data set of the kind imagefolder")
         return
-    columns = [f"seed {seed}" for seed in range(seeds)]
+    columns = columns_of(drawing.noise_seed, seeds)
     drawn = sheet(pictures, captions, list(rows), columns)
     settings = json.dumps(drawing.settings(), ensure_ascii=False)
     write_atomically(output, encoded(drawn, output.suffix, {SETTINGS: settings}))
@@ -91,6 +91,14 @@ def _write(drawing: "_Drawing", rows: Mapping[str, Tensor], output: Path, is_fol
     height, width = images.shape[-2:]
     order = f"{' above '.join(rows)}, " if len(rows) > 1 else ""
     say(f"wrote {output}: {len(prompts)} prompts, {order}{seeds} seeds, {height} x {width} pixels each")
+
+
+def columns_of(noise_seed: int, seeds: int) -> list[str]:
+    """Titles of the columns: the wanted seed where there is one picture, else the pictures drawn from it."""
+    if seeds == 1:
+        return [f"seed {noise_seed}"]
+    drawn_from = f"seed {noise_seed}." if noise_seed else "seed "
+    return [f"{drawn_from}{number}" for number in range(seeds)]
 
 
 def _numbers(strengths: str) -> list[float]:
