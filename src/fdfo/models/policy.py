@@ -4,7 +4,7 @@ B samples, P prompts, [C, h, w] latent at network scale, [H, W] pixels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -187,7 +187,7 @@ class FlowPolicy:
         mixed = self.mixed and self.weights.kind is not None and self.dtype != torch.float32
         with (
             self.weights.use(weights) as network,
-            torch.autocast(self.device.type, self.dtype, enabled=mixed),
+            _precision(self.device, self.dtype, mixed),
             attention_kernel(self.attention),
         ):
             output = network(**self._recorder.arguments(states, times, rest))[0]
@@ -310,3 +310,10 @@ def text_encoders(pipeline: Any) -> list[Module]:
 def velocity_dtype(guidance: float, dtype: torch.dtype) -> torch.dtype:
     """What holds a velocity of a network in this precision without rounding: guidance is float32 mathematics."""
     return dtype if guidance == 1 else torch.float32
+
+
+def _precision(device: torch.device, dtype: torch.dtype, mixed: bool) -> AbstractContextManager[object]:
+    """Autocast to `dtype` where `mixed`, else none, whatever surrounds this; entering it costs time."""
+    if mixed or torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, dtype, enabled=mixed)
+    return nullcontext()
