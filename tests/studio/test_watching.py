@@ -118,6 +118,43 @@ def _logger(run):
     return staticmethod(log)
 
 
+def test_a_run_that_rsync_copies_is_shown_as_far_as_it_is_there(made, tmp_path):
+    """File by file in rsync's order, each first under a hidden name; then the whole again, with an epoch more."""
+    source, copied, seen_epochs = made / "plan" / "second", tmp_path / "runs" / "copied", []
+    library = Library([tmp_path / "runs"])
+
+    def copy(files):
+        for file in files:
+            target = copied / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partly = target.with_name(f".{target.name}.aB3xYz")
+            partly.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+            look()
+            shutil.copy2(file, partly)
+            os.replace(partly, target)
+            look()
+
+    def look():
+        for key, folder in library.runs().items():
+            parts = run_parts(folder)
+            assert {"results", "curves"} <= {part.name for part in parts}
+            seen_epochs.append(seen(key, folder).status.done)
+
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    copy([file for file in files if file.parent.name != "samples"] + [file for file in files if "0000007" in file.name])
+    before = library.version()
+    longer = tmp_path / "longer.jsonl"
+    lines = (source / "metrics.jsonl").read_text().splitlines()
+    last = json.loads([line for line in lines if json.loads(line)["event"] == "rollout"][-1])
+    longer.write_text("\n".join([*lines, json.dumps({**last, "epoch": 8})]) + "\n")
+    shutil.copy2(longer, copied / ".metrics.jsonl.aB3xYz")
+    assert library.version() == before
+    os.replace(copied / ".metrics.jsonl.aB3xYz", copied / "metrics.jsonl")
+    assert library.version() != before
+    look()
+    assert seen_epochs[0] in (0, 7) and seen_epochs[-1] == 8
+
+
 # ---- trade-offs and contact sheets ----
 
 
