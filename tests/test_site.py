@@ -101,3 +101,20 @@ def test_the_losses_of_the_figures_are_least_at_the_edge_of_the_trust_region(slo
     assert at[0][0] == pytest.approx(best)
     for _, points, _ in losses:
         assert min(points, key=lambda point: point[1])[0] == pytest.approx(best, abs=0.003)
+
+
+def test_what_is_looked_up_by_another_word_is_a_key_there():
+    keys = (ROOT / "docs" / "reference" / "find.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:policy|optim|prompts|train|eval|method)\.[a-z_.]+)", keys)
+    config = fdfo.load_config("shapes")
+    assert len(named) > 20
+    assert [name for name in named if not _has(config, name.split("."))] == []
+
+
+def _has(section, names):
+    """Whether a chain of fields is there."""
+    for name in names:
+        if not hasattr(section, name):
+            return False
+        section = getattr(section, name)
+    return True
