@@ -1,4 +1,4 @@
-"""Every family against its own pipeline, on tiny random pipelines: `python -m benchmarks.evidence.families`.
+"""Every family against its own pipeline, on tiny random pipelines: `python -m benchmarks.evidence.families [CASE ...]`.
 
 The pipelines and measures are those of the tests (tests/models/families), so what the table says is what they assert.
 Writes docs/results/data/families.json; benchmarks.evidence.families_page makes the page of it.
@@ -7,6 +7,7 @@ Writes docs/results/data/families.json; benchmarks.evidence.families_page makes 
 import json
 import sys
 import tempfile
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
@@ -32,9 +33,11 @@ class Measured:
     """None: the family has no classifier-free guidance."""
     rows: float
     gradients: float
-    lora: float
-    loader: str
+    lora: float | None
+    loader: str | None
+    """None: diffusers has none."""
     seconds: float
+    date: str
 
 
 def measure(case: str) -> Measured:
@@ -52,16 +55,22 @@ def measure(case: str) -> Measured:
             lora_error(world, Path(folder)),
             loader(world),
             perf_counter() - started,
+            f"{date.today()}",
         )
 
 
-def main(data: Path = DATA) -> None:
-    measured = [measure(case) for case in ALL]
+def main(cases: Collection[str], data: Path = DATA) -> None:
+    """Measure these cases; what is known of the others stays, if it was measured with the same libraries."""
     versions = {name: version(name) for name in LIBRARIES}
-    found = {"date": f"{date.today()}", "versions": versions, "families": [asdict(one) for one in measured]}
+    before = json.loads(data.read_text(encoding="utf-8")) if cases else {"versions": versions, "families": []}
+    if before["versions"] != versions:
+        raise SystemExit(f"{data} has {before['versions']}, here are {versions}: measure all families")
+    known = {one["case"]: one for one in before["families"]}
+    known |= {case: asdict(measure(case)) for case in cases or ALL}
+    found = {"versions": versions, "families": [known[case] for case in ALL if case in known]}
     data.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     write_page(data)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main(sys.argv[1:])

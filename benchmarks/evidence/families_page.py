@@ -61,6 +61,10 @@ MODELS = {
     "ErnieImagePipeline": "ERNIE-Image, without its prompt enhancer",
     "HunyuanImagePipeline": "HunyuanImage 2.1, not distilled, without its guiders",
     "WanPipeline": "Wan 2.1, one frame",
+    "LongCatImagePipeline": "LongCat-Image, without rewriting of prompts",
+    "NucleusMoEImagePipeline": "Nucleus-Image",
+    "QwenImage21Pipeline": "Qwen-Image-2.1; its opacity on white",
+    "PRXPipeline": "PRX with a latent space (512, 1024)",
 }
 """Published models by case."""
 
@@ -80,7 +84,8 @@ def guidance(family: Family) -> str:
 
 def model_line(one: dict[str, Any]) -> str:
     case, own = one["case"], guidance(FAMILIES[one["pipeline"]])
-    return f"| {case} | {MODELS[case]} | yes | {own} | `{one['loader']}` | {TRAINED.get(case, 'by nobody yet')} |"
+    loader = f"`{one['loader']}`" if one["loader"] else "none: `--to merged`"
+    return f"| {case} | {MODELS[case]} | yes | {own} | {loader} | {TRAINED.get(case, 'by nobody yet')} |"
 
 
 def measured_line(one: dict[str, Any]) -> str:
@@ -95,7 +100,8 @@ def page(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     tables = (HEAD, map(model_line, measured), MEASURES, map(measured_line, measured), REFUSALS, refusals)
     text = "".join(part if isinstance(part, str) else "\n".join(part) + "\n" for part in tables)
-    return f"{text}\n{found['date']}, {versions}.\n"
+    dates = sorted({one["date"] for one in measured})
+    return f"{text}\n{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {versions}.\n"
 
 
 def write_page(data: Path) -> None:

@@ -13,8 +13,10 @@ from torch.testing import assert_close
 from fdfo import plugins
 from fdfo.config.tree import PolicyConfig
 from fdfo.errors import ModelError
-from fdfo.models import load_policy
-from fdfo.models.families import JOINT_ATTENTION, REFUSED, Family
+from fdfo.flow.guidance import renormed_down
+from fdfo.models import load_policy, outline
+from fdfo.models.decoding import on_white
+from fdfo.models.families import JOINT_ATTENTION, REFUSED, Family, with_mask
 from fdfo.models.load import policy_notes, policy_problems
 
 
@@ -96,6 +98,39 @@ def test_what_is_not_supported_is_told_with_the_reason(variant, kind, said):
 )
 def test_what_cannot_be_honoured_is_refused_before_loading(variant, changes, settings, said):
     assert said in problems(variant(**changes), **settings)
+
+
+def test_a_package_that_the_pipeline_needs_is_named_before_loading(variant, monkeypatch):
+    name = variant(**{"model_index.json": {"_class_name": "PRXPipeline"}})
+    assert problems(name) == ""
+    monkeypatch.setattr(outline, "find_spec", lambda package: None)
+    assert re.search(r"its pipeline needs ftfy, not installed here; install it: .* -m pip install ftfy", problems(name))
+
+
+def test_a_mask_of_text_is_there_even_where_all_is_let_through():
+    text = torch.zeros(2, 8, 16)
+    found = with_mask({"hidden_states": text, "encoder_hidden_states": text})
+    assert [*found] == ["hidden_states", "encoder_hidden_states", "encoder_hidden_states_mask"]
+    assert_close(found["encoder_hidden_states_mask"], torch.ones(2, 8, dtype=torch.long))
+    mask = torch.tensor([[1, 0]])
+    assert with_mask({"encoder_hidden_states": text, "encoder_hidden_states_mask": mask})[
+        "encoder_hidden_states_mask"
+    ].equal(mask)
+
+
+def test_an_image_with_opacity_is_seen_on_white():
+    """Half-transparent black is grey; what is not there is white, whatever its colour."""
+    black, red = [0.0, 0.0, 0.0, 0.5], [1.0, 0.0, 0.0, 0.0]
+    image = torch.tensor([black, red]).T.reshape(1, 4, 1, 2)
+    assert_close(on_white(image)[0, :, 0].T, torch.tensor([[0.5] * 3, [1.0] * 3]))
+
+
+def test_guidance_may_shorten_a_velocity_and_not_lengthen_it():
+    """By hand: 0 + 2 ((3, 4) - 0) = (6, 8) is cut to (3, 4); (4, 5) + 2 ((3, 4) - (4, 5)) = (2, 3) is short enough."""
+    positive = torch.tensor([[[3.0, 4.0], [3.0, 4.0]]])
+    negative = torch.tensor([[[0.0, 0.0], [4.0, 5.0]]])
+    v = renormed_down(negative, positive, 2.0)
+    assert_close(v, torch.tensor([[[3.0, 4.0], [2.0, 3.0]]]))
 
 
 def test_another_scheduler_of_a_flow_is_swapped_and_told(variant):

@@ -15,5 +15,11 @@ def renormed(v_negative: Tensor, v_positive: Tensor, scale: float) -> Tensor:
     return v * (_length(v_positive) / _length(v))
 
 
+def renormed_down(v_negative: Tensor, v_positive: Tensor, scale: float) -> Tensor:
+    """Guidance that is nowhere longer than the positive velocity, along the last dimension (as LongCat-Image does)."""
+    v = guided(v_negative, v_positive, scale)
+    return v * (_length(v_positive) / _length(v)).clamp(max=1.0)
+
+
 def _length(v: Tensor) -> Tensor:
     return v.square().sum(-1, keepdim=True).sqrt()

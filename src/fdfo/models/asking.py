@@ -15,6 +15,9 @@ from torch import Tensor
 ASKED_STEPS = 4
 """Steps of a call that is stopped at its first: with one, some time grids would divide by zero."""
 
+Completed = Callable[[dict[str, Any]], dict[str, Any]]
+"""From the arguments of a call of the network to those that are noted."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -41,14 +44,19 @@ class _Zero(tuple):
 class _Listener:
     """Stands for the network: notes how it is called, answers zero, and tells of itself what the network does."""
 
-    def __init__(self, network: Any, dtype: torch.dtype):
+    def __init__(self, network: Any, dtype: torch.dtype, completed: Completed):
         self._network, self._signature = network, inspect.signature(type(network).forward)
-        self.dtype, self.calls = dtype, []
+        self._completed, self.dtype, self.calls = completed, dtype, []
 
     def __call__(self, *arguments: Any, **named: Any) -> _Zero:
+        parameters = self._signature.parameters
         bound = dict(self._signature.bind(self._network, *arguments, **named).arguments)
-        del bound[next(iter(self._signature.parameters))]  # self
-        self.calls.append(bound)
+        del bound[next(iter(parameters))]  # self
+        # None where None is usual says nothing, and some pipelines say it for one branch alone.
+        told = {
+            name: value for name, value in bound.items() if value is not None or parameters[name].default is not None
+        }
+        self.calls.append(self._completed(told))
         latent = next(iter(bound.values()))
         return _Zero([[torch.zeros_like(x) for x in latent] if isinstance(latent, list) else torch.zeros_like(latent)])
 
@@ -62,8 +70,8 @@ class Asking:
     What it encoded for the question before is remembered, so that questions about times need no text encoder.
     """
 
-    def __init__(self, pipeline: Any, arguments: Mapping[str, Any], shift: float | None = None):
-        self.pipeline, self.arguments = pipeline, dict(arguments)
+    def __init__(self, pipeline: Any, arguments: Mapping[str, Any], completed: Completed, shift: float | None = None):
+        self.pipeline, self.arguments, self._completed = pipeline, dict(arguments), completed
         self._changes = {} if shift is None else {"shift": shift, "use_dynamic_shifting": False}
         accepted = inspect.signature(type(pipeline).__call__).parameters
         self._copies = next(name for name in ("num_images_per_prompt", "num_videos_per_prompt") if name in accepted)
@@ -86,7 +94,7 @@ class Asking:
         again: bool = False,
     ) -> Asked:
         """What the network gets at time `at` for so many images of a prompt; with `again`, of the one before."""
-        listener = _Listener(network, dtype)
+        listener = _Listener(network, dtype, self._completed)
 
         def settle(scheduler: Any) -> None:
             scheduler.timesteps = torch.tensor([at * scheduler.config.num_train_timesteps], device=device)
@@ -107,7 +115,9 @@ class Asking:
         def settle(scheduler: Any) -> None:
             raise _Stop((scheduler.sigmas, scheduler.timesteps))
 
-        found = self._call("", _Listener(network, dtype), settle, None, device, True, num_inference_steps=steps)
+        found = self._call(
+            "", _Listener(network, dtype, self._completed), settle, None, device, True, num_inference_steps=steps
+        )
         sigmas, numbers = (part.detach().float().cpu().clone() for part in found)
         return sigmas, numbers
 

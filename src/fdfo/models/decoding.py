@@ -59,7 +59,14 @@ def decode(vae: Any, x: Tensor, instead: Mapping[str, float]) -> Tensor:
     is_video = "z_dim" in config
     image = vae.decode((x.unsqueeze(2) if is_video else x).to(vae.dtype), return_dict=False)[0]
     image = image[:, :, 0] if is_video else image
-    return (image.float() / 2 + 0.5).clamp(0, 1)
+    image = (image.float() / 2 + 0.5).clamp(0, 1)
+    return on_white(image) if image.shape[1] == 4 else image
+
+
+def on_white(image: Tensor) -> Tensor:
+    """An image [B, 4, H, W] with its opacity in the last channel, on white: [B, 3, H, W]."""
+    colour, opacity = image[:, :3], image[:, 3:]
+    return colour * opacity + (1 - opacity)
 
 
 def set_tiles(vae: Any, side: int) -> None:

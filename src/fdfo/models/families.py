@@ -4,18 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fdfo.errors import ModelError
-from fdfo.flow.guidance import guided, renormed
+from fdfo.flow.guidance import guided, renormed, renormed_down
 from fdfo.models.layouts import (
     ONE_FRAME,
     PATCHES,
     SPATIAL,
     TOKENS,
+    TOKENS_BY_FOUR,
     Layout,
     first_channels,
     from_rows_of_frames,
+    last_tokens,
     rows_of_frames,
 )
 from fdfo.plugins import find, names
@@ -40,6 +43,19 @@ UNSHIFTED = {"shift_factor": 0.0}
 
 
 SELF_ATTENTION = tuple(f"self_attention.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0"))
+
+ONE_ATTENTION = tuple(f"attn.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0"))
+"""Of networks that project the text elsewhere, or as they project the image."""
+
+PRX_ATTENTION = ("attention.img_qkv_proj", "attention.txt_kv_proj", "attention.to_out.0")
+"""Queries, keys and values at once."""
+
+
+def with_mask(call: dict[str, Any]) -> dict[str, Any]:
+    """A call with a mask of its text: pipelines leave out one that lets all through, as some lengths have it."""
+    text = call["encoder_hidden_states"]
+    whole = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
+    return {**call, "encoder_hidden_states_mask": call.get("encoder_hidden_states_mask", whole)}
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,12 @@ class Family:
     """Tokens of a prompt that it reads, where neither its call nor its tokenizer says."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """More arguments of the call."""
+    longest: str = "max_sequence_length"
+    """Argument of the call that sets how many tokens of a prompt are read."""
+    completed: Callable[[dict[str, Any]], dict[str, Any]] = lambda call: call
+    """From the arguments of a call of the network to those that all prompts have."""
+    needs: str | None = None
+    """A package of Python that the pipeline cannot do without, and that diffusers does not bring."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,23 @@ FAMILIES: Mapping[str, Family] = {
     "BriaFiboPipeline": Family(JOINT_ATTENTION, TOKENS, ragged=True),
     "Lumina2Pipeline": Family(JOINT_ATTENTION, guide=renormed, sign=-1),
     "OvisImagePipeline": Family(JOINT_ATTENTION, PATCHES),
+    "LongCatImagePipeline": Family(
+        JOINT_ATTENTION, PATCHES, renormed_down, reads=512, options={"enable_prompt_rewrite": False}
+    ),
+    "NucleusMoEImagePipeline": Family(
+        ONE_ATTENTION, PATCHES, renormed, sign=-1, ragged=True, completed=with_mask, reads=1024
+    ),
+    "QwenImage21Pipeline": Family(
+        ONE_ATTENTION,
+        TOKENS_BY_FOUR,
+        scale="true_cfg_scale",
+        leave=last_tokens,
+        ragged=True,
+        options={"use_kv_cache": False},
+    ),
+    "PRXPipeline": Family(
+        PRX_ATTENTION, longest="tokenizer_max_length", needs="ftfy", options={"use_resolution_binning": False}
+    ),
     "ZImagePipeline": Family(
         ATTENTION, off=0.0, sign=-1, positive_first=True, enter=rows_of_frames, leave=from_rows_of_frames, ragged=True
     ),

@@ -4,7 +4,7 @@ S = patch of 2 x 2 elements, or token; shape is (C, h, w).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,8 @@ TOKENS = Layout(
 )
 """[B, h w, C]."""
 
+TOKENS_BY_FOUR = replace(TOKENS, side=2)
+"""As TOKENS, of images that the text's network counts in squares of four (Qwen-Image-2.1)."""
 
 ONE_FRAME = Layout(lambda x: x.unsqueeze(2), lambda x, shape: x.squeeze(2), side=None, channels=1)
 """[B, C, 1, h, w]: a video of one frame."""
@@ -63,3 +65,8 @@ def from_rows_of_frames(videos: list[Tensor], states: Tensor) -> Tensor:
 def first_channels(v: Tensor, states: Tensor) -> Tensor:
     """Of a network that may give a variance, too: the velocity (Sana)."""
     return v[:, : states.shape[1]]
+
+
+def last_tokens(v: Tensor, states: Tensor) -> Tensor:
+    """Of a network that gives the tokens of the text before those of the image (Qwen-Image-2.1)."""
+    return v[:, -states.shape[1] :]

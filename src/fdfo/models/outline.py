@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from inspect import signature
 from math import isqrt
 from typing import Any
 
 import diffusers
 
+from fdfo.errors import install_advice
 from fdfo.hub import quiet_loading
 from fdfo.models.decoding import TILE_PARTS, vae_channels, vae_factor
 from fdfo.models.families import Family, Wishes, family_of
@@ -60,7 +62,7 @@ class Outline:
     def native_resolution(self) -> tuple[int, int]:
         """The model's own (height, width) in pixels."""
         own = self.network.get("sample_size")
-        side = own * self.factor if isinstance(own, int) else USUAL_SIDE
+        side = own * self.factor if isinstance(own, int) else self.source.index.get("default_sample_size") or USUAL_SIDE
         return side, side
 
     def latent_shape(self, resolution: tuple[int, int]) -> Shape:
@@ -80,6 +82,10 @@ class Outline:
         sides = zip(("height", "width"), wishes.resolution, strict=True)
         problems = {name: self.side_problem(pixels) for name, pixels in sides}
         found = [f"policy.resolution: {name} {problem}" for name, problem in problems.items() if problem]
+        if self.family.needs is not None and find_spec(self.family.needs) is None:
+            found.append(
+                f"its pipeline needs {self.family.needs}, not installed here; {install_advice(self.family.needs)}"
+            )
         whole = TILE_PARTS * vae_factor(self.source.component_config("vae"))
         if vae_tile is not None and vae_tile % whole:
             above = -(-vae_tile // whole) * whole
@@ -98,7 +104,7 @@ class Outline:
         reads_guidance = family.embedded is not None and self.embeds_guidance
         if wishes.embedded_guidance is not None and not reads_guidance:
             yield "policy.embedded_guidance: this model's network reads no guidance; use policy.guidance, or null"
-        if wishes.text_tokens is not None and "max_sequence_length" not in accepted:
+        if wishes.text_tokens is not None and family.longest not in accepted:
             yield "policy.text_tokens: this model's pipeline has a length of its own; use null"
         if not wishes.t5 and not family.dispensable:
             yield "policy.t5=false: this model cannot do without any of its text encoders; use true"

@@ -57,7 +57,7 @@ def _limits(config: PolicyConfig) -> list[tuple[Callable[..., Any], int]]:
     left_out = () if config.t5 else outline.family.dispensable
     found = []
     for component, place in source.index.items():
-        if component.startswith("tokenizer") and component not in left_out and place[1] is not None:
+        if component.startswith(("tokenizer", "processor")) and component not in left_out and place[1] is not None:
             tokenizer = _tokenizer(source, component, place[1])
             if tokenizer is None:
                 return []
@@ -72,18 +72,21 @@ def _tokenizer(source: ModelSource, component: str, kind: str) -> Any:
     where = {"subfolder": component, "revision": source.revision, "local_files_only": True}
     try:
         with quiet_loading():
-            return getattr(transformers, kind).from_pretrained(source.location, **where)
+            loaded = getattr(transformers, kind).from_pretrained(source.location, **where)
     except LOADING_ERRORS:
         return None
+    return getattr(loaded, "tokenizer", loaded)  # of a processor that reads pictures as well
 
 
 def _limit(outline: Outline, tokenizer: Any, config: PolicyConfig) -> int:
     """CLIP has as many tokens as positions; others are told how many, by the configuration or the pipeline itself."""
-    usual = signature(outline.pipeline_class.__call__).parameters.get("max_sequence_length")
-    if outline.family.reads is not None:
-        return outline.family.reads
-    if "CLIP" in type(tokenizer).__name__ or usual is None:
+    usual = signature(outline.pipeline_class.__call__).parameters.get(outline.family.longest)
+    if "CLIP" in type(tokenizer).__name__:
         return int(tokenizer.model_max_length)
     if outline.source.is_embedded:
         return EMBEDDED_TEXT_TOKENS
-    return usual.default if config.text_tokens is None else config.text_tokens
+    if config.text_tokens is not None:
+        return config.text_tokens
+    if outline.family.reads is not None:
+        return outline.family.reads
+    return int(tokenizer.model_max_length if usual is None or usual.default is None else usual.default)

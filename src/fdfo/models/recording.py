@@ -96,7 +96,7 @@ class Recorder:
     def __init__(self, pipeline: Any, family: Family, wishes: Wishes, state_shape: Sequence[int]):
         self.family, self.wishes, self.state_shape = family, wishes, tuple(state_shape)
         self._name = type(pipeline).__name__
-        self._asking = Asking(pipeline, call_arguments(pipeline, family, wishes), wishes.shift)
+        self._asking = Asking(pipeline, call_arguments(pipeline, family, wishes), family.completed, wishes.shift)
         self._learnt: _Learnt | None = None
         self._shared: dict[tuple[str, torch.Size], Tensor] = {}
         self._grids: dict[int, Tensor] = {}
@@ -260,7 +260,7 @@ def call_arguments(pipeline: Any, family: Family, wishes: Wishes) -> dict[str, A
     usual = {"height": height, "width": width, "output_type": "latent", "return_dict": False}
     given = {name: value for name, value in usual.items() if name in accepted} | dict(family.options)
     if wishes.text_tokens is not None:
-        given["max_sequence_length"] = wishes.text_tokens
+        given[family.longest] = wishes.text_tokens
     if wishes.embedded_guidance is not None and family.embedded is not None:
         given[family.embedded] = wishes.embedded_guidance
     if family.scale is not None:

@@ -47,6 +47,8 @@ class Case:
     """Longest text, a byte a token: enough for the pipeline's template and the prompts; None: the pipeline's own."""
     size: tuple[int, int] = (64, 32)
     """Height and width of its images."""
+    cuts: bool = True
+    """Whether a text may be too long to be read."""
     step: float = 2e-3
     """Of differences that gradients are compared with; small where the network has kinks."""
 

@@ -1,6 +1,9 @@
 """Tiny components of pipelines, with random weights: tokenizers of bytes, text encoders, decoders."""
 
+from typing import Any
+
 import torch
+import transformers
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -51,6 +54,36 @@ def tokenizer(longest: int = 512) -> PreTrainedTokenizerFast:
         tokenizer_object=inner, pad_token=PAD, eos_token=EOS, model_max_length=longest, padding_side="right"
     )
     made.chat_template = CHAT
+    return made
+
+
+class TinyProcessor(PreTrainedTokenizerFast):
+    """Called as processors are that read pictures as well; those of transformers need torchvision."""
+
+    def __call__(self, text: Any, *, images: None = None, videos: None = None, **options: Any) -> Any:
+        return super().__call__(text, **options)
+
+    def apply_chat_template(self, conversation: Any, *, tokenize: bool = True, **options: Any) -> Any:
+        found = super().apply_chat_template(conversation, tokenize=tokenize, **options)
+        return [found] if tokenize else found
+
+    @property
+    def tokenizer(self) -> "TinyProcessor":
+        return self
+
+
+TinyProcessor.__module__ = "transformers"
+transformers.TinyProcessor = TinyProcessor  # where a pipeline's index looks it up
+
+
+def processor(longest: int = 2048) -> TinyProcessor:
+    """The tokenizer, called otherwise, and with a mark for pictures."""
+    plain = tokenizer(longest)
+    made = TinyProcessor(
+        tokenizer_object=plain.backend_tokenizer, pad_token=PAD, eos_token=EOS, model_max_length=longest
+    )
+    made.chat_template = CHAT
+    made.add_special_tokens({"additional_special_tokens": ["<|image_pad|>"]})
     return made
 
 

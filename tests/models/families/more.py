@@ -34,7 +34,7 @@ def gemma() -> Gemma2Model:
     return Gemma2Model(Gemma2Config(num_hidden_layers=2, **LANGUAGE))
 
 
-def qwen3_vl() -> Qwen3VLModel:
+def qwen3_vl(layers: int = 2, kind: Any = Qwen3VLModel) -> Any:
     rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "rope_theta": 1e4}
     vision = {
         "depth": 1,
@@ -45,9 +45,9 @@ def qwen3_vl() -> Qwen3VLModel:
         "deepstack_visual_indexes": [0],
         "num_position_embeddings": 16,
     }
-    text = {**LANGUAGE, "num_hidden_layers": 2, "rope_parameters": rope}
+    text = {**LANGUAGE, "num_hidden_layers": layers, "rope_parameters": rope}
     ids = {"image_token_id": 2, "video_token_id": 3, "vision_start_token_id": 4, "vision_end_token_id": 5}
-    return Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision, **ids))
+    return kind(Qwen3VLConfig(text_config=text, vision_config=vision, **ids))
 
 
 def umt5() -> UMT5EncoderModel:

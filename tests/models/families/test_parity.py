@@ -10,11 +10,14 @@ import torch
 from torch.testing import assert_close
 
 from fdfo.config.tree import PolicyConfig
+from fdfo.errors import ModelError
 from fdfo.models.prompt_cache import PromptCache
 from fdfo.models.reading import reading_notes
-from tests.models.families.measures import gradient_error, image_error, lora_error, row_error, states
+from tests.models.families.measures import gradient_error, image_error, loader, lora_error, row_error, states
 from tests.models.families.world import ALL, PROMPTS, World
 from tests.nightly import by_day
+
+pytestmark = pytest.mark.filterwarnings("ignore:`LoraLoaderMixin` is deprecated")  # of diffusers, in its own PRX
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,11 @@ def test_gradients_are_derivatives(world):
 
 
 def test_a_lora_file_is_read_back_by_a_fresh_pipeline(world, tmp_path):
-    assert lora_error(world, tmp_path) == 0
+    if loader(world) is not None:
+        assert lora_error(world, tmp_path) == 0
+        return
+    with pytest.raises(ModelError, match="no loader of LoRA"):
+        world.policy(1.0).save_lora(tmp_path)
 
 
 def test_a_later_run_reads_its_prompts_from_the_cache(world, tmp_path):
@@ -98,6 +105,10 @@ def test_what_no_encoder_reads_is_counted(world):
     """Two prompts that differ beyond what is read are one to the network; a short one is not counted."""
     texts = ["x " * 700 + "red", "x " * 700 + "blue", "a red circle"]
     first, second, _ = world.policy(1.0).encode(texts).rows
+    if not world.case.cuts:
+        assert any(first[name].shape != second[name].shape for name in first)
+        assert not reading_notes(PolicyConfig(name=str(world.folder)), texts)
+        return
     assert all(torch.equal(first[name], second[name]) for name in first)
     (line,) = reading_notes(PolicyConfig(name=str(world.folder), text_tokens=world.case.tokens), texts)
     assert line.startswith("2 of 3 prompts are longer")

@@ -20,10 +20,11 @@ from fdfo.models.families import FAMILIES, Wishes
 from fdfo.models.policy import FlowPolicy
 from fdfo.records import Conditioning
 from tests.models.families.builders import CASES
+from tests.models.families.latest import LATEST
 from tests.models.families.more import MORE
 from tests.models.families.others import OTHERS
 
-ALL = CASES | MORE | OTHERS
+ALL = CASES | MORE | OTHERS | LATEST
 PROMPTS = ["a red circle", "three blue squares above a green one"]
 STEPS, GUIDANCE, RANK = 3, 2.5, 4
 
@@ -85,7 +86,7 @@ class World:
         if guidance != 1 and self.case.negative:
             options["negative_prompt"] = self.case.negative
         if self.case.tokens is not None:
-            options["max_sequence_length"] = self.case.tokens
+            options[self.family.longest] = self.case.tokens
         scheduler.step = noting
         try:
             with quiet_loading():
@@ -103,6 +104,8 @@ class World:
             del scheduler.step
         if self.name == "WanPipeline" and pipeline is self.pipeline:
             images = images[:, 0]  # of a video
+        if images.shape[1] == 4 and pipeline is self.pipeline:
+            images = images[:, :3] * images[:, 3:] + 1 - images[:, 3:]  # on white
         return starts[0], images, scheduler.sigmas
 
 
