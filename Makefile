@@ -47,7 +47,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 package: setup
-	$(BIN)/python -m pip install --quiet build twine check-wheel-contents
+	$(BIN)/python -m pip install --quiet build hatchling twine check-wheel-contents
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/*
