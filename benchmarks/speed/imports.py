@@ -81,7 +81,7 @@ HEAD = """# The first second
 
 Written by `python -m benchmarks.speed.imports`: processor seconds of a process of its own, user and system, as median
 [least, most] of {count} repetitions after one that is not counted; Python {python}, torch {torch}, one thread on
-one core of {processor}. Other programs ran beside it, so what is to be compared is each number with `import torch`.
+one core of {processor}. Other programs may run beside it, so what is to be compared is each number with `import torch`.
 
 | command | s |
 |---|---|

@@ -58,13 +58,14 @@ def _tuning_left(
     plan: Plan, configurations: Configurations, results: Sequence[Result], score: str, cell: str
 ) -> list[Run]:
     """As many runs as are left of a cell's grids; those of later grids stand for others around the best before."""
-    if len(planned_settings(plan, cell)) == 1:
+    planned = tuning_runs(plan, score, cell, planned_settings(plan, cell))
+    if len(planned) == len(plan.tuning_seeds):  # one setting: nothing to choose
         return []
     found = state(plan, results, score, cell, configurations.allows(score, cell))
     if found.chosen is not None:
         return []
     done = sum((one.stage, one.score, one.cell) == ("tuning", score, cell) and one.is_sound for one in results)
-    return tuning_runs(plan, score, cell, planned_settings(plan, cell))[done:]
+    return planned[done:]
 
 
 def evaluations_of(configurations: Configurations, run: Run) -> float:

@@ -237,7 +237,7 @@ def judged_problems(config: Config) -> list[str]:
         told = "eval.policy, eval.resolution, eval.guidance: one of a file is judged as it is trained; set all to null"
         return [] if config.judged == config.policy else [told]
     if problem := name_problem(config.judged.name):
-        return [f"eval.policy={problem}"] if config.eval.policy is not None else []
+        return [f"eval.policy={problem}"]  # that of the trained model is known to be one
     trained, judged = _outline(config.policy), _outline(config.judged)
     if trained.source.pipeline_class != judged.source.pipeline_class:
         kinds = f"is a {judged.source.pipeline_class}, the trained model a {trained.source.pipeline_class}"

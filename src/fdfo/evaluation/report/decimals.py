@@ -15,11 +15,14 @@ MOST_BEYOND_SPREAD = 2
 
 def of_runs(records: Sequence[RunRecord]) -> Decimals:
     """What shows every score of some runs: single values and the change since before training."""
+    return together(map(_of_run, records))
+
+
+def _of_run(record: RunRecord) -> Decimals:
     found: dict[str, int] = {}
-    for record in records:
-        keys = {score.key: score.label for score in record.scores}
-        ends = record.evaluations[:1] + record.evaluations[-1:]
-        _add(found, ends, keys | {name: name for past in ends[:1] for name in _others(past)})
+    keys = {score.key: score.label for score in record.scores}
+    ends = record.evaluations[:1] + record.evaluations[-1:]
+    _add(found, ends, keys | {name: name for past in ends[:1] for name in _others(past)})
     return found
 
 
