@@ -115,8 +115,10 @@ def quiet_loading() -> Iterator[None]:
             library.set_verbosity_error()
     try:
         with warnings.catch_warnings():
-            # Of diffusers to itself, until 1.0: Chroma and Bria are built with the first, ERNIE meets the second.
+            # Of diffusers to itself, until 1.0: Chroma and Bria are built with the first, PRX with the second; ERNIE
+            # meets the third.
             warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "`LoraLoaderMixin` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
             yield
     finally:

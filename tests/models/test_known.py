@@ -7,7 +7,15 @@ import transformers
 
 from fdfo.config.load import load_config
 from fdfo.hub import quiet_loading
-from fdfo.models.known import KNOWN, MISTRAL_SMALL_24B, QWEN3_4B, QWEN3_8B, QWEN25_VL_7B
+from fdfo.models.known import KNOWN
+from fdfo.models.known.parts import (
+    GEMMA2_2B,
+    MISTRAL_SMALL_24B,
+    QWEN3_4B,
+    QWEN3_8B,
+    QWEN3_VL_4B,
+    QWEN25_VL_7B,
+)
 from fdfo.models.load import policy_problems
 
 
@@ -24,6 +32,9 @@ def parameters(network):
         ("black-forest-labs/FLUX.2-dev", 32_223_281_152),
         ("Tongyi-MAI/Z-Image", 6_154_908_736),
         ("Qwen/Qwen-Image", 20_430_401_088),
+        ("krea/Krea-2-Raw", 12_820_073_036),
+        ("Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers", 1_604_462_752),
+        ("Photoroom/prx-512-t2i", 1_170_691_648),
     ],
 )
 def test_networks_have_the_published_number_of_parameters(name, published):
@@ -42,6 +53,8 @@ def test_networks_have_the_published_number_of_parameters(name, published):
         (("Qwen3ForCausalLM", QWEN3_8B), 8_190_735_360),
         (QWEN25_VL_7B, 8_292_166_656),
         (MISTRAL_SMALL_24B, 24_011_361_280),
+        (GEMMA2_2B, 2_614_341_888),
+        (QWEN3_VL_4B, 4_437_815_808),
     ],
 )
 def test_text_encoders_have_the_published_number_of_parameters(encoder, published):

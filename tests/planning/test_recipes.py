@@ -36,17 +36,36 @@ def no_download(monkeypatch):
         at_night("qwen-image-48gb", 48),
         at_night("z-image-16gb", 16),
         at_night("flux1-dev-24gb", 24),
+        at_night("krea2-48gb", 48),
+        at_night("sana-16gb", 16),
+        ("prx-12gb", 12),
     ],
 )
 def test_recipes_fit_the_cards_they_name(recipe, size):
     config = load_config(recipe, [])
     check(config)
-    assert config.eval.resolution == (1024, 1024)
     usable = round(USABLE_SHARE * size * GIB)
     _, plan = planner(config, torch.device("cuda"))(usable)
     assert peak(plan) <= usable
     assert plan.unknown_scores == ()
-    assert plan.phases["judge"]["images"] == 4 * plan.phases["decode"]["images"]
+    if config.eval.resolution is None:
+        assert "judge" not in plan.phases
+    else:
+        assert config.eval.resolution == (1024, 1024)
+        assert plan.phases["judge"]["images"] == 4 * plan.phases["decode"]["images"]
+
+
+def test_half_of_an_encoder_is_counted_where_half_is_used():
+    """PRX reads by the encoder of T5Gemma, which has so many parameters in its published file."""
+    assert policy_sizes(load_config("prx-12gb", []).policy).text_encoders == 2 * 2_614_341_888
+
+
+def test_what_a_class_keeps_in_float32_is_counted_so():
+    """Krea 2 keeps its norms so, of q and k [128], and two of each block [6144] of 28 and those of the text."""
+    krea, plain = (policy_sizes(load_config(recipe, []).policy) for recipe in ("krea2-48gb", "prx-12gb"))
+    assert plain.frozen == 2 * 1_170_691_648
+    norms = 28 * 2 * (6144 + 128) + 6144 + 4 * 2 * (2560 + 128) + 2560
+    assert krea.frozen == 2 * 12_820_073_036 + 2 * norms
 
 
 def test_a_sibling_takes_the_place_of_the_trained_network_in_the_plan():

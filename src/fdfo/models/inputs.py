@@ -15,7 +15,10 @@ T5_TOKENS = 256
 """Longest text that StableDiffusion3Pipeline gives T5 by itself."""
 
 PADDED_TOKENS = 512
-"""Length to which the pipelines of FLUX pad all texts by themselves (FLUX.1-schnell asks for 256, and is given so)."""
+"""Length to which the pipelines of FLUX and Krea 2 pad all texts by themselves (FLUX.1-schnell asks for 256)."""
+
+SANA_TOKENS, PRX_TOKENS = 300, 256
+"""Likewise."""
 
 USUAL_TOKENS = 128
 """Tokens of a long prompt of people, where the length is the prompt's own."""
@@ -37,10 +40,9 @@ class _Row:
     def states(self) -> Tensor:
         return self.outline.family.layout.pack(self.empty(*self.latent))
 
-    @property
-    def padded(self) -> Tensor:
-        """Texts of one length, as wide as the network's configuration says."""
-        return self.empty(self.text_tokens or PADDED_TOKENS, self.outline.network["joint_attention_dim"])
+    def text(self, usual: int, width: str) -> Tensor:
+        """Texts padded to one length, `usual` for the pipeline, as wide as the network's configuration says."""
+        return self.empty(self.text_tokens or usual, self.outline.network[width])
 
     @property
     def guidance(self) -> Tensor | None:
@@ -92,7 +94,7 @@ def _flux2(row: _Row) -> dict[str, Any]:
 
 def _flux(row: _Row, places: Callable[[int], tuple[int, ...]]) -> dict[str, Any]:
     """`places` gives the shape of the positions of so many tokens."""
-    states, text = row.states, row.padded
+    states, text = row.states, row.text(PADDED_TOKENS, "joint_attention_dim")
     return {
         "hidden_states": states,
         "timestep": torch.empty(1),
@@ -117,6 +119,43 @@ def _qwen_image(row: _Row) -> dict[str, Any]:
     }
 
 
+def _sana(row: _Row) -> dict[str, Any]:
+    text = row.text(SANA_TOKENS, "caption_channels")
+    return {
+        "hidden_states": row.states,
+        "encoder_hidden_states": text,
+        "timestep": torch.empty(1),
+        "encoder_attention_mask": _mask(text),
+    }
+
+
+def _prx(row: _Row) -> dict[str, Any]:
+    text = row.text(PRX_TOKENS, "context_in_dim")
+    return {
+        "hidden_states": row.states,
+        "timestep": torch.empty(1),
+        "encoder_hidden_states": text,
+        "attention_mask": _mask(text),
+    }
+
+
+def _krea2(row: _Row) -> dict[str, Any]:
+    tokens, network = row.text_tokens or PADDED_TOKENS, row.outline.network
+    states, text = row.states, row.empty(tokens, network["num_text_layers"], network["text_hidden_dim"])
+    return {
+        "hidden_states": states,
+        "encoder_hidden_states": text,
+        "timestep": torch.empty(1),
+        "position_ids": torch.empty(tokens + states.shape[1], 3),
+        "encoder_attention_mask": _mask(text),
+    }
+
+
+def _mask(text: Tensor) -> Tensor:
+    """Which tokens of a text are there."""
+    return torch.empty(text.shape[:2], dtype=torch.bool)
+
+
 INPUTS: Mapping[str, Callable[[_Row], dict[str, Any]]] = {
     "StableDiffusion3Pipeline": _stable_diffusion_3,
     "FluxPipeline": _flux1,
@@ -124,5 +163,8 @@ INPUTS: Mapping[str, Callable[[_Row], dict[str, Any]]] = {
     "Flux2Pipeline": _flux2,
     "ZImagePipeline": _z_image,
     "QwenImagePipeline": _qwen_image,
+    "SanaPipeline": _sana,
+    "PRXPipeline": _prx,
+    "Krea2Pipeline": _krea2,
 }
 """Arguments of one row by class of the pipeline."""

@@ -66,18 +66,18 @@ def policy_sizes(config: PolicyConfig, row: Mapping[str, Any] | None = None) -> 
     vae_config = source.component_config("vae")
     inputs = row or network_inputs(outline, config.text_tokens, (height, width), dtype)
     with quiet_loading(), torch.device("meta"):
-        network = _of_index(source, "transformer").to(dtype)
+        network = in_dtype(_of_index(source, "transformer"), dtype)
         packed = _saved_by(blocks_of(network), config.quantize, dtype)
         measured = _measure(network, outline.family.targets, config.adapter, inputs, dtype)
         decoder: Any = _of_index(source, "vae")
         decoder_saved = _decoder_saved(decoder.to(dtype), latent, outline.family.decoder)
         left_out = () if config.t5 else outline.family.dispensable
         names = [name for name in source.index if name.startswith("text_encoder") and name not in left_out]
-        encoders = [_text_encoder(source, name) for name in names]
+        encoders = [_text_encoder(outline, name) for name in names]
     is_full = config.adapter.kind == "full"
     tile = [min(side, config.vae_tile or side) for side in (height, width)]
     return PolicySizes(
-        frozen=4 * measured.trained if is_full else measured.frozen * dtype.itemsize - packed,
+        frozen=4 * measured.trained if is_full else measured.frozen - packed,
         trained=4 * measured.trained,
         decoder=_numel(decoder) * dtype.itemsize,
         decoder_saved=round(_tiled_share((height, width), config.vae_tile) * decoder_saved),
@@ -101,10 +101,12 @@ def _saved_by(modules: Sequence[Module], kind: Quantization | None, dtype: torch
 
 @dataclass(frozen=True)
 class _Measured:
-    """Parameters, and bytes that a row keeps for the backward pass."""
+    """Sizes of a network, and bytes that a row keeps for the backward pass."""
 
     frozen: int
+    """Bytes."""
     trained: int
+    """Parameters."""
     saved: int
     saved_inputs: int
     largest_block: int
@@ -127,7 +129,7 @@ def _measure(
     del output
     inside, entering = blocks.inside, blocks.entering
     return _Measured(
-        frozen=_numel(weights.network) - trained,
+        frozen=sum(weight.nbytes for weight in weights.network.parameters() if not weight.requires_grad),
         trained=trained,
         saved=inside.joined(around).nbytes,
         saved_inputs=entering.joined(around).nbytes,
@@ -142,6 +144,16 @@ def _evaluated(network: Module, inputs: Mapping[str, Any]) -> Any:
     except NotImplementedError as error:
         said = "the network reads the content of its arguments, so its memory cannot be counted before it runs"
         raise ModelError(f"{said}; give train.micro_batch and train.sample_batch") from error
+
+
+def in_dtype(network: Module, dtype: torch.dtype) -> Module:
+    """The network in a precision, as `from_pretrained` loads it: what its class wants in float32 stays there."""
+    kept = set(getattr(network, "_keep_in_fp32_modules", None) or ())
+    network.to(dtype)
+    for name, parameter in network.named_parameters():
+        if kept.intersection(name.split(".")):
+            parameter.data = parameter.data.float()
+    return network
 
 
 def _of_index(source: ModelSource, name: str) -> Module:
@@ -167,10 +179,13 @@ def _tiled_share(sides: Sequence[int], tile: int | None) -> float:
     return prod(sum(min(tile, side - start) for start in range(0, side, step)) / side for side in sides)
 
 
-def _text_encoder(source: ModelSource, name: str) -> Module:
-    _, kind = source.index[name]
+def _text_encoder(outline: Outline, name: str) -> Module:
+    _, kind = outline.source.index[name]
+    if not hasattr(transformers, kind):
+        assert outline.pipeline_class, "whose module brings it (PRX)"
     encoder = getattr(transformers, kind)
-    return encoder(encoder.config_class(**source.component_config(name)))
+    config = encoder.config_class(**outline.source.component_config(name))
+    return encoder(getattr(config, "encoder", config))  # of a network in two halves, the one that reads
 
 
 def _numel(network: Module) -> int:

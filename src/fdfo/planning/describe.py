@@ -7,7 +7,7 @@ from fdfo.models.of_files import is_of_file
 from fdfo.planning.batches import planner
 from fdfo.planning.memory import GIB, MemoryPlan, peak
 
-CARDS_GIB = (16, 24, 40, 48, 80, 141)
+CARDS_GIB = (12, 16, 24, 40, 48, 80, 141)
 """Memory of cards that people have."""
 
 USABLE_SHARE = 0.95

@@ -17,8 +17,6 @@ from tests.models.families.measures import gradient_error, image_error, loader, 
 from tests.models.families.world import ALL, PROMPTS, World
 from tests.nightly import by_day
 
-pytestmark = pytest.mark.filterwarnings("ignore:`LoraLoaderMixin` is deprecated")  # of diffusers, in its own PRX
-
 
 @pytest.fixture(scope="module")
 def world(request, tmp_path_factory):

@@ -1,0 +1,14 @@
+"""Architectures of published models, as in their repositories: plans and benchmarks then need no download.
+
+Only the fields that decide shapes and sizes, as in the `config.json` files of the named hub repositories; where those
+could not be read, as public loaders and converters restate them. The tests hold each network to the number of
+parameters that is published.
+"""
+
+from collections.abc import Mapping
+
+from fdfo.models.known.further import FURTHER
+from fdfo.models.known.parts import Files
+from fdfo.models.known.popular import POPULAR
+
+KNOWN: Mapping[str, Files] = POPULAR | FURTHER
