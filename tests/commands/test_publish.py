@@ -64,6 +64,9 @@ def test_the_card_is_read_by_the_hubs_own_classes(exported, trained):
     assert found.metric_value == pytest.approx(sum(last.scores["shapes-verifier"]) / 8, abs=1e-6)  # 4 prompts x 2
     gain = last.gain(first, "shapes-verifier")
     assert f"{gain.mean:+.4g} [{gain.low:+.4g}, {gain.high:+.4g}]" in card.text
+    names = [one.metric_type for one in card.data.eval_results]
+    assert names == ["shapes-contrastive", "shapes-verifier", "shapes-neatness", "diversity"]  # not the reward again
+    assert "A LoRA for [base](#use)" in card.text and "# your copy of base" in card.text
     assert (exported / "config.yaml").read_bytes() == (trained / "config.yaml").read_bytes()
 
 
@@ -77,7 +80,7 @@ def test_the_cards_code_draws_the_runs_pictures(exported, trained):
     code = re.search(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.S)[1]
     policy = load_policy(trained.parent / "base", adapter=trained / "checkpoints" / "epoch-0000001", text_tokens=1)
     latents = NoiseStreams(0).starts(policy.latent_shape, [0], 1)
-    prompt = re.search(r"pipeline\('(.*?)'", code)[1]
+    prompt = re.search(r"pipeline\(prompt='(.*?)'", code)[1]
     names = {"latents": latents}
     exec(code.replace(").images[0]", ", latents=latents, output_type='pt').images[0]"), names)
     pictures = policy.sample(prompt, steps=3)

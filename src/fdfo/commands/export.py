@@ -55,7 +55,7 @@ def export_to(
         problems.append("--card describes a LoRA for diffusers; leave it out, or use --to diffusers")
     if problems:
         raise ConfigError("the command line", problems)
-    from fdfo.evaluation.runs import load_run_config
+    from fdfo.config.run_folder import load_run_config
 
     config = load_run_config(run)
     settings = config.policy
@@ -93,11 +93,11 @@ def export_to(
                 from fdfo.evaluation.card import Use
                 from fdfo.models.comfy import write_workflow
                 from fdfo.models.policy import of_pipeline
-                from fdfo.models.usage import diffusers_code, is_on_hub
+                from fdfo.models.usage import base_name, diffusers_code, is_on_hub
 
                 drawn = of_pipeline(policy)
                 code = diffusers_code(drawn, settings, card_for, config.eval.steps)
-                use = Use(card_for, settings.name, is_on_hub(settings), code, drawn.resolution)
+                use = Use(card_for, base_name(settings), is_on_hub(settings), code, drawn.resolution)
                 write_card(run, folder, source.name, use, licence)
                 write_workflow(folder, drawn, settings, config.eval.steps)
     except OSError as error:
@@ -107,10 +107,13 @@ def export_to(
 
 def facts(config: Config, checkpoint: str) -> dict[str, str]:
     """What a LoRA file says of itself in its header: what it is for, how to draw with it, and where it comes from."""
+    from fdfo.models.usage import base_name
+
     policy = config.policy
+    base = base_name(policy)
     content = config.model_dump(mode="json")
     found = {
-        "base_model": policy.name if policy.revision is None else f"{policy.name}@{policy.revision}",
+        "base_model": base if policy.revision is None else f"{base}@{policy.revision}",
         "resolution": policy.resolution and "x".join(map(str, reversed(policy.resolution))),
         "guidance": policy.guidance,
         "embedded_guidance": policy.embedded_guidance,

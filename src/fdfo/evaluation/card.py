@@ -34,6 +34,7 @@ class Use:
     repository: str
     """OWNER/NAME, or the folder that the card lies in."""
     base: str
+    """The model's hub id, or the name of its folder."""
     is_on_hub: bool
     """Whether the base is."""
     code: str
@@ -66,7 +67,6 @@ own pictures{{ people }}. Method: `{{ method }}`. Score: {{ scores }}.
 ```
 
 fdfo's guidance is {{ guidance }} (1 is off); the arguments above are those of its training and evaluation.
-A weaker or stronger effect: `pipeline.set_adapters(pipeline.get_active_adapters(), 0.7)`.
 
 ## Reproduce
 

@@ -28,10 +28,10 @@ class Row:
 
 def summary(results: Mapping[str, Evaluation]) -> list[Row]:
     """Rows of evaluations of the same prompts and seeds, by weights; `base` first."""
-    base = results[BASE]
+    base, last = results[BASE], list(results.values())[-1]
     return [
         _row(base, result, weights, score, category)
-        for score in base.metrics
+        for score in last.different_metrics
         for category in (None, *base.category_names)
         if base.asked_about(score, category)
         for weights, result in results.items()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fdfo.config.tree import PolicyConfig
+from fdfo.models.lora_files import LORA_FILE
 from fdfo.models.policy import FlowPolicy
 from fdfo.models.source import ModelSource
 
@@ -16,17 +17,31 @@ def diffusers_code(policy: FlowPolicy, settings: PolicyConfig, repository: str, 
     call = "".join(f", {name}={value!r}" for name, value in policy.own_call(steps).items())
     shift = f"pipeline.scheduler.config, use_dynamic_shifting=False, shift={settings.shift}"
     shifted = [] if settings.shift is None else [f"pipeline.scheduler = type(pipeline.scheduler).from_config({shift})"]
-    base = settings.name if is_on_hub(settings) else ModelSource.find(settings.name).location
+    on_hub = is_on_hub(settings)
+    base = settings.name if on_hub else ModelSource.find(settings.name).location
+    whose = "" if on_hub else f"  # your copy of {base_name(settings)}"
+    loading = f"pipeline.load_lora_weights({repository!r})"
+    weaker = "pipeline.set_adapters(pipeline.get_active_adapters(), 0.7)"
+    if not hasattr(policy.pipeline, "load_lora_weights"):
+        options = f"prefix='transformer', weight_name={LORA_FILE!r}"
+        loading = f"pipeline.transformer.load_lora_adapter({repository!r}, {options})"
+        weaker = "pipeline.transformer.set_adapters(pipeline.transformer.active_adapters(), 0.7)"
     lines = [
         "import torch",
         "from diffusers import DiffusionPipeline",
         "",
-        f"pipeline = DiffusionPipeline.from_pretrained({base!r}, dtype=torch.{settings.dtype}{left_out})",
+        f"pipeline = DiffusionPipeline.from_pretrained({base!r}, dtype=torch.{settings.dtype}{left_out}){whose}",
         *shifted,
-        f"pipeline.load_lora_weights({repository!r})",
-        f"image = pipeline({{prompt}}{call}).images[0]",
+        loading,
+        f"# {weaker}  # a weaker effect; 1.3: a stronger one",
+        f"image = pipeline(prompt={{prompt}}{call}).images[0]",
     ]
     return "\n".join(lines)
+
+
+def base_name(settings: PolicyConfig) -> str:
+    """What others call the model: its hub id, or the name of its folder, whose path says nothing elsewhere."""
+    return Path(settings.name).resolve().name if Path(settings.name).is_dir() else settings.name
 
 
 def is_on_hub(settings: PolicyConfig) -> bool:

@@ -12,8 +12,7 @@ def levels(evaluation: Evaluation, pairwise: Sequence[str] = ()) -> list[str]:
 
     Pairwise scores compare with the base's images: before training there is nothing to compare.
     """
-    own = _name(evaluation)
-    names = [name for name in evaluation.metrics if name != "reward" or own == "reward"]
+    names = evaluation.different_metrics
     if evaluation.epoch == 0:
         names = [name for name in names if name not in pairwise]
     outcomes = {name: f", {_outcomes(evaluation, name)} against the base" for name in names if name in pairwise}
@@ -25,20 +24,13 @@ def gain(history: Sequence[Evaluation], pairwise: Sequence[str] = ()) -> list[st
     if len(history) < 2:
         return []
     first, last = history[0], history[-1]
-    if (name := _name(last)) in pairwise:
+    if (name := last.trained_score) in pairwise:
         return [f"held-out {name} against the base: {_outcomes(last, name)}", last.interval(name).told("+.3g")]
     before, now, change = first.interval("reward"), last.interval("reward"), last.gain(first, "reward")
-    return [f"held-out {_name(last)} {before.mean:.4g} -> {now.mean:.4g}", change.told("+.3g")]
+    return [f"held-out {name} {before.mean:.4g} -> {now.mean:.4g}", change.told("+.3g")]
 
 
 def _outcomes(evaluation: Evaluation, name: str) -> str:
     """Of the comparisons of a pairwise score."""
     values = np.asarray(evaluation.scores[name], dtype=np.float64)
     return f"won {(values > 0).sum()}, lost {(values < 0).sum()}, {(values == 0).sum()} ties"
-
-
-def _name(evaluation: Evaluation) -> str:
-    """The score that the reward is, or `reward` where it is a sum."""
-    scores = evaluation.scores
-    same = [name for name in scores if np.array_equal(scores[name], scores["reward"], equal_nan=True)]
-    return next((name for name in same if name != "reward"), "reward")

@@ -9,11 +9,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.testing import assert_close
 
+from fdfo.config.tree import PolicyConfig
 from fdfo.flow.solve import integrate
 from fdfo.hub import quiet_loading
 from fdfo.models.lora_files import LORA_FILE
 from fdfo.models.lora_layouts import NO_LOADER
 from fdfo.models.policy import FlowPolicy
+from fdfo.models.usage import diffusers_code
 from tests.models.families.world import PROMPTS, STEPS, World, double
 
 
@@ -103,11 +105,10 @@ def lora_error(world: World, folder: Path) -> float | None:
     policy.save_lora(folder)
     policy.weights.set(values)
     fresh = copy.deepcopy(world.pipeline)
+    code = diffusers_code(policy, PolicyConfig(name=str(world.folder)), str(folder), STEPS)
+    (loading,) = [line for line in code.splitlines() if line.startswith(f"pipeline.{loader(world)}(")]
     with quiet_loading():
-        if loader(world) == "load_lora_weights":
-            fresh.load_lora_weights(folder)
-        else:
-            fresh.transformer.load_lora_adapter(folder, prefix="transformer", weight_name=LORA_FILE)
+        exec(loading, {"pipeline": fresh})  # the line that a model card shows
     loaded = {name: p for name, p in fresh.transformer.named_parameters() if "lora_" in name}
     saved = load_file(folder / LORA_FILE)
     assert len(saved) == len(loaded) == len(policy.trainable())

@@ -11,10 +11,11 @@ from torch.testing import assert_close
 
 from fdfo.config.tree import PolicyConfig
 from fdfo.errors import ModelError
+from fdfo.hub import quiet_loading
 from fdfo.models.prompt_cache import PromptCache
 from fdfo.models.reading import reading_notes
 from tests.models.families.measures import gradient_error, image_error, loader, lora_error, row_error, states
-from tests.models.families.world import ALL, PROMPTS, World
+from tests.models.families.world import ALL, PROMPTS, STEPS, World
 from tests.nightly import by_day
 
 
@@ -68,6 +69,25 @@ def test_a_lora_file_is_read_back_by_a_fresh_pipeline(world, tmp_path):
         return
     with pytest.raises(ModelError, match="no loader of LoRA"):
         world.policy(1.0).save_lora(tmp_path)
+
+
+def test_a_call_takes_latents_as_the_page_says(world, monkeypatch):
+    """docs/how-to/use-the-lora.md: packed, but for FLUX.2's pipelines, which pack them."""
+
+    class Begun(Exception):
+        pass
+
+    def stop(_, v, t, sample, *rest, **named):
+        raise Begun(sample)
+
+    policy = world.policy(1.0)
+    x = states(policy, 1)
+    packed = policy.family.layout.pack(x)
+    given = x if world.name.startswith("Flux2") else packed
+    monkeypatch.setattr(type(world.pipeline.scheduler), "step", stop)
+    with quiet_loading(), pytest.raises(Begun) as begun:
+        world.pipeline(prompt=PROMPTS[0], latents=given, **policy.own_call(STEPS))
+    assert_close(begun.value.args[0], packed, rtol=0, atol=0)
 
 
 def test_a_later_run_reads_its_prompts_from_the_cache(world, tmp_path):
