@@ -26,7 +26,7 @@ QUESTIONS = {
 TEXT = """\
 # Look at it: fdfo train {file} --dry-run
 # Train:      fdfo train {file} --run runs/mine
-# Every key, its type, default and origin: docs/configuration.md
+# Every key, its type, default and origin: the page "Every key" of the documentation, reference/keys
 base: own
 
 policy:
