@@ -7,7 +7,7 @@ from shlex import split
 
 import pytest
 
-from fdfo.errors import OTHER_NAMES, install_advice, nearest, shown
+from fdfo.errors import OTHER_NAMES, ConfigError, install_advice, nearest, shown
 from fdfo.plugins import BUILT_IN
 
 METHODS = list(BUILT_IN["methods"])
@@ -73,3 +73,15 @@ def test_no_page_or_message_installs_the_project_from_where_it_is_not():
     results = root / "docs" / "results"  # what was said when they were measured
     named = [page for page in pages if "fdfo[" in page.read_text(encoding="utf-8") and results not in page.parents]
     assert not named
+
+
+def test_all_problems_are_counted_and_an_advice_is_none_of_them():
+    error = ConfigError("my.yaml", ["a: wrong", "b: wrong", "c: wrong"], advice="mend them", most=2)
+    assert str(error).splitlines() == [
+        "3 problems in my.yaml",
+        "  - a: wrong",
+        "  - b: wrong",
+        "  - and 1 more like these",
+        "  mend them",
+    ]
+    assert error.problems == ["a: wrong", "b: wrong", "c: wrong"]

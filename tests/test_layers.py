@@ -35,7 +35,7 @@ ALLOWED = {  # top-level packages of fdfo that a package may import, beside itse
     "drawing": {"flow", "objectives", "records", "interfaces"},
     "look": set(),
     "web": set(),
-    "studio": {"web", "look", "files", "evaluation", "kernel_lock", "locks", "own"},
+    "studio": {"web", "look", "files", "config", "evaluation", "kernel_lock", "locks", "own"},
     "interfaces": {"flow", "records"},
     "config": {"guard", "limits", "plugins", "documents", "shapes"},
     "methods": {"flow", "objectives", "records", "interfaces", "config"},

@@ -44,12 +44,20 @@ class ConfigError(FdfoError):
     """The configuration cannot be used; `problems` lists everything that is wrong with it, one line each.
 
     `tree` is the configuration without its unknown keys, for further checks, where every value is valid by itself.
+    The message shows the first `most` problems, counts all of them, and ends with `advice` that holds for all.
     """
 
-    def __init__(self, source: str, problems: list[str], tree: Any = None):
+    def __init__(
+        self, source: str, problems: list[str], tree: Any = None, *, advice: str | None = None, most: int | None = None
+    ):
         self.source, self.problems, self.tree = source, problems, tree
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        super().__init__(f"{count} in {source}\n" + "\n".join(f"  - {problem}" for problem in problems))
+        lines = [f"  - {problem}" for problem in problems[:most]]
+        if most is not None and len(problems) > most:
+            lines.append(f"  - and {len(problems) - most} more like these")
+        if advice is not None:
+            lines.append(f"  {advice}")
+        super().__init__("\n".join([f"{count} in {source}", *lines]))
 
 
 class PluginError(FdfoError):

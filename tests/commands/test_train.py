@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from fdfo.evaluation.runs import load_run_config
+from fdfo.config.load import load_config
+from fdfo.config.run_folder import load_run_config
+from fdfo.training.folder import RunFolder
 from tests.test_cli import fdfo
 from tests.training.runs import adapter, run
 
@@ -70,6 +72,18 @@ def test_a_run_folder_is_its_own_recipe(monkeypatch, capsys, tmp_path):
     assert "optim.lr is 0.0002 in the folder, 0.0001 now" in err
     assert f"`fdfo train --run {folder}` continues it by its own settings" in err
     assert "train.epochs" not in err and "method" not in err
+
+
+def test_another_configuration_is_refused_before_anything_is_loaded(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(load_config("shapes-smoke"))
+    folder.begin()
+    monkeypatch.setattr("fdfo.commands.train.load_config", lambda *_: pytest.fail("it was loaded"))
+    changes = ("optim.lr=0.5", "train.seed=7", "train.epochs=90")
+    code, out, err = fdfo(monkeypatch, capsys, "train", "shapes-smoke", *changes, "--run", folder.path)
+    assert (code, out) == (2, "")
+    assert "2 problems in" in err and "train.seed is 0 in the folder, 7 now" in err and "epochs" not in err
 
 
 def test_something_is_said_before_anything_heavy_is_imported(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from fdfo.config.load import config_hash, from_mapping, load_config, recipe_names, to_yaml
+from fdfo.config.run_folder import load_run_config
 from fdfo.errors import CheckpointError, ConfigError
-from fdfo.evaluation.runs import load_run_config
 
 
 def problems(recipe="shapes", overrides=()):

@@ -8,8 +8,8 @@ from safetensors import safe_open
 
 from fdfo.commands.export import run_export
 from fdfo.config.load import load_config
+from fdfo.config.run_folder import load_run_config
 from fdfo.errors import ConfigError, RewardError
-from fdfo.evaluation.runs import load_run_config
 from fdfo.training.folder import RunFolder
 from tests.training.runs import run
 

@@ -5,9 +5,8 @@ from shutil import copyfile
 
 from fdfo import __version__
 from fdfo.commands.licence import NOT_KNOWN, NOT_STATED, licence_of
-from fdfo.config.load import CONFIG
+from fdfo.config.run_folder import CONFIG, load_run_config
 from fdfo.evaluation.card import SHEET, Use, model_card
-from fdfo.evaluation.runs import load_run_config
 from fdfo.files import write_atomically
 from fdfo.models.source import ModelSource
 

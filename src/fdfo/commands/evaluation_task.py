@@ -8,6 +8,7 @@ from fdfo.commands.listed import listed
 from fdfo.commands.subject import Subject
 from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
 from fdfo.config.load import reward_entries
+from fdfo.config.run_folder import MAY_CHANGE
 from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
@@ -16,7 +17,6 @@ from fdfo.prompts import held_out_list, load_file_or_list
 from fdfo.prompts.source import evenly_spread
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
-from fdfo.training.folder import MAY_CHANGE
 from fdfo.training.inputs import code_digests, model_digests, option_digests, prompts_digest, start_digests
 
 

@@ -33,7 +33,7 @@ class Subject:
 
         Raises ConfigError for options that cannot be used, ModelError for a model that cannot be found.
         """
-        from fdfo.evaluation.runs import load_run_config
+        from fdfo.config.run_folder import load_run_config
         from fdfo.models.load import side_problem
 
         problems = []
@@ -85,7 +85,7 @@ class Subject:
 
         Raises ModelError or CheckpointError.
         """
-        from fdfo.evaluation.runs import load_run_config
+        from fdfo.config.run_folder import load_run_config
         from fdfo.training.start import start_of
 
         return start_of(load_run_config(self.run).policy) if self.run is not None and self.adapter is None else None

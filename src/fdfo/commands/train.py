@@ -8,7 +8,8 @@ from textwrap import indent
 import yaml
 
 from fdfo.commands.terminal import say
-from fdfo.config.load import CONFIG, load_config, to_yaml
+from fdfo.config.load import load_config, load_typed, to_yaml
+from fdfo.config.run_folder import CONFIG, has_begun, refuse_another
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError
 
@@ -20,6 +21,8 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
     """
     has_recipe = bool(arguments) and "=" not in arguments[0]
     recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (_own_recipe(run), arguments)
+    if run is not None and has_begun(run) and os.environ.get("RANK", "0") == "0":  # said at once: it needs no torch
+        refuse_another(run, load_typed(recipe, overrides))
     if not dry_run and os.environ.get("RANK", "0") == "0":
         say("loading ...", flush=True)  # the method's module, which has its settings, imports torch
     config = _loaded(recipe, overrides)

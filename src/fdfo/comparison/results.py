@@ -238,10 +238,8 @@ class Results:
             changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
             problems += [f"{run}: {key} was {old.get(key)!r}, and is {new.get(key)!r} now" for key in changed]
         if problems:
-            hidden = len(problems) - SHOWN_CHANGES
-            problems = [*problems[:SHOWN_CHANGES], *([f"and {hidden} more like these"] if hidden > 0 else [])]
-            problems.append("go back to the plan that was run, or give the changed one another name or --output")
-            raise ConfigError(f"{self.path}: results of another plan", problems)
+            advice = "go back to the plan that was run, or give the changed one another name or --output"
+            raise ConfigError(f"{self.path}: results of another plan", problems, advice=advice, most=SHOWN_CHANGES)
 
 
 def _parsed(content: dict[str, Any]) -> Result:

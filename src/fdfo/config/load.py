@@ -29,8 +29,6 @@ S = TypeVar("S", bound=Section)
 
 RECIPES = files("fdfo.config") / "recipes"
 DEFAULT_RECIPE = "shapes"
-CONFIG = "config.yaml"
-"""The configuration in a run folder."""
 EMBEDDED = "shapes"
 """Name of the embedded model."""
 
@@ -46,13 +44,23 @@ def load_config(recipe: str | Path | None = None, overrides: Iterable[str] | Map
     Overrides are `section.key=value` strings with YAML values, or a nested mapping. Raises ConfigError with all
     problems.
     """
+    return from_mapping(*_read_with(recipe, overrides))
+
+
+def load_typed(recipe: str | Path | None = None, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Config:
+    """The same tree without the checks that import torch. Raises ConfigError as `typed`."""
+    return typed(*_read_with(recipe, overrides))
+
+
+def _read_with(recipe: str | Path | None, overrides: Iterable[str] | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The untyped tree, and the name of its source."""
     source = str(recipe or DEFAULT_RECIPE)
     raw = _read(source)
     if not isinstance(overrides, Mapping):
         overrides = _parse_overrides(source, overrides)
     if refused := _other_model(raw, overrides):
         raise ConfigError(source, [refused])
-    return from_mapping(_merge(raw, overrides), source)
+    return _merge(raw, overrides), source
 
 
 def check_recipe_text(text: str, source: str) -> None:

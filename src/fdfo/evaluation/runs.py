@@ -6,15 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from fdfo.config.load import CONFIG, from_mapping
-from fdfo.config.tree import Config
-from fdfo.documents import BadDocument, parse_yaml
-from fdfo.errors import CheckpointError
+from fdfo.config.run_folder import METRICS
 from fdfo.evaluation.events import checked_event
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.own import Complain, leave_out, numbered, numbered_name, read_json, sound, sound_lines
 
-METRICS, ENVIRONMENT, REPORT = "metrics.jsonl", "environment.json", "report.html"
+ENVIRONMENT, REPORT = "environment.json", "report.html"
 EVALUATIONS, CHECKPOINTS = "evaluations", "checkpoints"
 EPOCH = "epoch"
 """Kind of numbered files and folders: evaluations, pictures, checkpoints."""
@@ -33,21 +30,6 @@ class _Environment(BaseModel):
 
     libraries: dict[str, str | None] = {}
     devices: list[str] = []
-
-
-def load_run_config(run: Path) -> Config:
-    """The resolved configuration of a run folder, whose scores need not exist here.
-
-    Raises ConfigError or CheckpointError.
-    """
-    path = run / CONFIG
-    try:
-        raw = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, BadDocument) as error:
-        raise CheckpointError(f"{run} is not a run folder: cannot read {CONFIG} ({error})") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{run} is not a run folder: {CONFIG} holds no configuration")
-    return from_mapping(raw, str(path), check_machine=False)
 
 
 def read_events(run: Path, complain: Complain = leave_out) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fdfo.evaluation.runs import METRICS, load_run_config, read_events
+from fdfo.config.run_folder import METRICS, load_run_config
+from fdfo.evaluation.runs import read_events
 
 WAITED = "score"
 """The phase of an epoch in which the run waits for people."""

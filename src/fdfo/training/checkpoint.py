@@ -19,9 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fdfo.config.run_folder import load_run_config
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, is_out_of_memory
-from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, KEPT, load_run_config, named_checkpoint, pointed_at
+from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, KEPT, named_checkpoint, pointed_at
 from fdfo.files import file_digest, save_tensors, write_atomically, write_json
 from fdfo.interfaces import TrainedWeights
 from fdfo.machine import flush_folder

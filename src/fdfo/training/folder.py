@@ -4,7 +4,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel
 
 from fdfo.config.load import config_hash, to_yaml
-from fdfo.config.scores import PLACEMENT
+from fdfo.config.run_folder import ANOTHER_FOLDER, CONFIG, METRICS, refuse_another
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
 from fdfo.evaluation.events import checked_event
@@ -23,14 +23,11 @@ from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import GRIDS
 from fdfo.evaluation.runs import (
     CHECKPOINTS,
-    CONFIG,
     ENVIRONMENT,
     EPOCH,
     EVALUATIONS,
-    METRICS,
     RAW,
     REPORT,
-    load_run_config,
     read_evaluations,
     read_events,
 )
@@ -38,19 +35,6 @@ from fdfo.files import finite, write_atomically, write_json
 from fdfo.locks import one_writer
 from fdfo.own import cut_torn_line, make_way, mend_lines, numbered, numbered_name, read_json, set_aside, sound
 from fdfo.training.inputs import Digests, Stamps, changed_inputs
-
-MAY_CHANGE = {
-    "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache", "prompt_memory_gib"},
-    "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"}
-    | {"collective_timeout_s"},
-    "reward": PLACEMENT,
-    "eval": {"rewards": PLACEMENT},
-    "log": None,
-}
-"""Fields in which a continued run may differ from its start (None: the whole section; of a list: of each entry)."""
-
-ANOTHER_FOLDER = "give another --run folder"
-"""The way out where a folder cannot be used."""
 
 LIBRARIES = ("fdfo", "torch", "diffusers", "transformers", "peft", "accelerate", "numpy")
 
@@ -101,7 +85,7 @@ class RunFolder:
         """
         self._refuse_foreign()
         if (self.path / CONFIG).is_file() and not self._is_unused():
-            self._check_same(config)
+            refuse_another(self.path, config)
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             self._make_way()
@@ -154,8 +138,8 @@ class RunFolder:
         changed = [] if kept is None or self._is_unused() else changed_inputs(kept.digests, now)
         if changed and not accepts_changes:
             problems = [f"{name} is not what the run began with" for name in changed]
-            problems.append(f"put it back, or {ANOTHER_FOLDER}; or go on deliberately, with --changed-inputs")
-            raise ConfigError(f"{self.path}: the run is made of something else now", problems)
+            advice = f"put it back, or {ANOTHER_FOLDER}; or go on deliberately, with --changed-inputs"
+            raise ConfigError(f"{self.path}: the run is made of something else now", problems, advice=advice)
         changes = [*(() if kept is None else kept.changes), *([changed] if changed else [])]
         if changed:
             self.evaluations.rename(self.path / f"{EVALUATIONS}-before-change-{len(changes)}")
@@ -173,14 +157,6 @@ class RunFolder:
         """Everything is loaded: from now on the folder belongs to its configuration."""
         cut_torn_line(self.path / METRICS)
         (self.path / METRICS).touch()
-
-    def _check_same(self, config: Config) -> None:
-        stored = load_run_config(self.path)
-        changes = list(_differences(stored.model_dump(mode="json"), config.model_dump(mode="json")))
-        if changes:
-            problems = [f"{key} is {old!r} in the folder, {new!r} now" for key, old, new in changes]
-            problems.append(f"`fdfo train --run {self.path}` continues it by its own settings; or {ANOTHER_FOLDER}")
-            raise ConfigError(f"{self.path}: the folder holds a run of another configuration", problems)
 
     # ---- events ----
 
@@ -286,18 +262,3 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _differences(old: Any, new: Any, key: str = "", allowed: Any = MAY_CHANGE) -> Any:
-    """(dotted key, old, new) of every field that differs and may not."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
-            inner = allowed.get(name, {}) if isinstance(allowed, dict) else {}
-            if inner is None or (isinstance(allowed, Set) and name in allowed):
-                continue
-            yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."), inner)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, pair in enumerate(zip(old, new, strict=True)):
-            yield from _differences(*pair, f"{key}.{index}", allowed)
-    elif old != new:
-        yield key, old, new

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
+from fdfo.config.run_folder import CONFIG
 from fdfo.config.scores import distinct
 from fdfo.documents import parse_yaml
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import Alarm
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.report.text import number
-from fdfo.evaluation.runs import CONFIG, named_checkpoint, read_environment, read_evaluations, read_events
+from fdfo.evaluation.runs import named_checkpoint, read_environment, read_evaluations, read_events
 from fdfo.evaluation.statistics import Interval
 from fdfo.own import reason
 

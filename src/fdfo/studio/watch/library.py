@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fdfo.evaluation.runs import CONFIG, METRICS
+from fdfo.config.run_folder import CONFIG, METRICS
 from fdfo.studio.progress import stamp
 
 DEPTH = 4

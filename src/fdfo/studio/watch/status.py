@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Literal
 
+from fdfo.config.run_folder import METRICS
 from fdfo.evaluation.report.record import RunRecord
-from fdfo.evaluation.runs import METRICS
 from fdfo.locks import holder_of
 
 RECENT_EPOCHS = 5
