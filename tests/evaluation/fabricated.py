@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from fdfo.config.load import load_config
+from fdfo.config.scores import distinct
 from fdfo.evaluation.alarms import alarms
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
@@ -53,7 +54,7 @@ def make_run(
     folder.prepare(config)
     rng = np.random.default_rng(seed)
     world = World(rng, prompts, images_per_prompt, texts, categories, side, shown)
-    history = []
+    history, names = [], distinct([entry.title for entry in config.reward])
     for epoch in range(done + 1):
         progress = 1 - np.exp(-3 * epoch / max(1, epochs))
         if epoch:
@@ -63,7 +64,7 @@ def make_run(
         if epoch and pairs:
             save_groups(folder.samples, epoch, *world.groups(group_size, progress))
         save_gallery(folder.samples, epoch, *world.gallery(progress))
-        evaluation = world.evaluation(epoch, progress, gain, unseen_gain, drop, failed)
+        evaluation = world.evaluation(names, epoch, progress, gain, unseen_gain, drop, failed)
         history.append(evaluation)
         folder.save_evaluation(evaluation)
         log_evaluation(folder, evaluation)
@@ -157,7 +158,7 @@ class World:
         totals[-1] = float("nan")
         return images, totals, [self.texts[i] for i in rows]
 
-    def evaluation(self, epoch, progress, gain, unseen_gain, drop, failed):
+    def evaluation(self, names, epoch, progress, gain, unseen_gain, drop, failed):
         prompts, k = len(self.texts), self.k
         own = np.random.default_rng([7, epoch])
         trained = np.repeat(self.level + gain * progress, k) + own.normal(0, 0.1, prompts * k)
@@ -171,8 +172,7 @@ class World:
             images_per_prompt=k,
             steps=10,
             scores={
-                "reward": trained.tolist(),
-                "shapes-verifier": trained.tolist(),
+                **{name: trained.tolist() for name in ("reward", *names)},
                 "shapes-contrastive": unseen.tolist(),
             },
             diversity=spread.tolist() if k > 1 else None,

@@ -349,6 +349,8 @@ def test_a_report_does_not_need_the_scores_that_the_run_used(tmp_path):
     run = make_run(tmp_path / "run", done=5)
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("name: shapes-verifier", "name: gone.py:score"))
+    for path in (run / "evaluations").glob("*.json"):
+        path.write_text(path.read_text().replace("shapes-verifier", "gone.py:score"))
     page = Page(write_report([run]))
     assert "gone.py:score" in page.headline
 
@@ -361,12 +363,37 @@ def test_a_weighted_sum_shows_its_parts_as_parts(tmp_path):
     assert page.find("span", class_="part")
 
 
+@pytest.mark.parametrize(
+    ("reward", "measured", "sentence"),
+    [
+        (
+            "{name: human}, {name: shapes-verifier, weight: 0.5}",
+            {"reward", "shapes-verifier", "shapes-contrastive"},
+            "Held-out 0.5 × shapes-verifier rose by",
+        ),
+        ("{name: human}", {"shapes-contrastive"}, "unseen shapes-contrastive rose by"),
+        ("{name: human}", set(), "no score speaks for held-out prompts: name one or more in eval.rewards"),
+    ],
+)
+def test_what_people_chose_is_not_told_of_prompts_that_nobody_was_asked_about(tmp_path, reward, measured, sentence):
+    folder = make_run(tmp_path / "run", done=5, overrides=[f"reward=[{reward}]"], drop=0.0)
+    for path in (folder / "evaluations").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["scores"] = {name: values for name, values in content["scores"].items() if name in measured}
+        path.write_text(json.dumps(content))
+    page = Page(write_report([folder]))
+    assert sentence in page.text
+    assert "human" not in "".join(words(one["text"]) for one in page.find("p", class_="headline"))
+    assert ("Trained in 5 of 20 epochs" in page.text) == ("reward" not in measured)
+
+
 def test_scores_go_by_their_labels(tmp_path):
     labelled = "reward=[{name: jpeg, label: shapes-verifier, weight: 0.5}, {name: jpeg, label: shapes-verifier}]"
     record = read_run(make_run(tmp_path / "run", done=5, overrides=[labelled]))
     assert record.formula == "0.5 × shapes-verifier + 1 × shapes-verifier#2"
     roles = {score.key: score.role for score in record.scores}
-    assert roles == {"reward": "trained", "shapes-verifier": "part", "shapes-contrastive": "unseen"}
+    parts = {"shapes-verifier": "part", "shapes-verifier#2": "part"}
+    assert roles == {"reward": "trained", **parts, "shapes-contrastive": "unseen"}
     assert read_run(make_run(tmp_path / "paper", overrides=["reward=[combined]"])).formula == (
         "1 × pickscore + 0.1 × vlm-alignment"
     )
@@ -601,7 +628,8 @@ def test_a_score_is_compared_with_itself_where_one_run_trains_on_it_and_another_
     other = make_run(tmp_path / "swapped", overrides=swapped)
     for path in (other / "evaluations").glob("*.json"):
         content = json.loads(path.read_text())
-        content["scores"]["reward"] = content["scores"]["shapes-contrastive"]
+        scores = content["scores"]
+        scores["shapes-verifier"], scores["reward"] = scores["reward"], scores["shapes-contrastive"]
         path.write_text(json.dumps(content))
     page = Page(write_report([run, other], tmp_path / "both.html"))
     rows = [row for row in page.find("tr") if words(row["text"]).startswith("shapes-verifier")]

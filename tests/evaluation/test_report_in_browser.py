@@ -29,7 +29,7 @@ LONG = "a lighthouse on a cliff in a storm at dusk, " * 6
 def pages(tmp_path_factory):
     """Addresses of a report, of one of two runs, of an evaluation's, and of that of a plan."""
     folder = tmp_path_factory.mktemp("pages")
-    rewards = "reward=[{name: shapes-verifier, weight: 0.5}, {name: jpeg, weight: 2}]"
+    rewards = "reward=[{name: shapes-verifier, weight: 0.5}]"
     first = make_run(folder / "first", gain=0.05, drop=0.5, texts=[LONG], overrides=[rewards], **SIZE)
     second = make_run(
         folder / "the-second-one-with-a-long-name-of-2026", gain=-0.3, done=5, overrides=["optim.lr=3e-5"], **SIZE

@@ -1,5 +1,7 @@
 """The best evaluation is the best by what is trained."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -39,6 +41,18 @@ def test_none_is_best_where_none_is_known():
     reward = WeightedSum(reward_entries(["jpeg"], "test"))
     assert best([], reward, "reward") == (None, 0)
     assert best([evaluation(0, float("nan"), 0.0)], reward, "reward") == (None, 0)
+
+
+def test_people_have_no_part_in_it():
+    """Nobody was asked about held-out images: what is left of the sum counts, in its trained units; or nothing."""
+    entries = [{"name": "human"}, {"name": "jpeg", "weight": 0.5, "standardize": True}]
+    mixed, alone = WeightedSum(reward_entries(entries, "test")), WeightedSum(reward_entries(entries[:1], "test"))
+    mixed.observe({"human": torch.tensor([0.5, -0.5]), "jpeg": torch.tensor([0.0, 20.0])})
+    assert best(HISTORY, mixed, "reward") == (5, 2)
+    assert [level(past, mixed, "reward") for past in HISTORY] == pytest.approx([-0.5, 0.0, -0.1, -0.1])
+    others = [replace(past, scores={"jpeg": past.scores["jpeg"]}) for past in HISTORY]
+    assert best(others, alone, "reward") == (None, 0)
+    assert best(others, alone, "jpeg") == (5, 2)
 
 
 def test_what_best_points_at_is_kept_where_an_older_one_has_become_the_best(tmp_path):

@@ -12,14 +12,18 @@ from threading import Event, Thread
 import pytest
 import torch
 
+from fdfo.config.load import load_config
 from fdfo.config.tree import RewardConfig
-from fdfo.errors import RewardError
+from fdfo.errors import FdfoError, RewardError
+from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.runs import read_events
 from fdfo.rewards import human
 from fdfo.rewards.endpoint import giving_up_when
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.studio.choices import Journal
 from fdfo.studio.pairs import digest
+from fdfo.training.findings import gain
+from fdfo.training.setup import check
 from tests.browser import opened
 from tests.training.forks import started
 from tests.training.runs import adapter, run
@@ -124,6 +128,25 @@ def test_choices_are_differences_of_scores(undisturbed):
     squares = sum(value in ("first", "second") for value in chosen[:5]) * 0.5**2  # scores are 1/2 and -1/2
     assert rollouts[0]["group_spread"] == pytest.approx((squares / first) ** 0.5)
     assert len({choice.pair for choice in Journal(undisturbed).choices() if choice.repeat}) > 0
+
+
+def test_an_evaluation_has_no_score_that_only_people_give(undisturbed):
+    events = read_events(undisturbed)
+    evaluations = [event for event in events if event["event"] == "evaluation"]
+    assert [event["epoch"] for event in evaluations] == [0, 2]
+    assert [list(event["scores"]) for event in evaluations] == [["shapes-verifier", "shapes-neatness", "diversity"]] * 2
+    written = [Evaluation.read(path) for path in sorted((undisturbed / "evaluations").glob("*.json"))]
+    assert [list(one.scores) for one in written] == [["shapes-verifier", "shapes-neatness"]] * 2
+    (line,) = gain(written)[:1]
+    assert line.startswith("held-out shapes-verifier ")
+    assert not (undisturbed / "checkpoints" / "best").exists()
+
+
+@pytest.mark.parametrize("metric", ["reward", "human"])
+def test_a_run_cannot_stop_by_a_score_that_only_people_give(metric):
+    config = load_config("shapes-smoke", ["reward=[human]", f"eval.stop_when={{metric: {metric}, patience: 2}}"])
+    with pytest.raises(FdfoError, match=f"training images alone, so '{metric}' is not evaluated; name a score of eval"):
+        check(config)
 
 
 def test_a_person_at_the_keyboard_is_killed_and_goes_on_to_the_same_weights(browser, undisturbed, tmp_path):

@@ -46,7 +46,7 @@ def alarms(history: Sequence[Evaluation], unseen: Sequence[str], trained: str = 
         return []
     first, last = history[0], history[-1]
     found = []
-    if last.gain(first, trained).low > 0:
+    if trained in last.scores and last.gain(first, trained).low > 0:
         for name in unseen:
             peak = max(history[:-1], key=lambda past: past.interval(name).mean)
             fall = last.gain(peak, name)

@@ -70,8 +70,10 @@ class Evaluation:
         return [*self.scores, *(["diversity"] if self.diversity is not None else [])]
 
     @property
-    def trained_score(self) -> str:
-        """The name of the score that `reward` is, or `reward` where it is a sum."""
+    def trained_score(self) -> str | None:
+        """The name of the score that `reward` is, or `reward` where it is a sum; None where it was not measured."""
+        if "reward" not in self.scores:
+            return None
         reward = self.scores["reward"]
         same = [name for name, values in self.scores.items() if np.array_equal(values, reward, equal_nan=True)]
         return next((name for name in same if name != "reward"), "reward")
@@ -79,8 +81,7 @@ class Evaluation:
     @property
     def different_metrics(self) -> list[str]:
         """`metrics` without `reward` where that is one of the scores again."""
-        is_again = "reward" in self.scores and self.trained_score != "reward"
-        return [name for name in self.metrics if not (is_again and name == "reward")]
+        return [name for name in self.metrics if name != "reward" or self.trained_score == "reward"]
 
     @property
     def category_names(self) -> list[str]:

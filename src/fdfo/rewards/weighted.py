@@ -17,14 +17,14 @@ from torch import Tensor
 
 from fdfo.config.scores import distinct
 from fdfo.errors import FdfoError, RewardError
-from fdfo.guard.own import own, own_tensor
+from fdfo.guard.own import own_tensor
 from fdfo.offload import move, temporarily_on
 from fdfo.rewards.asked import Asked, asks_people
 from fdfo.rewards.build import build_reward
+from fdfo.rewards.checked import OTHER_PLACE, checked, occasion
 from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit, is_pairwise, misplaced, numbered
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import group_scores, margin_problems, only_close
-from fdfo.rewards.scores import as_scores, failed_kinds, usable
 from fdfo.rewards.when import Applied, Conditions, Given, of_asked, scored, weighted_sum
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 EMBEDDED = 64
 """Images that are moved to a network's device at a time to be embedded."""
 
-_OTHER_PLACE = "name another device for it, or a smaller model"
-"""Where memory does not suffice and there is nothing to divide."""
 _NO_RETURN = (
     "a network in 8bit does not leave its device (bitsandbytes keeps the weights there); use quantize: 4bit, or remove "
     "offload"
@@ -92,7 +90,7 @@ class WeightedSum:
         self._device = numbered(torch.device(device))
         for name, reward, place in zip(self.names, self.rewards, self._devices, strict=True):
             self._guards[name](
-                "while loading", partial(self._load, name, reward, place or device, dtype), remedy=_OTHER_PLACE
+                "while loading", partial(self._load, name, reward, place or device, dtype), remedy=OTHER_PLACE
             )
             if name in self._offloaded and not hasattr(reward, "networks"):
                 raise RewardError(f"reward {name!r}: it has no network here to offload; remove offload")
@@ -116,7 +114,7 @@ class WeightedSum:
                     move(network, self._placed[name])
 
         with ExitStack() as stack:
-            self._guards[name]("while its network was moved to its device", bring, remedy=_OTHER_PLACE)
+            self._guards[name]("while its network was moved to its device", bring, remedy=OTHER_PLACE)
             yield
 
     @property
@@ -125,9 +123,14 @@ class WeightedSum:
         return [name for name, reward in zip(self.names, self.rewards, strict=True) if is_pairwise(reward)]
 
     @property
+    def held_out(self) -> list[str]:
+        """Names of the components that an evaluation asks: people are asked about training images alone."""
+        return [name for name in self.names if name not in self.asked.names]
+
+    @property
     def held_out_pairwise(self) -> list[str]:
-        """Those of them that an evaluation asks: people are asked about training images alone."""
-        return [name for name in self.pairwise if name not in self.asked.names]
+        """Those of them that compare images."""
+        return [name for name in self.pairwise if name in self.held_out]
 
     @property
     def is_remote(self) -> bool:
@@ -201,7 +204,15 @@ class WeightedSum:
     def _ask(self, name: str, reward: Reward, given: Given, size: int, watch: Callable[[], None]) -> Tensor:
         """The scores [B] of one reward, in pieces of `size` images; people see all at once."""
         tracked = torch.is_grad_enabled() and reward.differentiable
-        judge = self._checked(name, reward, tracked, given.images)
+        judge = checked(
+            reward,
+            name=name,
+            guard=self._guards[name],
+            batch_size=self._batch_sizes[name],
+            tracked=tracked,
+            kept=given.images,
+            failures=self.failures,
+        )
         whole = asks_people(reward)
         pieces = [slice(start, start + size) for start in range(0, len(given.images), size)]
         parts = []
@@ -246,13 +257,13 @@ class WeightedSum:
         return {name: values[0::2] - values[1::2] for name, values in scores.items()}
 
     def total(self, components: Mapping[str, Tensor], applied: Applied = MappingProxyType({})) -> Tensor:
-        """The weighted sum [B] of what `components` returned, with what is `applied` where some have a `when`.
+        """The weighted sum [B] of `components`, all or some, with what is `applied` where some have a `when`.
 
         NaN where one of those that were asked is, or none was asked.
         """
-        assert self.names
-        total = self._weighted({name: components[name] for name in self.names}, applied)
-        some = scored(self.names, applied)
+        parts = {name: components[name] for name in self.names if name in components}
+        total = self._weighted(parts, applied)
+        some = scored(parts, applied)
         return total if some is None else total.where(some.to(total.device), torch.nan)
 
     def standardized_total(self, components: Mapping[str, Tensor], applied: Applied = MappingProxyType({})) -> Tensor:
@@ -260,7 +271,8 @@ class WeightedSum:
 
         Without such components, `total`.
         """
-        return self.total({n: self._moments.standardized(n, components[n]) for n in self.names}, applied)
+        parts = [name for name in self.names if name in components]
+        return self.total({name: self._moments.standardized(name, components[name]) for name in parts}, applied)
 
     def observe(self, components: Mapping[str, Tensor]) -> None:
         """Add scores [B], those of all processes, to what standardisation goes by; part of the training state."""
@@ -281,49 +293,9 @@ class WeightedSum:
         described = metadata or [{} for _ in prompts]
         return self.standardized_total(self.components(images, prompts, described), self.applied(described))
 
-    def _checked(self, name: str, reward: Callable[..., Any], tracked: bool, kept: Tensor) -> Callable[..., Tensor]:
-        """The reward, with what it returns converted and what it raises explained; the images `kept` stay as they are.
-
-        The arguments are the images, the second images of pairs, the prompts and the metadata.
-        """
-        guard = self._guards[name]
-
-        def judge(*given: Any) -> Tensor:
-            *images, prompts, metadata = given
-            when = _occasion(prompts)
-
-            def ask() -> Tensor:
-                if guard.is_ours:
-                    returned = reward(*given)
-                else:
-                    copies = [own_tensor(one, kept) for one in images]
-                    returned = reward(*copies, list(prompts), own(list(metadata)))
-                return as_scores(returned, name=name, images=images[0], gradient=tracked)
-
-            try:
-                scores = guard(when, ask, remedy=self._remedy(name, len(prompts)), bounded=True)
-            except RewardError as error:
-                if when in str(error):
-                    raise
-                raise RewardError(f"{error} ({when})") from error
-            if kinds := failed_kinds(scores):
-                self.failures[name] = kinds
-            return scores.where(usable(scores), torch.nan)
-
-        return judge
-
-    def _remedy(self, name: str, count: int) -> str:
-        """What to do where memory did not suffice for `count` images."""
-        smaller = min(self._batch_sizes[name], count) // 2
-        return f"try batch_size={smaller}" if smaller else _OTHER_PLACE
-
     def _tell_if_black(self, images: Tensor, prompts: Sequence[str]) -> None:
         """Once, one line: most scores judge black images like any others."""
         if not self._black_told and not bool(images.detach().any()):
             self._black_told = True
             cause = "a decoder that overflows in half precision, or weights that diverged"
-            _log.warning("%s: all images are black, %s; look for %s", ", ".join(self.names), _occasion(prompts), cause)
-
-
-def _occasion(prompts: Sequence[str]) -> str:
-    return f"on {len(prompts)} images" + (f", the first for {prompts[0][:200]!r}" if prompts else "")
+            _log.warning("%s: all images are black, %s; look for %s", ", ".join(self.names), occasion(prompts), cause)

@@ -1,7 +1,7 @@
 """Which evaluation of a run is its best."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import isfinite, nan
 
 import torch
 
@@ -24,11 +24,14 @@ def level(evaluation: Evaluation, reward: WeightedSum, metric: str) -> float:
 
     Standardised components are measured by what standardisation knows now, the same for all evaluations.
     """
+    if metric not in evaluation.scores:  # nobody is asked about held-out images
+        return nan
     if metric != "reward" or not reward.standardizes:
         return evaluation.interval(metric).mean
-    if not any(name in evaluation.asked for name in reward.names):
-        means = {name: torch.tensor([evaluation.interval(name).mean], dtype=torch.float64) for name in reward.names}
+    names = reward.held_out
+    if not any(name in evaluation.asked for name in names):
+        means = {name: torch.tensor([evaluation.interval(name).mean], dtype=torch.float64) for name in names}
         return float(reward.standardized_total(means))
-    values = {name: torch.from_numpy(evaluation.values(name)) for name in reward.names}  # [P]
+    values = {name: torch.from_numpy(evaluation.values(name)) for name in names}  # [P]
     applied = {name: torch.tensor(asked) for name, asked in evaluation.asked.items()}
     return float(reward.standardized_total(values, applied).nanmean())

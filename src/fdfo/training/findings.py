@@ -20,13 +20,17 @@ def levels(evaluation: Evaluation, pairwise: Sequence[str] = ()) -> list[str]:
 
 
 def gain(history: Sequence[Evaluation], pairwise: Sequence[str] = ()) -> list[str]:
-    """The trained score before training and now, and its paired difference; empty before the second evaluation."""
-    if len(history) < 2:
+    """The trained score before training and now, and its paired difference; empty before the second evaluation.
+
+    The first of the others where only people know the trained one.
+    """
+    if len(history) < 2 or not history[-1].metrics:
         return []
     first, last = history[0], history[-1]
-    if (name := last.trained_score) in pairwise:
+    name = last.trained_score or last.metrics[0]
+    if name in pairwise:
         return [f"held-out {name} against the base: {_outcomes(last, name)}", last.interval(name).told("+.3g")]
-    before, now, change = first.interval("reward"), last.interval("reward"), last.gain(first, "reward")
+    before, now, change = first.interval(name), last.interval(name), last.gain(first, name)
     return [f"held-out {name} {before.mean:.4g} -> {now.mean:.4g}", change.told("+.3g")]
 
 

@@ -46,11 +46,10 @@ def components(
     images: Tensor,
     texts: Sequence[str],
     metadata: Sequence[Mapping[str, Any]],
-    group_size: int = 1,
+    **options: Any,
 ) -> dict[str, Tensor]:
     """The scores of images [B, 3, H, W] by component, in pieces of whole groups of up to `score_batch` images."""
-    watch = engine.stop.check
-    return reward.components(images, texts, metadata, group_size=group_size, batch=engine.score_batch, watch=watch)
+    return reward.components(images, texts, metadata, batch=engine.score_batch, watch=engine.stop.check, **options)
 
 
 def preferences(

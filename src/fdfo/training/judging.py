@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,14 +51,13 @@ class Jury:
 
             def judge() -> dict[str, Tensor]:
                 with torch.no_grad():
-                    seen, unseen = (
-                        fitting(engine, "score_batch", partial(components, engine, reward, images, texts, metadata))
-                        for reward in (engine.reward, self.unseen)
-                    )
+                    both = (engine.reward, self.unseen)
+                    seen, unseen = (_held_out(engine, reward, images, texts, metadata) for reward in both)
                     if base is not None:  # in place of what an image alone is given
                         compare = partial(preferences, engine, images, base, texts, metadata)
                         seen |= fitting(engine, "score_batch", compare)
-                return {"reward": engine.reward.total(seen, engine.reward.applied(metadata)), **seen, **unseen}
+                total = {"reward": engine.reward.total(seen, engine.reward.applied(metadata))} if seen else {}
+                return {**total, **seen, **unseen}
 
             return engine.begin(judge)()
 
@@ -118,6 +118,11 @@ class Jury:
         """Which prompts [P] the scores with a `when` are asked about."""
         described = [prompt.metadata for prompt in self.prompts]
         return {**engine.reward.applied(described), **self.unseen.applied(described)}
+
+
+def _held_out(engine: Engine, reward: WeightedSum, *described: Any) -> dict[str, Tensor]:
+    """Scores [B] of images, prompts and metadata, by component; of those that are asked about held-out images."""
+    return fitting(engine, "score_batch", partial(components, engine, reward, *described, only=reward.held_out))
 
 
 def build_jury(engine: Engine, prompts: Sequence[Prompt]) -> Jury:

@@ -71,7 +71,8 @@ class Scoring:
 
         def judge() -> Scores:
             with torch.set_grad_enabled(x0 is not None):  # the setting belongs to a thread
-                score = partial(components, engine, engine.reward, images, texts, metadata, engine.method.group_size)
+                size = engine.method.group_size
+                score = partial(components, engine, engine.reward, images, texts, metadata, group_size=size)
                 # Where gradients are kept, smaller pieces would need as much.
                 found = fitting(engine, "score_batch", score) if x0 is None else score()
                 total = engine.reward.standardized_total(found, engine.reward.applied(metadata))

@@ -172,6 +172,12 @@ def _check_reward_fits(config: Config, reward: WeightedSum) -> None:
             f"method.name={config.method.name}: these settings draw one image of a prompt, and "  # type: ignore[attr-defined]
             f"{', '.join(reward.pairwise)} compares several; train on scores of single images, or use groups"
         )
+    stop = config.eval.stop_when
+    if stop is not None and stop.metric in {*reward.asked.names, *([] if reward.held_out else ["reward"])}:
+        raise RewardError(
+            f"eval.stop_when.metric: people are asked about training images alone, so {stop.metric!r} is not "
+            "evaluated; name a score of eval.rewards"
+        )
 
 
 def build_engine(config: Config, team: Team, stop: StopRequest, console: Console) -> Engine:

@@ -1,6 +1,6 @@
 """What a run folder holds, read once; nothing here judges or formats."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -86,23 +86,24 @@ class RunRecord:
     @property
     def is_sum(self) -> bool:
         """False where the trained reward is one score as it is."""
-        return len(self.rewards) > 1 or self.rewards[0][1] != 1
+        return _is_sum(self.rewards)
 
     @property
     def formula(self) -> str:
         """The trained reward in words: `a`, or `1 × a + 0.5 × b`."""
-        if not self.is_sum:
-            return self.rewards[0][0]
-        return " + ".join(f"{number(weight)} × {name}" for name, weight in self.rewards)
+        return _formula(self.rewards)
 
     @cached_property
     def scores(self) -> list[Score]:
-        """The evaluated scores: the trained one, its parts where it has any, the unseen ones."""
+        """The evaluated scores: the trained one, its parts where it has any, the unseen ones.
+
+        Of the trained one what an evaluation asks: people are asked during training alone.
+        """
         names = list(self.evaluations[-1].scores) if self.evaluations else []
-        parts = [name for name, _ in self.rewards]
-        trained = [Score("reward", self.formula, "trained")] if "reward" in names else []
-        components = [Score(name, name, "part") for name in names if name in parts and self.is_sum]
-        known = {"reward", *parts}
+        parts = [(name, weight) for name, weight in self.rewards if name in names]
+        trained = [Score("reward", _formula(parts), "trained")] if "reward" in names else []
+        components = [Score(name, name, "part") for name, _ in parts if _is_sum(parts)]
+        known = {"reward", *dict(parts)}
         return trained + components + [Score(name, name, "unseen") for name in names if name not in known]
 
     @cached_property
@@ -124,6 +125,15 @@ class RunRecord:
             return evaluation.interval(name)
         mean, low, high = (float("nan") if logged[key] is None else logged[key] for key in ("mean", "low", "high"))
         return Interval(mean, low, high, int(np.isfinite(evaluation.values(name)).sum()))
+
+
+def _is_sum(parts: Sequence[tuple[str, float]]) -> bool:
+    return len(parts) > 1 or parts[0][1] != 1
+
+
+def _formula(parts: Sequence[tuple[str, float]]) -> str:
+    """Of names and weights."""
+    return " + ".join(f"{number(weight)} × {name}" for name, weight in parts) if _is_sum(parts) else parts[0][0]
 
 
 def _noted(folder: Path, path: Path, why: str) -> str:

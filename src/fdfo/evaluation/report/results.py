@@ -95,6 +95,11 @@ class Comparison:
         return verdict(self.overall)
 
     @property
+    def has_trained(self) -> bool:
+        """Whether the score that was trained on was measured: people are asked about training pictures alone."""
+        return any(change.role == "trained" for change in self.overall)
+
+    @property
     def headline(self) -> list[Change]:
         """What the first sentence tells: what was trained on, the first unseen scores, and every score that fell."""
         roles: tuple[Kind, ...] = ("score", "trained", "unseen")
