@@ -35,7 +35,7 @@ results-quick: setup
 results: setup
 	for plan in $(PLANS); do $(BIN)/fdfo compare plans/$$plan.yaml --output docs/results || exit 1; done
 	$(BIN)/fdfo probe plans/gradient.yaml --batches 16 --output docs/results
-	$(BIN)/python -m benchmarks.evidence.negative
+	$(BIN)/python -m benchmarks.evidence.negative_results
 
 lint: setup
 	$(BIN)/ruff format --check .

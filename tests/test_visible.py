@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console as RichConsole
 
-from fdfo.commands.door import check_surroundings
 from fdfo.commands.evaluation_output import _cell, print_evaluation
+from fdfo.commands.startup import check_surroundings
 from fdfo.commands.terminal import say, tell
 from fdfo.errors import ConfigError
 from fdfo.evaluation.report.page import fill, templates
@@ -93,7 +93,7 @@ def test_every_line_of_the_commands_goes_through_one_function():
     ]
     pretraining = "shapes/pretrain/"
     assert {path for path in speaking if not path.startswith(pretraining)} == {
-        "commands/door.py",
+        "commands/startup.py",
         "commands/terminal.py",
         "comparison/one_run.py",
     }

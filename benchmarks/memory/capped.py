@@ -28,7 +28,7 @@ from benchmarks.speed.scale import TEXT_TOKENS, cap_memory, random_policy
 from fdfo.config.load import load_config
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.files import write_json
-from fdfo.models.known import KNOWN
+from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.policy import FlowPolicy
 from fdfo.planning.batches import planner
 from fdfo.planning.describe import USABLE_SHARE
@@ -144,7 +144,9 @@ def with_text_encoders(policy: FlowPolicy, model: str) -> FlowPolicy:
     kinds = {"text_encoder": (CLIPTextModelWithProjection, CLIPTextConfig)}
     kinds |= {"text_encoder_2": kinds["text_encoder"], "text_encoder_3": (T5EncoderModel, T5Config)}
     clip, clip_2, t5 = policy._text_encoders = [
-        random_network(kind, config(**KNOWN[model][f"{part}/config.json"]), policy.device, policy.dtype).to("cpu")
+        random_network(kind, config(**ARCHITECTURES[model][f"{part}/config.json"]), policy.device, policy.dtype).to(
+            "cpu"
+        )
         for part, (kind, config) in kinds.items()
     ]
 

@@ -18,9 +18,9 @@ from torch.utils.checkpoint import checkpoint
 from benchmarks.memory.virtual import CARD, VirtualCard
 from fdfo.config.tree import AdapterConfig
 from fdfo.files import write_json
+from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.decoding import decode
 from fdfo.models.inputs import network_inputs
-from fdfo.models.known import KNOWN
 from fdfo.models.outline import Outline
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
@@ -96,7 +96,7 @@ def _on_card(value: Any) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[*KNOWN])
+    parser.add_argument("names", nargs="*", default=[*ARCHITECTURES])
     parser.add_argument("--output", type=Path, default=Path("docs/results/data/memory-families.json"))
     options = parser.parse_args()
     found = {}

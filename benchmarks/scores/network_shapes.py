@@ -6,7 +6,7 @@ Only the fields that decide shapes and sizes; the published ones are as in `conf
 from dataclasses import dataclass
 from typing import Any
 
-from fdfo.models.known.parts import QWEN25_VL_7B
+from fdfo.models.architectures.parts import QWEN25_VL_7B
 
 CLIP_H: dict[str, Any] = {
     "text_config": {

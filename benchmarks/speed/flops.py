@@ -13,8 +13,8 @@ from diffusers import SD3Transformer2DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fdfo.config.tree import AdapterConfig
+from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.families import JOINT_ATTENTION
-from fdfo.models.known import KNOWN
 from fdfo.models.weights import TrainableWeights
 
 CLIP_TOKENS = 77
@@ -34,12 +34,12 @@ class RowCost:
 
 
 def row_cost(model: str, latent: tuple[int, int] = (64, 64), text_tokens: int = 128, rank: int = 32) -> RowCost:
-    """Cost of one row of a model of `KNOWN` with latents of (height, width), with LoRA of this rank.
+    """Cost of one row of a model of `ARCHITECTURES` with latents of (height, width), with LoRA of this rank.
 
     A multiplication and an addition count as two operations; matrix products, convolutions and attention are counted.
     """
     with torch.device("meta"):
-        network = SD3Transformer2DModel.from_config(KNOWN[model]["transformer/config.json"])
+        network = SD3Transformer2DModel.from_config(ARCHITECTURES[model]["transformer/config.json"])
         weights = TrainableWeights(network, JOINT_ATTENTION)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         weights.attach(AdapterConfig(rank=rank, alpha=2 * rank), seed=0)
@@ -88,7 +88,7 @@ def row(model: str) -> str:
 
 
 def main() -> None:
-    page = HEAD.format(rows=ROWS) + "\n".join(map(row, KNOWN)) + "\n"
+    page = HEAD.format(rows=ROWS) + "\n".join(map(row, ARCHITECTURES)) + "\n"
     Path("docs/results/flops.md").write_text(page, encoding="utf-8")
     print(page)
 

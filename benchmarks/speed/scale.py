@@ -21,8 +21,8 @@ from benchmarks.scores.networks import random_network
 from benchmarks.speed.flops import row_cost
 from benchmarks.speed.timing import timed
 from fdfo.config.tree import AdapterConfig, AttentionKernel
+from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.families import Wishes
-from fdfo.models.known import KNOWN
 from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy
 from fdfo.models.source import ModelSource
@@ -51,7 +51,7 @@ def cap_memory(gib: float) -> None:
 
 def random_policy(model: str, adapter: AdapterConfig, checkpointing: bool = False, guidance: float = 1.0) -> FlowPolicy:
     """A policy of the published shapes with random bf16 weights and no text encoders."""
-    known = KNOWN[model]
+    known = ARCHITECTURES[model]
     with torch.device(DEVICE):
         transformer = SD3Transformer2DModel.from_config(known["transformer/config.json"]).to(torch.bfloat16)
         vae = AutoencoderKL.from_config(known["vae/config.json"]).to(torch.bfloat16)
@@ -209,7 +209,7 @@ def optimised(policy: FlowPolicy, mixed: bool, compiled: bool) -> FlowPolicy:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=MEDIUM, choices=sorted(KNOWN))
+    parser.add_argument("--model", default=MEDIUM, choices=sorted(ARCHITECTURES))
     parser.add_argument("--output", type=Path, default=Path("scale.json"))
     parser.add_argument("--sample-rows", type=int, default=32)
     parser.add_argument("--train-rows", type=int, default=12)

@@ -9,7 +9,6 @@ import typer
 from fdfo import __version__
 from fdfo.commands.choices_app import choices_app
 from fdfo.commands.comparison_app import compare, probe
-from fdfo.commands.door import check_surroundings, prepare_terminal
 from fdfo.commands.export_app import export, push
 from fdfo.commands.init_app import init
 from fdfo.commands.libraries import prepare_libraries
@@ -42,6 +41,7 @@ from fdfo.commands.options import (
     given,
 )
 from fdfo.commands.rewards_app import rewards_app
+from fdfo.commands.startup import check_surroundings, prepare_terminal
 from fdfo.commands.studio_app import studio
 from fdfo.commands.terminal import say, tell
 from fdfo.errors import ConfigError, FdfoError, PeerError, SettingError
@@ -111,10 +111,10 @@ def generate(
     A PNG file carries all settings as text, under the name fdfo.
     """
     from fdfo.commands.generate import run_generate
-    from fdfo.commands.subject import Subject
+    from fdfo.commands.model_choice import ModelChoice
 
-    subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
-    run_generate(subjects, prompts or [], file, key, seeds, seed, strength, steps, output)
+    choices = [ModelChoice(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
+    run_generate(choices, prompts or [], file, key, seeds, seed, strength, steps, output)
 
 
 @app.command("eval")
@@ -149,12 +149,12 @@ def evaluate(
     """
     from fdfo.commands.evaluate import run_evaluate
     from fdfo.commands.evaluation_task import EvaluationTask
+    from fdfo.commands.model_choice import ModelChoice
     from fdfo.commands.protocol import DECIDED, run_protocol
-    from fdfo.commands.subject import Subject
 
-    subjects = [Subject(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
+    choices = [ModelChoice(run, model, adapter, guidance, resolution) for adapter in adapters or [None]]
     if preset is not None:
-        run_protocol(preset, subjects, seed, output, keep_images, offload, given(context, DECIDED))
+        run_protocol(preset, choices, seed, output, keep_images, offload, given(context, DECIDED))
         return
     task = EvaluationTask(
         prompts=prompts,
@@ -168,7 +168,7 @@ def evaluate(
         distance=distance,
         offload=offload,
     )
-    run_evaluate(subjects, task, output, keep_images or distance is not None)
+    run_evaluate(choices, task, output, keep_images or distance is not None)
 
 
 @app.command()

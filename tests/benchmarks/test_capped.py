@@ -7,7 +7,7 @@ from benchmarks.memory import capped
 from benchmarks.memory.virtual import CARD, VirtualCard
 from benchmarks.scores.network_shapes import SMALL
 from benchmarks.speed import scale
-from fdfo.models.known import KNOWN
+from fdfo.models.architectures import ARCHITECTURES
 from fdfo.planning.memory import GIB
 
 PRESET = "sd35-medium-24gb"
@@ -34,8 +34,8 @@ SIZES = ("train.micro_batch=2", "train.sample_batch=2")
 
 @pytest.fixture
 def small(monkeypatch):
-    networks = {path: {**content, **CHANGES.get(path, {})} for path, content in KNOWN[scale.MEDIUM].items()}
-    monkeypatch.setitem(KNOWN, scale.MEDIUM, networks)
+    networks = {path: {**content, **CHANGES.get(path, {})} for path, content in ARCHITECTURES[scale.MEDIUM].items()}
+    monkeypatch.setitem(ARCHITECTURES, scale.MEDIUM, networks)
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from fdfo import api
 from fdfo.commands.export import run_export
 from fdfo.commands.generate import columns_of, run_generate
 from fdfo.commands.licence import licence_of
+from fdfo.commands.model_choice import ModelChoice
 from fdfo.commands.publish import run_push
-from fdfo.commands.subject import Subject
 from fdfo.errors import ConfigError, FdfoError
 from fdfo.evaluation.dataset import image_rows
 from fdfo.evaluation.runs import read_evaluations
@@ -221,8 +221,8 @@ def test_a_sheet_names_the_seed_that_was_asked_for(noise_seed, seeds, titles):
 
 
 def test_generate_writes_a_data_set_into_a_folder(trained, tmp_path, capsys):
-    subject = Subject(trained, None, None, None, None)
-    run_generate([subject], ["a red circle", "two blue squares"], None, None, 2, 0, "1", 2, tmp_path / "drawn")
+    choice = ModelChoice(trained, None, None, None, None)
+    run_generate([choice], ["a red circle", "two blue squares"], None, None, 2, 0, "1", 2, tmp_path / "drawn")
     rows = [json.loads(line) for line in (tmp_path / "drawn" / "metadata.jsonl").read_text().splitlines()]
     assert len(rows) == 8 and {row["weights"] for row in rows} == {"base", "trained"}
     assert rows[7] == {

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from fdfo.flow.noise import NoiseStreams
 from fdfo.records import Scores
-from fdfo.training.carried import carried, restore_carried
+from fdfo.training.carried_state import carried_state, restore_carried_state
 from tests.methods.world import (
     SETTINGS,
     VARIANTS,
@@ -218,10 +218,12 @@ def test_training_continues_from_what_it_carries(variant):
     first, second = GaussianPolicy(), GaussianPolicy()
     before = engine_of(first)
     train(before, epochs=1)
-    state = {name: tensor.clone() for name, tensor in carried(before.method, first.weights, before.reward).items()}
+    state = {
+        name: tensor.clone() for name, tensor in carried_state(before.method, first.weights, before.reward).items()
+    }
     after = engine_of(second)
     second.weights.set(first.weights.copy())
     after.optimizer.load_state_dict(before.optimizer.state_dict())
-    restore_carried(after.method, second.weights, after.reward, state)
+    restore_carried_state(after.method, second.weights, after.reward, state)
     train(after, epochs=2, first=1)
     assert torch.equal(second.offset, straight.offset)

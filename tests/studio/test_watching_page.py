@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fdfo.commands.generate import SETTINGS, run_generate
-from fdfo.commands.subject import Subject
+from fdfo.commands.model_choice import ModelChoice
 from fdfo.evaluation.report.record import read_run
 from fdfo.studio.app import MOST_BYTES, watch_app
 from fdfo.studio.watch.actions import Actions
@@ -124,9 +124,9 @@ def test_a_prompt_is_drawn_now_as_generate_draws_it(browser, tmp_path):
         assert violations(page) == []
     here = tmp_path / "here.png"
     adapter = str(trained / "checkpoints" / "epoch-0000001")
-    subject = Subject(trained, None, adapter, None, None)
+    choice = ModelChoice(trained, None, adapter, None, None)
     wanted = {"seeds": 1, "noise_seed": 3, "strengths": "1,1.5", "steps": None}
-    run_generate([subject], ["a red circle"], None, None, **wanted, output=here)
+    run_generate([choice], ["a red circle"], None, None, **wanted, output=here)
     with Image.open(io.BytesIO(data)) as drawn, Image.open(here) as expected:
         assert drawn.size == expected.size and drawn.tobytes() == expected.tobytes()
         assert drawn.text == expected.text

@@ -12,8 +12,8 @@ from fdfo.config.load import load_config
 from fdfo.drawing import generate
 from fdfo.errors import ConfigError
 from fdfo.evaluation.runs import read_evaluations
-from fdfo.models.judged import judged_model
-from fdfo.models.load import judged_problems, policy_from_config
+from fdfo.models.evaluated_model import evaluated_model
+from fdfo.models.load import evaluated_problems, policy_from_config
 from fdfo.records import Prompt
 from fdfo.training.setup import check
 from tests.training.runs import run
@@ -42,7 +42,7 @@ def configured(*changes):
     with torch.no_grad():
         for parameter in policy.trainable():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    return policy, judged_model(config, policy)
+    return policy, evaluated_model(config, policy)
 
 
 def test_a_sibling_is_judged_with_the_weights_of_training(sibling):
@@ -107,5 +107,5 @@ def test_what_cannot_be_judged_is_said_before_anything_loads(change, said, sibli
     ],
 )
 def test_weights_that_fit_no_sibling_are_refused(change, said, sibling):
-    (problem,) = judged_problems(load_config("shapes-smoke", [*OWN, change, f"eval.policy={sibling}"]))
+    (problem,) = evaluated_problems(load_config("shapes-smoke", [*OWN, change, f"eval.policy={sibling}"]))
     assert re.search(said, problem)

@@ -12,7 +12,7 @@ from benchmarks.speed.scale import MEDIUM, random_policy
 from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig, RewardConfig
 from fdfo.flow.noise import NoiseStreams
-from fdfo.models.known import KNOWN
+from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.load import policy_from_config
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team
@@ -33,10 +33,10 @@ ONE_LAYER = {"num_layers": 1, "dual_attention_layers": []}
 @pytest.fixture
 def small():
     """A card with a small bfloat16 policy of random weights on it; its network has one layer, as each is alike."""
-    configs = {path: {**content, **CHANGES.get(path, {})} for path, content in KNOWN[MEDIUM].items()}
+    configs = {path: {**content, **CHANGES.get(path, {})} for path, content in ARCHITECTURES[MEDIUM].items()}
     configs["transformer/config.json"] = {**configs["transformer/config.json"], **ONE_LAYER}
     with pytest.MonkeyPatch.context() as patch, VirtualCard() as card:
-        patch.setitem(KNOWN, MEDIUM, configs)
+        patch.setitem(ARCHITECTURES, MEDIUM, configs)
         policy = random_policy(MEDIUM, AdapterConfig(rank=4))
         policy.prepare([prompt.text for prompt in prompts(8)])
         yield card, policy

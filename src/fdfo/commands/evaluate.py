@@ -17,8 +17,8 @@ from fdfo.commands.distances import distance_features, tell_distances
 from fdfo.commands.evaluation_output import print_evaluation, write_evaluation
 from fdfo.commands.evaluation_task import EvaluationTask, manifest
 from fdfo.commands.memory import memory_explained
+from fdfo.commands.model_choice import ModelChoice, default_steps, labelled
 from fdfo.commands.output import prepare_folder
-from fdfo.commands.subject import Subject, default_steps, labelled
 from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
 from fdfo.drawing import BATCH
@@ -53,19 +53,19 @@ SHOWN_PROMPTS = 24
 
 
 def run_evaluate(
-    subjects: Sequence[Subject], task: EvaluationTask, output: Path | None, keep_images: bool
+    choices: Sequence[ModelChoice], task: EvaluationTask, output: Path | None, keep_images: bool
 ) -> list[Row]:
     """Print tables of means with intervals and paired differences to the base, and return them, in the main process.
 
     With `output`, a folder, everything measured is kept there, and the same command goes on after an interruption.
-    `subjects` differ in their adapter only.
+    `choices` differ in their adapter only.
     """
-    config = subjects[0].config()
+    config = choices[0].config()
     entries, scores = task.scores(config)
     measured = task.diversity or (config.eval.diversity if config is not None else None)
     features = diversity_features(measured, scores.embedders)
     apart = None if task.distance is None else distance_features(task.distance, scores.embedders)
-    adapters = {label: subject for label, subject in labelled(subjects, "adapter").items() if subject.has_adapter}
+    adapters = {label: choice for label, choice in labelled(choices, "adapter").items() if choice.has_adapter}
     if task.distance is not None:
         _check_distance(adapters, output)
     prompts = task.chosen_prompts(config)
@@ -75,22 +75,22 @@ def run_evaluate(
     team = this_team()
     if output is None and team.size > 1:
         raise ConfigError("the command line", ["give --output FOLDER: it is where several processes meet"])
-    variants = {BASE: subjects[0], **adapters}
+    variants = {BASE: choices[0], **adapters}
     with ExitStack() as stack:
         folder = output or Path(stack.enter_context(TemporaryDirectory()))
         ledger = Ledger(folder, team.rank, scores=scores.names, images_per_prompt=task.images)
         _open(team, ledger, stack, lambda: manifest(task, prompts, entries, steps, variants, config))
         worker = _Worker(team, ledger, scores, prompts, steps, task, features, keep_images)
         with memory_explained():
-            for label, subject in variants.items():
-                worker.judge(label, subject, config)
+            for label, choice in variants.items():
+                worker.judge(label, choice, config)
         team.wait()
         applied = scores.applied([prompt.metadata for prompt in prompts])
         results = {label: ledger.evaluation(label, prompts, steps=steps, applied=applied) for label in variants}
         if not team.is_main:
             return []
-        subjects[0].announce()
-        for line in reading_notes(subjects[0].settings(config), [prompt.text for prompt in prompts]):
+        choices[0].announce()
+        for line in reading_notes(choices[0].settings(config), [prompt.text for prompt in prompts]):
             say(line)
         rows = summary(results)
         print_evaluation(rows, results)
@@ -105,7 +105,7 @@ def run_evaluate(
         return rows
 
 
-def _check_distance(adapters: Mapping[str, Subject], output: Path | None) -> None:
+def _check_distance(adapters: Mapping[str, ModelChoice], output: Path | None) -> None:
     problems = [] if output else ["give --output FOLDER, which keeps the images"]
     if not adapters:
         problems.append("give --adapter or --run: it is a distance of an adapter's images to the base's")
@@ -138,9 +138,9 @@ class _Worker:
     keep_images: bool
     is_loaded: bool = False
     policy: Policy | None = None
-    owner: Subject | None = None
+    owner: ModelChoice | None = None
 
-    def judge(self, label: str, subject: Subject, config: Config | None) -> None:
+    def judge(self, label: str, choice: ModelChoice, config: Config | None) -> None:
         """Score the images of one set of weights and keep them in the ledger.
 
         Batches are the same for any process count, and after an interruption a batch is done again as a whole: so the
@@ -153,7 +153,7 @@ class _Worker:
         self.team.wait()  # until all have read
         if not left:
             return
-        policy = self._policy(subject, config)
+        policy = self._policy(choice, config)
         console = Console(quiet=not self.team.is_main, stderr=True)
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
             own = left[self.team.rank :: self.team.size]
@@ -197,11 +197,11 @@ class _Worker:
         self.ledger.save_images("shown", label, shown, judged.pictures)
         self.ledger.add(label, prompts, judged)
 
-    def _policy(self, subject: Subject, config: Config | None) -> Policy:
-        """The policy of a subject, loaded once while it stays the same, and the scores with the first one."""
-        if self.policy is None or self.owner is not subject:
-            self.policy, self.owner = None, subject  # let the old one go before the new one comes
-            self.policy = subject.load(config, self.team.device)
+    def _policy(self, choice: ModelChoice, config: Config | None) -> Policy:
+        """The policy of a choice, loaded once while it stays the same, and the scores with the first one."""
+        if self.policy is None or self.owner is not choice:
+            self.policy, self.owner = None, choice  # let the old one go before the new one comes
+            self.policy = choice.load(config, self.team.device)
         self.load_scores()
         return self.policy
 
@@ -213,7 +213,7 @@ class _Worker:
             self.is_loaded = True
 
 
-def _facts(task: EvaluationTask, variants: Mapping[str, Subject], config: Config | None) -> list[tuple[str, str]]:
+def _facts(task: EvaluationTask, variants: Mapping[str, ModelChoice], config: Config | None) -> list[tuple[str, str]]:
     settings = variants[BASE].settings(config)
     weights = [(label.capitalize(), one.adapter or str(one.folder)) for label, one in variants.items() if label != BASE]
     return [

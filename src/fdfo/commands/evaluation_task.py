@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fdfo.commands.listed import listed
-from fdfo.commands.subject import Subject
+from fdfo.commands.model_choice import ModelChoice
+from fdfo.commands.score_list import score_list
 from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
 from fdfo.config.load import reward_entries
 from fdfo.config.run_folder import MAY_CHANGE
@@ -41,7 +41,7 @@ class EvaluationTask:
     def scores(self, config: Config | None) -> tuple[list[RewardConfig], WeightedSum]:
         """Entries of `rewards`, or of a run, and their sum, which is not loaded. Raises ConfigError or RewardError."""
         if self.rewards is not None:
-            entries = list(reward_entries(listed(self.rewards), "--rewards"))
+            entries = list(reward_entries(score_list(self.rewards), "--rewards"))
         elif config is not None:
             entries = [*config.reward, *config.eval.rewards]
         else:
@@ -74,7 +74,7 @@ def manifest(
     prompts: Sequence[Prompt],
     entries: Sequence[RewardConfig],
     steps: int,
-    variants: Mapping[str, Subject],
+    variants: Mapping[str, ModelChoice],
     config: Config | None,
 ) -> dict[str, Any]:
     """What makes an evaluation the same: prompts, scores with the code of own ones, sampling, model and weights.
@@ -93,6 +93,6 @@ def manifest(
         "files of scores": option_digests(entries, {}),
         "model": model.model_dump(mode="json", exclude={"adapter", *MAY_CHANGE["policy"]}),
         "files of the model": model_digests(model.name, model.revision, {}),
-        "weights": {label: subject.digest() for label, subject in variants.items() if label != BASE},
+        "weights": {label: choice.digest() for label, choice in variants.items() if label != BASE},
         **({} if config is None or variants[BASE].start is None else start_digests(config.policy)),
     }

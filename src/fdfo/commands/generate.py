@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fdfo import __version__
+from fdfo.commands.model_choice import ModelChoice, default_steps, labelled
 from fdfo.commands.output import held_folder, prepared_output
-from fdfo.commands.subject import Subject, default_steps, labelled
 from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
 from fdfo.drawing import generate
@@ -34,7 +34,7 @@ MODEL_SETTINGS |= {"quantize", "quantize_text"}
 
 
 def run_generate(
-    subjects: Sequence[Subject],
+    choices: Sequence[ModelChoice],
     texts: Sequence[str],
     file: Path | None,
     key: str | None,
@@ -46,26 +46,26 @@ def run_generate(
 ) -> None:
     """Write a sheet: under each prompt a row for each set of weights (the base first), a column for each seed.
 
-    `subjects` differ in their adapter only; each is drawn at every one of the strengths, `0.5,1,1.5`.
+    `choices` differ in their adapter only; each is drawn at every one of the strengths, `0.5,1,1.5`.
     """
     wanted = [Prompt(text=text) for text in texts] + (list(read_column(file, key).prompts) if file else [])
     factors = _numbers(strengths)
     if not wanted:
         raise ConfigError("the command line", ["give prompts, or --file"])
     prompts = [Prompt(text=prompt.text, metadata=prompt.metadata, number=i) for i, prompt in enumerate(wanted)]
-    config = subjects[0].config()
-    adapters = {label: one for label, one in labelled(subjects, "trained").items() if one.has_adapter}
+    config = choices[0].config()
+    adapters = {label: one for label, one in labelled(choices, "trained").items() if one.has_adapter}
     if factors != [1.0] and not adapters:
         raise ConfigError("the command line", ["--strength: give --adapter or --run, whose strength it is"])
     is_folder = output.suffix == ""
     if not is_folder and output.suffix.lower() not in FORMATS:
         accepted = f"expected a name that ends in {', '.join(FORMATS)}, or of a folder"
         raise ConfigError("the command line", [f"--output {output}: {accepted}"])
-    drawing = _Drawing(subjects[0], adapters, config, factors, prompts, seeds, noise_seed, default_steps(steps, config))
+    drawing = _Drawing(choices[0], adapters, config, factors, prompts, seeds, noise_seed, default_steps(steps, config))
     with held_folder(output) if is_folder else prepared_output(output):
-        subjects[0].announce()
+        choices[0].announce()
         rows = drawing.rows()
-        for line in reading_notes(subjects[0].settings(config), [prompt.text for prompt in prompts]):
+        for line in reading_notes(choices[0].settings(config), [prompt.text for prompt in prompts]):
             say(line)
         _write(drawing, rows, output, is_folder)
 
@@ -118,8 +118,8 @@ def _numbers(strengths: str) -> list[float]:
 class _Drawing:
     """What a sheet shows."""
 
-    base: Subject
-    adapters: Mapping[str, Subject]
+    base: ModelChoice
+    adapters: Mapping[str, ModelChoice]
     config: Config | None
     strengths: Sequence[float]
     prompts: Sequence[Prompt]
@@ -130,8 +130,8 @@ class _Drawing:
     def rows(self) -> dict[str, Tensor]:
         """Images [P, S, 3, H, W] on the CPU by what drew them: the base, and every adapter at every strength."""
         rows: dict[str, Tensor] = {}
-        for name, subject in (self.adapters or {BASE: self.base}).items():
-            policy = subject.load(self.config)
+        for name, choice in (self.adapters or {BASE: self.base}).items():
+            policy = choice.load(self.config)
             if not rows:
                 rows[BASE] = self._draw(policy, "base")
             for strength in self.strengths if self.adapters else ():

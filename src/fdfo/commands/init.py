@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from fdfo.commands.listed import listed
+from fdfo.commands.score_list import score_list
 from fdfo.commands.terminal import say
 from fdfo.config.load import check_recipe_text
 from fdfo.errors import ConfigError
@@ -66,7 +66,7 @@ def run_init(file: Path, given: Mapping[str, str | None]) -> None:
         file=shlex.quote(str(file)),
         model=_yaml(model),
         prompts=f"{place}: {_yaml(prompts)}",
-        reward=_yaml(listed(reward)),
+        reward=_yaml(score_list(reward)),
     )
     check_recipe_text(text, str(file))
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -28,10 +28,10 @@ def _number(value: float | None) -> float | None:
 def _known_scores(rewards: str | None) -> str | None:
     """Scores by names that exist, before anything heavy is imported. Raises ConfigError."""
     if rewards is not None:
-        from fdfo.commands.listed import listed
+        from fdfo.commands.score_list import score_list
         from fdfo.config.checks import name_problems
 
-        if problems := name_problems({"reward": listed(rewards)}):
+        if problems := name_problems({"reward": score_list(rewards)}):
             raise ConfigError("--rewards", problems)
     return rewards
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fdfo.commands.evaluate import run_evaluate
 from fdfo.commands.evaluation_task import EvaluationTask
-from fdfo.commands.subject import Subject
+from fdfo.commands.model_choice import ModelChoice
 from fdfo.commands.terminal import say
 from fdfo.config.load import reward_entries
 from fdfo.errors import ConfigError, nearest
@@ -26,7 +26,7 @@ DECIDED = ("prompts", "rewards", "count", "images", "steps", "resolution", "dive
 
 def run_protocol(
     name: str,
-    subjects: Sequence[Subject],
+    choices: Sequence[ModelChoice],
     seed: int,
     output: Path | None,
     keep_images: bool,
@@ -46,9 +46,9 @@ def run_protocol(
         problems.append("give --output FOLDER: a preset takes hours, and goes on in it after an interruption")
     if problems or output is None:
         raise ConfigError("the command line", problems)
-    _check_size(name, subjects[0])
+    _check_size(name, choices[0])
     _check(PRESETS[name])
-    subjects = [replace(subject, resolution=RESOLUTION) for subject in subjects]
+    choices = [replace(choice, resolution=RESOLUTION) for choice in choices]
     for part in PRESETS[name]:
         task = EvaluationTask(
             prompts=part.prompts,
@@ -60,12 +60,12 @@ def run_protocol(
             diversity=part.diversity,
             offload=offload,
         )
-        _print(part, run_evaluate(subjects, task, output / part.name, keep_images))
+        _print(part, run_evaluate(choices, task, output / part.name, keep_images))
 
 
-def _check_size(name: str, subject: Subject) -> None:
+def _check_size(name: str, choice: ModelChoice) -> None:
     """Raise ConfigError for a model that cannot draw images of the preset's size."""
-    if problem := side_problem(subject.settings(subject.config()), RESOLUTION):
+    if problem := side_problem(choice.settings(choice.config()), RESOLUTION):
         raise ConfigError("the command line", [f"--preset {name} draws {RESOLUTION} pixels a side: {problem}"])
 
 

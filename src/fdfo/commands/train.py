@@ -91,8 +91,8 @@ def _loaded(recipe: str | None, overrides: list[str]) -> Config:
 
 def plan(config: Config) -> dict[str, str]:
     """Batch arithmetic of an epoch, in words."""
+    from fdfo.models.custom_policy import is_custom
     from fdfo.models.load import latent_shape
-    from fdfo.models.of_files import is_of_file
     from fdfo.plugins import method_of
 
     method = method_of(config.method)
@@ -105,7 +105,7 @@ def plan(config: Config) -> dict[str, str]:
         evaluations += f" and {rows * method.row_forwards * guided:.0f} (forward)"
     each = f" x {method.row_evaluations:g} evaluations" if method.row_evaluations != 1 else ""
     latent = "as its file makes it"
-    if not is_of_file(config.policy):
+    if not is_custom(config.policy):
         latent = " x ".join(map(str, latent_shape(config.policy))) + ", float32"
     return {
         "images an epoch": f"{prompts} prompts x {group} = {images}",

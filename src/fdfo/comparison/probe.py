@@ -26,7 +26,7 @@ from fdfo.training.engine import Engine
 from fdfo.training.epoch import accumulate, credited, sample
 from fdfo.training.folder import environment
 from fdfo.training.interrupt import StopRequest
-from fdfo.training.listening import take_heard
+from fdfo.training.recorded_scores import take_recorded
 from fdfo.training.setup import build_engine, training_prompts
 
 EXACT = "exact"
@@ -130,7 +130,7 @@ class Prober:
             items = credited(engine, sampled)
             (rows,) = deal(items.sample_number[:, 0], items.num_times, 1, noise)
             accumulate(engine, items, rows)
-            scored_in_loss = next(iter(take_heard(engine)[0].values()))
+            scored_in_loss = next(iter(take_recorded(engine)[0].values()))
             images += int(sampled.metrics.get("images", len(scored_in_loss)))
             gradients.append(_flat_gradient(engine))
         seconds = (_clock_s(engine) - started) / self.batches

@@ -304,7 +304,7 @@ class Config(Section):
     log: LogConfig = LogConfig()
 
     @property
-    def judged(self) -> PolicyConfig:
+    def evaluated_policy(self) -> PolicyConfig:
         """The model as it is judged: what `eval` says of it, and else as it is trained."""
         other = {"name": self.eval.policy, "revision": None} if self.eval.policy is not None else {}
         given = {"resolution": self.eval.resolution, "guidance": self.eval.guidance}

@@ -10,9 +10,9 @@ import torch
 from fdfo.config.tree import AdapterConfig, AttentionKernel, Config, PolicyConfig, Quantization
 from fdfo.errors import ModelError
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
+from fdfo.models.custom_policy import GuardedPolicy, custom_policy, custom_problems, is_custom
 from fdfo.models.families import Wishes
 from fdfo.models.inputs import knows_inputs
-from fdfo.models.of_files import GuardedPolicy, file_problems, is_of_file, policy_of_file
 from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy, text_encoders
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
@@ -170,8 +170,8 @@ def configured_policy(
     reads_text: bool = True,
 ) -> FlowPolicy | GuardedPolicy:
     """The policy of a section of the configuration, with this adapter; what only training needs is left out else."""
-    if is_of_file(config):
-        policy = policy_of_file(config, _device(device))
+    if is_custom(config):
+        policy = custom_policy(config, _device(device))
         _add_weights(policy.weights, None, adapter, start, seed)
         return policy
     return load_policy(
@@ -206,8 +206,8 @@ def policy_problems(config: PolicyConfig) -> list[str]:
 
     Raises ModelError for a model that cannot be found.
     """
-    if is_of_file(config):
-        return file_problems(config)
+    if is_custom(config):
+        return custom_problems(config)
     if problem := name_problem(config.name):
         return [f"policy.name={problem}"]
     outline = _outline(config)
@@ -231,14 +231,14 @@ def is_planned(config: PolicyConfig) -> bool:
     return knows_inputs(_outline(config).source.pipeline_class)
 
 
-def judged_problems(config: Config) -> list[str]:
+def evaluated_problems(config: Config) -> list[str]:
     """What keeps the trained adapter from being judged as asked. Raises ModelError for a model that is not found."""
-    if is_of_file(config.policy) or is_of_file(config.judged):
+    if is_custom(config.policy) or is_custom(config.evaluated_policy):
         told = "eval.policy, eval.resolution, eval.guidance: one of a file is judged as it is trained; set all to null"
-        return [] if config.judged == config.policy else [told]
-    if problem := name_problem(config.judged.name):
+        return [] if config.evaluated_policy == config.policy else [told]
+    if problem := name_problem(config.evaluated_policy.name):
         return [f"eval.policy={problem}"]  # that of the trained model is known to be one
-    trained, judged = _outline(config.policy), _outline(config.judged)
+    trained, judged = _outline(config.policy), _outline(config.evaluated_policy)
     if trained.source.pipeline_class != judged.source.pipeline_class:
         kinds = f"is a {judged.source.pipeline_class}, the trained model a {trained.source.pipeline_class}"
         return [f"eval.policy={config.eval.policy} {kinds}: an adapter fits siblings alone; give one, or null"]
@@ -255,7 +255,7 @@ def judged_problems(config: Config) -> list[str]:
     if config.eval.policy is not None and config.policy.quantize is not None:
         return ["eval.policy needs policy.quantize=null: weights in few bits cannot make room for another network"]
     same = policy_problems(config.policy)
-    found = [problem for problem in policy_problems(config.judged) if problem not in same]
+    found = [problem for problem in policy_problems(config.evaluated_policy) if problem not in same]
     return [problem.replace("policy.", "eval.", 1) for problem in found]
 
 
@@ -274,7 +274,7 @@ def seen_otherwise(config: PolicyConfig, trained: FlowPolicy) -> FlowPolicy:
 
 def policy_notes(config: PolicyConfig) -> list[str]:
     """What is done otherwise than in the model's own pipeline, a line each. Raises ModelError."""
-    if is_of_file(config):
+    if is_custom(config):
         return [f"{config.name}: of a file, so that its memory is not planned, and long prompts are not told"]
     return _outline(config).notes()
 
@@ -284,7 +284,7 @@ def side_problem(config: PolicyConfig, pixels: int) -> str | None:
 
     Raises ModelError for a model that cannot be found.
     """
-    return None if is_of_file(config) else _outline(config).side_problem(pixels)
+    return None if is_custom(config) else _outline(config).side_problem(pixels)
 
 
 def latent_shape(config: PolicyConfig) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ import transformers
 
 from fdfo.config.tree import PolicyConfig
 from fdfo.hub import LOADING_ERRORS, quiet_loading
-from fdfo.models.of_files import is_of_file
+from fdfo.models.custom_policy import is_custom
 from fdfo.models.outline import Outline
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
 
@@ -25,7 +25,7 @@ def reading_notes(config: PolicyConfig, texts: Sequence[str]) -> list[str]:
     It is counted by the tokenizers alone, where they are on this machine, and without what a pipeline's template adds.
     Raises ModelError for a model that cannot be found.
     """
-    if is_of_file(config):
+    if is_custom(config):
         return []
     distinct = list(dict.fromkeys(texts))
     limits = _limits(config)

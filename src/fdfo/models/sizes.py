@@ -13,9 +13,9 @@ from torch.nn import Module
 from fdfo.config.tree import AdapterConfig, PolicyConfig, Quantization
 from fdfo.errors import ModelError
 from fdfo.hub import quiet_loading
+from fdfo.models.activations import Activations, Blocks, FusedAttention
 from fdfo.models.decoding import TILE_PARTS, decode, vae_width
 from fdfo.models.inputs import network_inputs
-from fdfo.models.kept import Blocks, FusedAttention, Kept
 from fdfo.models.outline import Outline
 from fdfo.models.policy import velocity_dtype
 from fdfo.models.quantise import BITS, linear_layers
@@ -122,7 +122,7 @@ def _measure(
         weights.network.to(dtype)
     trained = sum(parameter.numel() for parameter in weights.named().values())
 
-    around, blocks = Kept(), Blocks()
+    around, blocks = Activations(), Blocks()
     weights.enable_checkpointing(blocks)
     with torch.enable_grad(), FusedAttention(), around.noting(network):
         output = _evaluated(weights.network, inputs)
@@ -164,7 +164,7 @@ def _of_index(source: ModelSource, name: str) -> Module:
 def _decoder_saved(decoder: Any, latent: tuple[int, int, int], instead: Mapping[str, float]) -> int:
     """Bytes that a frozen decoder keeps of one latent as a whole."""
     x0 = torch.empty(1, *latent, dtype=decoder.dtype).requires_grad_()
-    kept = Kept()
+    kept = Activations()
     with torch.enable_grad(), FusedAttention(), kept.noting(decoder.requires_grad_(False)):
         output = decode(decoder, x0, instead)
     del output

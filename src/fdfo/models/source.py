@@ -10,7 +10,7 @@ from fdfo.documents import BadDocument, parse_json
 from fdfo.errors import ModelError, nearest
 from fdfo.guard.files import is_file_name
 from fdfo.hub import LOADING_ERRORS, hub_advice, reaching_hub
-from fdfo.models.known import KNOWN
+from fdfo.models.architectures import ARCHITECTURES
 
 EMBEDDED = {"shapes": "assets/pipeline"}
 """Names of the pipelines that ship inside the package, under fdfo/shapes."""
@@ -71,8 +71,8 @@ def name_problem(name: str) -> str | None:
 
 
 def _read_json(name: str, location: str, revision: str | None, file: str) -> dict[str, Any]:
-    if name in KNOWN and revision is None and not Path(location).is_dir():
-        return dict(KNOWN[name][file])
+    if name in ARCHITECTURES and revision is None and not Path(location).is_dir():
+        return dict(ARCHITECTURES[name][file])
     path = Path(location) / file if Path(location).is_dir() else Path(_download(name, revision, file))
     try:
         content = parse_json(path.read_text(encoding="utf-8"))

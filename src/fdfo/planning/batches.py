@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from fdfo.config.tree import Config
-from fdfo.models.of_files import is_of_file
+from fdfo.models.custom_policy import is_custom
 from fdfo.models.sizes import policy_sizes
 from fdfo.planning.memory import Batches, MemoryPlan, largest_batches, memory_plan
 from fdfo.planning.scores import score_bytes
@@ -41,8 +41,8 @@ def planner(
     """
     method = method_of(config.method)
     sizes = policy_sizes(config.policy, row)
-    is_judged_alike = config.judged == config.policy or row is not None
-    judged = sizes if is_judged_alike else policy_sizes(config.judged)
+    is_judged_alike = config.evaluated_policy == config.policy or row is not None
+    judged = sizes if is_judged_alike else policy_sizes(config.evaluated_policy)
     entries = [entry for entry in (*config.reward, *config.eval.rewards) if is_own_device(entry.device, device)]
     scores = {entry.title: score_bytes(entry) for entry in entries}
     if config.eval.diversity == "dreamsim":
@@ -67,7 +67,7 @@ def chosen_batches(
     row: Callable[[], Mapping[str, Any] | None] = lambda: None,
 ) -> Batches:
     """The batches alone, for so many free bytes of a device; nothing is planned, or asked, where they need no plan."""
-    if free is None or is_of_file(config.policy) or "auto" not in (config.train.micro_batch, config.train.sample_batch):
+    if free is None or is_custom(config.policy) or "auto" not in (config.train.micro_batch, config.train.sample_batch):
         return _configured(config, ON_CPU)
     return planner(config, device, shards, row())(free)[0]
 

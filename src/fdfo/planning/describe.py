@@ -3,7 +3,7 @@
 import torch
 
 from fdfo.config.tree import Config
-from fdfo.models.of_files import is_of_file
+from fdfo.models.custom_policy import is_custom
 from fdfo.planning.batches import planner
 from fdfo.planning.memory import GIB, MemoryPlan, peak
 
@@ -19,7 +19,7 @@ def describe(config: Config) -> str:
 
     Raises ModelError for a model that cannot be found.
     """
-    if is_of_file(config.policy):
+    if is_custom(config.policy):
         return f"nothing is known of the memory of {config.policy.name}; batches are halved where it does not suffice"
     here = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
     sizes = [round(card * USABLE_SHARE * GIB) for card in CARDS_GIB] if here is None else [here]

@@ -174,7 +174,7 @@ def judging_parts(
         for part in ("transformer", "adapter", "gradients", "averaged weights"):
             parts.pop(part, None)
         parts |= {"judged network": judged.frozen + judged.trained, "its decoder": judged.decoder}
-    forward = round(FORWARD_SHARE * judged.largest_block) * branches_at_a_time(config.judged, batches)
+    forward = round(FORWARD_SHARE * judged.largest_block) * branches_at_a_time(config.evaluated_policy, batches)
     parts["images"] = rows * 4 * 3 * judged.pixels
     parts["activations"] = max(rows * forward, decoding_bytes(judged, rows, gradient=False))
     return parts

@@ -55,8 +55,8 @@ class Engine:
     """Whether scores are computed in a thread of their own, while the next batch is sampled."""
     ema: dict[str, Tensor] | None = None
     skipped_updates: int = 0
-    heard: list[Tensor] = field(default_factory=list)
-    """Scores [n, components] of images that losses scored themselves (listening.py), of this process."""
+    recorded_scores: list[Tensor] = field(default_factory=list)
+    """Scores [n, components] of images that losses scored themselves (recorded_scores.py), of this process."""
     halvings: list[Halving] = field(default_factory=list)
     """Of this process, since they were logged last."""
 

@@ -17,7 +17,7 @@ from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.engine import Engine
 from fdfo.training.finite import refuse_not_finite
 from fdfo.training.fitting import fitting
-from fdfo.training.listening import Listening, take_heard
+from fdfo.training.recorded_scores import RecordingReward, take_recorded
 from fdfo.training.schedule import learning_rate
 from fdfo.training.scoring import Scoring
 
@@ -212,7 +212,7 @@ def update(engine: Engine, sampled: Sampled, noise: NoiseStreams) -> list[dict[s
     for name, decay in engine.method.averages.items():
         engine.policy.weights.average(name, decay(noise.epoch))
     if not engine.method.needs_scores:
-        components, applied = take_heard(engine)
+        components, applied = take_recorded(engine)
         engine.reward.observe(components)
         trained = engine.reward.standardized_total(components, applied)
         sampled.metrics.update(_score_metrics(engine, trained, components, applied))
@@ -243,8 +243,8 @@ def accumulate(engine: Engine, items: Items, rows: tuple[Tensor, Tensor]) -> dic
 def _own_gradients(engine: Engine, items: Items, rows: tuple[Tensor, Tensor], count: float) -> dict[str, Tensor | int]:
     """Put the gradient of this process's rows, over the count of all, into the parameters; sums of the metrics."""
     sums: dict[str, Tensor | int] = {}
-    listening = Listening(engine.reward)
-    reward = engine.reward if engine.method.needs_scores else listening
+    recording = RecordingReward(engine.reward)
+    reward = engine.reward if engine.method.needs_scores else recording
     engine.optimizer.zero_grad(set_to_none=True)
     for index, (samples, times) in enumerate(micro_batches(rows, engine.micro_batch)):
         engine.stop.check()
@@ -254,7 +254,7 @@ def _own_gradients(engine: Engine, items: Items, rows: tuple[Tensor, Tensor], co
         (output.losses.sum() / count).backward()
         for name, values in {"loss": output.losses.detach(), **output.metrics}.items():
             sums[name] = sums.get(name, 0) + values.double().sum()
-    engine.heard += listening.heard
+    engine.recorded_scores += recording.recorded
     return sums
 
 

@@ -12,7 +12,7 @@ from fdfo.drawing import generate
 from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.heldout import Evaluation, Judged, evaluation_of, judge_prompts
-from fdfo.models.judged import JudgedModel, judged_model
+from fdfo.models.evaluated_model import EvaluatedModel, evaluated_model
 from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.rewards.when import Applied
@@ -31,7 +31,7 @@ class Jury:
     prompts: Sequence[Prompt]
     unseen: WeightedSum
     features: Features
-    model: JudgedModel
+    model: EvaluatedModel
 
     @property
     def shown(self) -> list[int]:
@@ -137,5 +137,5 @@ def build_jury(engine: Engine, prompts: Sequence[Prompt]) -> Jury:
     with engine.team.together():
         load_features(features, engine.team.device)
     with engine.team.together():
-        model = judged_model(engine.config, engine.policy)
+        model = evaluated_model(engine.config, engine.policy)
     return Jury(prompts, unseen, features, model)

@@ -12,8 +12,8 @@ from fdfo.config.checks import score_problems
 from fdfo.config.tree import Config, OptimConfig
 from fdfo.errors import ConfigError, FdfoError, ModelError, RewardError
 from fdfo.evaluation.features import diversity_features
-from fdfo.models.load import is_planned, judged_problems, policy_from_config, policy_problems
-from fdfo.models.of_files import is_of_file
+from fdfo.models.custom_policy import is_custom
+from fdfo.models.load import evaluated_problems, is_planned, policy_from_config, policy_problems
 from fdfo.models.policy import of_pipeline
 from fdfo.planning.batches import chosen_batches, free_bytes, is_own_device
 from fdfo.planning.memory import Batches
@@ -115,7 +115,7 @@ def check(config: Config) -> None:
     try:
         problems += policy_problems(config.policy)
         if not problems:
-            problems += judged_problems(config)
+            problems += evaluated_problems(config)
     except ModelError as error:
         if not problems:
             raise
@@ -193,7 +193,7 @@ def build_engine(config: Config, team: Team, stop: StopRequest, console: Console
         policy = policy_from_config(config.policy, seed=config.train.seed, device=team.device, **begun)
         if start is not None:
             console.say(f"training on from {start}: {policy.weights.told()}; evaluations compare with it, as base")
-        measured = not (is_of_file(config.policy) or is_planned(config.policy))
+        measured = not (is_custom(config.policy) or is_planned(config.policy))
         row = partial(of_pipeline(policy).row, USUAL_TEXT) if measured else lambda: None
         own = chosen_batches(config, team.device, free, team.size if shards_base() else 1, row)
     batches = _smallest(own, team)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from fdfo.training.carried import MEMORY, carried, restore_carried
+from fdfo.training.carried_state import MEMORY, carried_state, restore_carried_state
 from fdfo.training.checkpoint import Progress, State, optimizer_tensors, restore_optimizer
 from fdfo.training.engine import Engine
 
@@ -18,14 +18,14 @@ def state_of(engine: Engine, progress: Progress) -> State:
         weights=_on_cpu(weights.named()),
         optimizer=optimizer_tensors(engine.optimizer, list(weights.named())),
         ema=None if engine.ema is None else _on_cpu(engine.ema),
-        carried=_on_cpu(carried(engine.method, weights, engine.reward)),
+        carried=_on_cpu(carried_state(engine.method, weights, engine.reward)),
     )
 
 
 def put_back(engine: Engine, state: State) -> None:
     """Go on from a state. Raises ValueError, with nothing changed, where its tensors are not those of this run."""
     weights = engine.policy.weights
-    names, fixed = list(weights.named()), carried(engine.method, weights, engine.reward)
+    names, fixed = list(weights.named()), carried_state(engine.method, weights, engine.reward)
     _refuse_others("weights", state.weights, weights.named())
     _refuse_others("average", state.ema or {}, engine.ema or {})
     _refuse_others("carried", _without_memory(state.carried), _without_memory(fixed))
@@ -36,7 +36,7 @@ def put_back(engine: Engine, state: State) -> None:
     for name, value in (state.ema or {}).items():
         assert engine.ema is not None
         engine.ema[name].copy_(value)
-    restore_carried(engine.method, weights, engine.reward, state.carried)
+    restore_carried_state(engine.method, weights, engine.reward, state.carried)
 
 
 def _refuse_others(part: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -11,7 +11,7 @@ from fdfo.models.policy import FlowPolicy, of_pipeline
 
 
 @dataclass(frozen=True)
-class JudgedModel:
+class EvaluatedModel:
     """A trained policy, and the one whose images are judged."""
 
     trained: Policy
@@ -29,15 +29,17 @@ class JudgedModel:
             yield "base" if weights == "base" else "current"
 
 
-def judged_model(config: Config, trained: Policy) -> JudgedModel:
+def evaluated_model(config: Config, trained: Policy) -> EvaluatedModel:
     """The model that `eval` of the configuration says. Raises ModelError where it cannot be loaded."""
-    if config.judged == config.policy:
-        return JudgedModel(trained, trained)
+    if config.evaluated_policy == config.policy:
+        return EvaluatedModel(trained, trained)
     if config.eval.policy is None:
-        return JudgedModel(trained, seen_otherwise(config.judged, of_pipeline(trained)))
+        return EvaluatedModel(trained, seen_otherwise(config.evaluated_policy, of_pipeline(trained)))
     trained = of_pipeline(trained)
     trained.weights.place("cpu")
-    sibling = of_pipeline(configured_policy(config.judged, adapter=config.policy.adapter, device=trained.device))
+    sibling = of_pipeline(
+        configured_policy(config.evaluated_policy, adapter=config.policy.adapter, device=trained.device)
+    )
     sibling.weights.place("cpu")
     trained.weights.place(trained.device)
-    return JudgedModel(trained, sibling, sibling)
+    return EvaluatedModel(trained, sibling, sibling)

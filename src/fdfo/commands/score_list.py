@@ -6,7 +6,7 @@ from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import ConfigError
 
 
-def listed(rewards: str) -> list[Any]:
+def score_list(rewards: str) -> list[Any]:
     """`a,b`, or the list of a configuration: `[a, {name: b, batch_size: 4}]`. Raises ConfigError."""
     if not rewards.lstrip().startswith("["):
         return [name.strip() for name in rewards.split(",")]

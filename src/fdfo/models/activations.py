@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 
-class Kept(dict[int, tuple[int, Tensor]]):
+class Activations(dict[int, tuple[int, Tensor]]):
     """Bytes of storages that are kept, by address; with a tensor of each, for an address counts while that lives."""
 
     alike = 0
@@ -35,9 +35,9 @@ class Kept(dict[int, tuple[int, Tensor]]):
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             yield
 
-    def joined(self, others: "Kept") -> "Kept":
+    def joined(self, others: "Activations") -> "Activations":
         """These and others, each storage once."""
-        both = Kept(self | others)
+        both = Activations(self | others)
         both.alike = self.alike + others.alike
         return both
 
@@ -66,7 +66,7 @@ class Blocks:
     """
 
     def __init__(self) -> None:
-        self.inside, self.entering, self.largest = Kept(), Kept(), 0
+        self.inside, self.entering, self.largest = Activations(), Activations(), 0
         self._known: dict[object, _Block] = {}
 
     def __call__(self, block: Callable[..., Any], *arguments: Any) -> Any:
@@ -88,11 +88,11 @@ class Blocks:
         return output
 
     def _evaluated(self, block: Callable[..., Any], arguments: Sequence[Any]) -> _Block:
-        kept = Kept()
+        kept = Activations()
         with kept.noting(block if isinstance(block, Module) else Module()):
             output = block(*arguments)
         addresses = [tensor.untyped_storage()._cdata for tensor in _tensors(arguments, output)]
-        own = Kept({address: value for address, value in kept.items() if address not in addresses})
+        own = Activations({address: value for address, value in kept.items() if address not in addresses})
         self.inside.update(own)
         tensors = tuple(index for index, address in enumerate(addresses) if address in kept)
         return _Block(kept.nbytes, own.nbytes, tensors, output)

@@ -1,4 +1,4 @@
-"""What does not work: `python -m benchmarks.evidence.negative [--output docs/results/what-does-not-work.md]`.
+"""What does not work: `python -m benchmarks.evidence.negative_results [--output docs/results/what-does-not-work.md]`.
 
 Collects from the kept results of all shipped plans what their pages show one by one: claims that were not borne out,
 changes that end below what they change, settings that end below the start, and alarms. Nothing is run.
@@ -117,8 +117,9 @@ def page(found: Sequence[Kept]) -> str:
     tables = [table for table in (unconfirmed(found), worse(found), harmful(found), alarmed(found)) if table.rows]
     names = ", ".join(one.link for one in found)
     head = (
-        "# What does not work\n\nWritten by `python -m benchmarks.evidence.negative` from the results of all plans on "
-        f"the embedded model: {names}. What holds there need not hold at full size; what fails there is a warning."
+        "# What does not work\n\nWritten by `python -m benchmarks.evidence.negative_results` from the results of all "
+        f"plans on the embedded model: {names}. What holds there need not hold at full size; what fails there is a "
+        "warning."
     )
     return "\n\n".join([head, *(f"## {table.title}\n\n{_body(table)}" for table in tables)]) + "\n"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelChoice:
     """The options that name a model; a run provides what is not given."""
 
     run: Path | None
@@ -100,7 +100,7 @@ class Subject:
 
     def settings(self, config: Config | None) -> PolicyConfig:
         """The model's settings: the run's, with what was given instead."""
-        settings = config.judged if config is not None else PolicyConfig(name=self.model or "shapes")
+        settings = config.evaluated_policy if config is not None else PolicyConfig(name=self.model or "shapes")
         sides = None if self.resolution is None else (self.resolution, self.resolution)
         given = {"name": self.model, "guidance": self.guidance, "resolution": sides}
         return settings.model_copy(update={key: value for key, value in given.items() if value is not None})
@@ -112,14 +112,14 @@ class Subject:
         return configured_policy(self.settings(config), adapter=self.folder, start=self.start, device=device)
 
 
-def labelled(subjects: Sequence[Subject], alone: str) -> dict[str, Subject]:
+def labelled(choices: Sequence[ModelChoice], alone: str) -> dict[str, ModelChoice]:
     """A name for each adapter: `alone` for one, the end of its path where that tells several apart."""
-    if len(subjects) == 1:
-        return {alone: subjects[0]}
-    names = [Path(str(subject.adapter).replace(":", "/")).name for subject in subjects]
+    if len(choices) == 1:
+        return {alone: choices[0]}
+    names = [Path(str(choice.adapter).replace(":", "/")).name for choice in choices]
     if len({*names, BASE}) <= len(names):
-        names = [f"adapter-{i + 1}" for i in range(len(subjects))]
-    return dict(zip(names, subjects, strict=True))
+        names = [f"adapter-{i + 1}" for i in range(len(choices))]
+    return dict(zip(names, choices, strict=True))
 
 
 def default_steps(steps: int | None, config: Config | None) -> int:

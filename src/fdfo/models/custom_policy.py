@@ -26,12 +26,12 @@ NEEDED = [*Policy.__annotations__, *(name for name in vars(Policy) if not name.s
 NEEDED = [name for name in NEEDED if name not in NOT_NEEDED]
 
 
-def is_of_file(config: PolicyConfig) -> bool:
+def is_custom(config: PolicyConfig) -> bool:
     """Whether a model is made by a file: then no memory plan, tokenizer or size is known before it is made."""
     return is_file_name(config.name)
 
 
-def file_problems(config: PolicyConfig) -> list[str]:
+def custom_problems(config: PolicyConfig) -> list[str]:
     """What keeps a policy from being found in its file, which is run for it."""
     try:
         find("policies", config.name)
@@ -40,7 +40,7 @@ def file_problems(config: PolicyConfig) -> list[str]:
     return []
 
 
-def policy_of_file(config: PolicyConfig, device: torch.device) -> "GuardedPolicy":
+def custom_policy(config: PolicyConfig, device: torch.device) -> "GuardedPolicy":
     """What the file's function makes of the section `policy` and the device, with its weights as they come: frozen.
 
     Random numbers of the CPU begin alike in every process, so that the same weights may be drawn again. Raises

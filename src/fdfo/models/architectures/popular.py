@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fdfo.models.known.parts import (
+from fdfo.models.architectures.parts import (
     BY_SIZE,
     CLIP_L,
     FLUX_VAE,

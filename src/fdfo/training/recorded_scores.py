@@ -11,14 +11,14 @@ from fdfo.rewards.when import Applied
 from fdfo.training.engine import Engine
 
 
-class Listening:
+class RecordingReward:
     """A trained reward that keeps what it returns, by component; differentiable as it is."""
 
     differentiable = True
 
     def __init__(self, reward: WeightedSum):
         self._reward = reward
-        self.heard: list[Tensor] = []  # each [n, components + conditions] float64, without gradient
+        self.recorded: list[Tensor] = []  # each [n, components + conditions] float64, without gradient
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         """Done before."""
@@ -28,18 +28,19 @@ class Listening:
         components = self._reward.components(images, prompts, metadata)
         applied = self._reward.applied(metadata)
         columns = [values.detach() for values in components.values()]
-        self.heard.append(torch.stack([*columns, *(asked.to(columns[0]) for asked in applied.values())], 1))
+        self.recorded.append(torch.stack([*columns, *(asked.to(columns[0]) for asked in applied.values())], 1))
         return self._reward.standardized_total(components, applied)
 
 
-def take_heard(engine: Engine) -> tuple[dict[str, Tensor], Applied]:
+def take_recorded(engine: Engine) -> tuple[dict[str, Tensor], Applied]:
     """Components [N] float64 by name of all images of all processes that losses scored since the last call.
 
     And which of them those with a `when` were asked about.
     """
-    heard, engine.heard = engine.heard, []
+    recorded, engine.recorded_scores = engine.recorded_scores, []
     names, conditional = engine.reward.names, list(engine.reward.applied([]))
-    own = torch.cat(heard).cpu() if heard else torch.zeros((0, len(names) + len(conditional)), dtype=torch.float64)
+    none = torch.zeros((0, len(names) + len(conditional)), dtype=torch.float64)
+    own = torch.cat(recorded).cpu() if recorded else none
     columns = engine.team.gather_rows(own).unbind(1)
     components = dict(zip(names, columns[: len(names)], strict=True))
     return components, dict(zip(conditional, (column > 0 for column in columns[len(names) :]), strict=True))

@@ -59,7 +59,7 @@ def test_only_the_images_of_the_loss_are_scored_and_they_are_what_is_logged(vari
     assert_close(metrics["score/mean"], asked.mean().item())
     assert_close(metrics["reward_std"], asked.std(correction=0).item())
     assert (metrics["failed"], metrics["dropped_groups"], metrics["group_spread"]) == (0, 0, 0)
-    assert engine.heard == []
+    assert engine.recorded_scores == []
 
 
 def test_their_moments_standardise_the_next_epoch():

@@ -12,7 +12,7 @@ MEMORY = "memory/"
 """What the names of the method's memory begin with."""
 
 
-def carried(method: Method, weights: TrainedWeights, reward: WeightedSum) -> dict[str, Tensor]:
+def carried_state(method: Method, weights: TrainedWeights, reward: WeightedSum) -> dict[str, Tensor]:
     """All of it: `average/<name>/<parameter>`, `memory/<entry>` and `reward/<component>`."""
     averages = {
         f"average/{name}/{parameter}": value
@@ -25,8 +25,10 @@ def carried(method: Method, weights: TrainedWeights, reward: WeightedSum) -> dic
     return {**averages, **others}
 
 
-def restore_carried(method: Method, weights: TrainedWeights, reward: WeightedSum, state: Mapping[str, Tensor]) -> None:
-    """Put tensors of `carried` back."""
+def restore_carried_state(
+    method: Method, weights: TrainedWeights, reward: WeightedSum, state: Mapping[str, Tensor]
+) -> None:
+    """Put tensors of `carried_state` back."""
     for name in method.averages:
         for parameter, value in weights.snapshots[name].items():
             value.copy_(state[f"average/{name}/{parameter}"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fdfo.models.known.parts import (
+from fdfo.models.architectures.parts import (
     BY_SIZE,
     DC_AE,
     FLUX_VAE,

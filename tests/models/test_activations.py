@@ -3,7 +3,7 @@
 import torch
 from torch.nn import Linear, Module, ModuleList
 
-from fdfo.models.kept import Blocks
+from fdfo.models.activations import Blocks
 
 UNIT = 4 * 3 * 8
 """Bytes of three rows of eight numbers."""

@@ -7,8 +7,8 @@ import transformers
 
 from fdfo.config.load import load_config
 from fdfo.hub import quiet_loading
-from fdfo.models.known import KNOWN
-from fdfo.models.known.parts import (
+from fdfo.models.architectures import ARCHITECTURES
+from fdfo.models.architectures.parts import (
     GEMMA2_2B,
     MISTRAL_SMALL_24B,
     QWEN3_4B,
@@ -38,7 +38,7 @@ def parameters(network):
     ],
 )
 def test_networks_have_the_published_number_of_parameters(name, published):
-    files = KNOWN[name]
+    files = ARCHITECTURES[name]
     with quiet_loading(), torch.device("meta"):
         network = getattr(diffusers, files["model_index.json"]["transformer"][1]).from_config(
             files["transformer/config.json"]
@@ -63,7 +63,7 @@ def test_text_encoders_have_the_published_number_of_parameters(encoder, publishe
         assert parameters(kind(kind.config_class(**encoder[1]))) == published
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_each_known_model_can_be_used_as_it_is(name):
     settings = load_config("sd35-medium-paper", [f"policy.name={name}", "policy.text_tokens=null"]).policy
     assert not policy_problems(settings)

@@ -7,8 +7,8 @@ parameters that is published.
 
 from collections.abc import Mapping
 
-from fdfo.models.known.further import FURTHER
-from fdfo.models.known.parts import Files
-from fdfo.models.known.popular import POPULAR
+from fdfo.models.architectures.further import FURTHER
+from fdfo.models.architectures.parts import Files
+from fdfo.models.architectures.popular import POPULAR
 
-KNOWN: Mapping[str, Files] = POPULAR | FURTHER
+ARCHITECTURES: Mapping[str, Files] = {**POPULAR, **FURTHER}
