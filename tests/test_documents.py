@@ -2,7 +2,7 @@
 
 import pytest
 
-from fdfo.documents import BadDocument, parse_json, parse_yaml
+from fdfo.documents import BadDocument, parse_json, parse_yaml, yaml_text
 
 
 @pytest.mark.parametrize(
@@ -12,11 +12,19 @@ from fdfo.documents import BadDocument, parse_json, parse_yaml
         (parse_yaml, "a: &one {x: 1, y: 2}\nb: {<<: *one, x: 3}\n", {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}),
         (parse_yaml, "1: a\n'1': b\n", {1: "a", "1": "b"}),
         (parse_yaml, "", None),
+        (parse_yaml, "[1e-4, 1E5, -.5e3, 2.e+1, 1e, e5, 12e-]", [1e-4, 1e5, -500.0, 20.0, "1e", "e5", "12e-"]),
+        (parse_yaml, "[2024-02-30, 2024-02-03, 3_000]", ["2024-02-30", "2024-02-03", 3000]),
         (parse_json, '{"a": [1, {"a": null}], "b": 2.5}', {"a": [1, {"a": None}], "b": 2.5}),
     ],
 )
 def test_a_sound_document_is_read(parse, text, content):
     assert parse(text) == content
+
+
+def test_a_text_that_looks_like_a_number_stays_a_text():
+    content = {"label": "1e5", "when": ["2024-02-03", "12", "1.5e3"], "lr": 1e-5, "steps": 100000, "title": "größer"}
+    assert parse_yaml(yaml_text(content)) == content
+    assert yaml_text({"title": "größer"}) == "title: größer\n"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +46,7 @@ def test_a_sound_document_is_read(parse, text, content):
         (parse_json, '{"a": 1,}', "not valid JSON (column 9: "),
         (parse_yaml, "a: [1", "line 1: "),
         (parse_yaml, "a: \x00", "unacceptable character"),
-        (parse_yaml, "a: 2020-13-45", "month must be in 1..12"),
+        (parse_yaml, "a: !!timestamp 2020-13-45", "month must be in 1..12"),
     ],
 )
 def test_what_is_wrong_is_one_line(parse, text, line):

@@ -1,6 +1,7 @@
 """YAML and JSON that people write: every key once, and nothing that breaks a parser or is too large to print."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,11 @@ def parse_yaml(text: str) -> Any:
     return content
 
 
+def yaml_text(content: Any) -> str:
+    """A YAML document that `parse_yaml` reads back to equal content."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def parse_json(text: str) -> Any:
     """The content of a JSON document; NaN and Infinity, which Python writes, are read.
 
@@ -91,7 +97,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's, which would let the last of several equal keys win without a word."""
+    """PyYAML's, which would let the last of several equal keys win without a word; 1e-4 is a number, as in YAML 1.2
+    and JSON, and a date is text."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -103,6 +110,21 @@ class _Loader(yaml.SafeLoader):
                 raise BadDocument(f"line {line}: the key {key.value!r} stands twice in a section; remove one")
             seen.add(name)
         return node
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts a text into quotes where `_Loader` would read a number."""
+
+
+for _one in (_Loader, _Dumper):
+    _one.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
 
 
 def check_size(content: Any, most_values: float = float("inf")) -> None:

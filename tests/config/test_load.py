@@ -151,6 +151,28 @@ def test_prompts_are_data(override, text):
     assert from_mapping(yaml.safe_load(to_yaml(config)), "again") == config
 
 
+def test_overrides_nest_and_the_later_one_counts():
+    overrides = [
+        "optim.lr=1",
+        "optim={betas: [0.1, 0.2], lr: 3e-5}",
+        "optim.kind=adamw",
+        "eval.stop_when.metric=reward",
+    ]
+    config = load_config("shapes", [*overrides, "eval.stop_when.patience=4", "method.steps=7", "method.name=ddpo"])
+    assert (config.optim.lr, config.optim.betas, config.optim.kind) == (3e-5, (0.1, 0.2), "adamw")
+    assert (config.eval.stop_when.metric, config.eval.stop_when.patience) == ("reward", 4)
+    assert (config.method.name, config.method.steps) == ("ddpo", 7)  # its own, whatever was named first
+
+
+def test_an_option_of_a_score_is_a_number_in_a_recipe_and_on_the_command_line(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("base: shapes\nreward: [{name: jpeg, weight: 1e-2, quality: 5e1}]\n")
+    (written,) = load_config(recipe).reward
+    (typed,) = load_config("shapes", ["reward=[{name: jpeg, weight: 1e-2, quality: 5e1}]"]).reward
+    assert written == typed
+    assert (written.weight, written.options["quality"]) == (0.01, 50.0)
+
+
 def test_a_value_that_is_no_yaml_is_refused_with_advice():
     assert "needs quotes inside" in problems(overrides=["policy.negative_prompt={blurry} picture"])
 

@@ -10,17 +10,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Literal, TypeVar
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError, create_model
 
 from fdfo.config.checks import cross_field_problems, machine_problems, name_problems, score_problems
 from fdfo.config.explain import explain
 from fdfo.config.section import Section
 from fdfo.config.tree import Config, RewardConfig, RewardsOnly
-from fdfo.documents import BadDocument, BadSyntax, parse_yaml
-from fdfo.errors import ConfigError, PluginError, first_line, nearest, shown
+from fdfo.documents import BadDocument, BadSyntax, parse_yaml, yaml_text
+from fdfo.errors import ConfigError, PluginError, nearest, shown
 from fdfo.guard.files import is_file_name
 from fdfo.plugins import named, settings_of
 from fdfo.shapes import is_of_this_world
@@ -153,7 +150,7 @@ def reward_entries(listed: Iterable[Any], source: str) -> tuple[RewardConfig, ..
 
 def to_yaml(config: Config) -> str:
     """The resolved tree as YAML that `load_config` reads back to an equal tree."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml_text(config.model_dump(mode="json"))
 
 
 def config_hash(config: Config) -> str:
@@ -201,40 +198,49 @@ def _onto_base(raw: dict[str, Any], source: str, above: tuple[str, ...] = ()) ->
 
 
 def _parse_overrides(source: str, overrides: Iterable[str]) -> dict[str, Any]:
-    overrides = list(overrides)
-    problems = [problem for text in overrides if (problem := _override_problem(text))]
+    """The nested mapping of `section.key=value` texts, the later ones on top. Raises ConfigError."""
+    parsed: dict[str, Any] = {}
+    problems = []
+    for text in overrides:
+        key, _, _ = text.partition("=")
+        try:
+            value = _override_value(text)
+            for part in reversed(key.split(".")):
+                value = {part: value}
+            parsed = _nested(parsed, value)
+        except BadDocument as error:
+            problems.append(str(error))
     if problems:
         raise ConfigError(source, problems)
-    try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist(overrides), resolve=False)  # "${...}" is data
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(source, [f"cannot read the overrides {shown(overrides)}: {first_line(error)}"]) from error
-    assert isinstance(parsed, dict)
-    return {str(key): value for key, value in parsed.items()}
+    return parsed
 
 
-def _override_problem(text: str) -> str | None:
+def _override_value(text: str) -> Any:
+    """Of `section.key=value`. Raises BadDocument."""
     key, equals, value = text.partition("=")
     if not equals:
-        return f"{shown(text)}: overrides look like section.key=value"
+        raise BadDocument(f"{shown(text)}: overrides look like section.key=value")
     try:
-        parse_yaml(value)
+        return parse_yaml(value)
     except BadSyntax as error:
         advice = "a text that begins with one of {[&*!|>%@` or holds a colon needs quotes inside: 'key=\"{text}\"'"
-        return f"{key}: cannot read {shown(value)} as YAML: {error}; {advice}"
+        raise BadDocument(f"{key}: cannot read {shown(value)} as YAML: {error}; {advice}") from error
     except BadDocument as error:
-        return f"{key}: cannot read {shown(value)}: {error}"
-    return None
+        raise BadDocument(f"{key}: cannot read {shown(value)}: {error}") from error
 
 
 def _merge(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Changes win; mappings merge by key; another method starts from its own defaults."""
-    merged = dict(raw)
-    for key, value in changes.items():
+    is_other = _differs(raw.get("method"), changes.get("method"), "name")
+    return _nested({**raw, "method": None} if is_other else raw, changes)
+
+
+def _nested(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings merge by key, at every level; of anything else the one above counts."""
+    merged = dict(below)
+    for key, value in above.items():
         old = merged.get(key)
-        if key == "method" and _differs(old, value, "name"):
-            old = None
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = _nested(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
