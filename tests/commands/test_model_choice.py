@@ -2,6 +2,7 @@
 
 import pytest
 
+from fdfo.commands.model_choice import ModelChoice
 from tests.nightly import at_night
 from tests.test_cli import fdfo
 from tests.training.runs import run
@@ -35,3 +36,10 @@ def test_a_damaged_best_checkpoint_is_not_passed_over_in_silence(
     assert [record.getMessage() for record in caplog.records if record.name.startswith("fdfo")] == [
         "checkpoint epoch-0000002 is not sound (state.json changed after it was written); using epoch-0000001 instead"
     ]
+
+
+def test_weights_are_told_by_their_checkpoint_where_they_are_a_runs(damaged):
+    sound = damaged / "checkpoints" / "epoch-0000001"
+    for given in (damaged, sound):
+        assert ModelChoice(None, "shapes", str(given), None, None).place == str(sound)
+    assert ModelChoice(damaged, None, None, None, None).place == str(sound)

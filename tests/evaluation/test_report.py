@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from PIL import Image
 
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.pictures import Grid
-from fdfo.evaluation.report import curves, decimals, gallery, write_report
+from fdfo.evaluation.report import curves, decimals, gallery, setup, write_report
+from fdfo.evaluation.report.page import render
 from fdfo.evaluation.report.record import read_run
 from fdfo.evaluation.report.results import Change, Verdict, verdict
 from fdfo.evaluation.statistics import Interval
@@ -211,9 +213,9 @@ def test_win_rate_and_categories(run, page):
 
 def test_alarms_are_prominent_or_none(tmp_path, page):
     assert "✓ None." in page.text
-    assert not page.find("p", role="alert")
+    assert not page.find("div", role="alert")
     alarmed = Page(write_report([make_run(tmp_path / "run", unseen_gain=-0.4, drop=0.8)]))
-    banners = " ".join(words(banner["text"]) for banner in alarmed.find("p", role="alert"))
+    banners = " ".join(words(banner["text"]) for banner in alarmed.find("div", role="alert"))
     assert "Alarm (over-optimisation): shapes-contrastive fell by" in banners
     assert "Alarm (diversity)" in banners
 
@@ -222,7 +224,7 @@ def test_an_alarm_that_is_over_is_told_but_not_shouted(tmp_path):
     folder = RunFolder(make_run(tmp_path / "run"))
     folder.log("alarm", 10, {"name": "velocity", "message": "the velocity's RMS grew"})
     page = Page(write_report([folder.path]))
-    assert not page.find("p", role="alert")
+    assert not page.find("div", role="alert")
     assert "velocity no longer, at epoch 10" in page.text
 
 
@@ -612,7 +614,7 @@ def test_differing_scores_are_named_and_have_charts_of_their_own(run, tmp_path):
 def test_options_of_a_score_that_both_runs_have_are_compared(run, tmp_path):
     other = make_run(tmp_path / "other", overrides=["reward=[{name: shapes-verifier, standardize: true}]"])
     page = Page(write_report([run, other], tmp_path / "both.html"))
-    assert "reward[shapes-verifier].standardizeFalseTrue" in {words(row["text"]) for row in page.find("tr")}
+    assert "reward[shapes-verifier].standardizefalsetrue" in {words(row["text"]) for row in page.find("tr")}
 
 
 def test_every_cell_of_a_comparison_names_its_run_where_the_table_is_stacked(run, tmp_path):
@@ -647,6 +649,19 @@ def test_runs_on_other_prompts_are_not_compared_pair_by_pair(run, tmp_path):
     assert "Without other, judged on other prompts." in page.text
     first, last = (page.find("img", class_=side)[0]["alt"] for side in ("left", "right"))
     assert "epoch 0" in first and "epoch 20" in last
+
+
+def test_settings_that_only_some_runs_have_come_last_and_folded(run):
+    first = read_run(run)
+    method = {"name": "ddpo", "steps": 4, "noise_level": 1.0}
+    second = replace(first, config={**first.config, "method": method})
+    found = {one.key: one for one in setup.differences([first, second])}
+    assert found["method.name"].values == ["fdfo", "ddpo"] and not found["method.name"].is_of_some
+    assert found["method.noise_level"].values == ["–", "1.0"] and found["method.noise_level"].is_of_some
+    html = render([first, second])
+    shared, folded = html[html.index('id="differences"') :].split("<details", 1)
+    assert "method.name" in shared and "method.noise_level" not in shared
+    assert f"{sum(one.is_of_some for one in found.values())} settings that only some of them have" in folded
 
 
 def test_figures_come_before_settings(run, tmp_path):

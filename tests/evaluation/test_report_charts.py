@@ -60,7 +60,9 @@ def test_numbers_read_well():
     assert text.with_bounds(Interval(21.5312, 21.4016, 21.6608, 192)) == "21.53 [21.40, 21.66]"
     assert text.with_bounds(Interval(math.nan, math.nan, math.nan, 0)) == text.NONE
     assert text.bounds(Interval(0.0187, 0.0003, 0.0371, 240), signed=True) == "[+0.0003, +0.0371]"
-    assert text.fixed(-0.0004, 2, signed=True) == "0.00"
+    assert [text.fixed(value, 2, signed=True) for value in (-0.0004, 0.0004, 0.0)] == ["−0.00", "+0.00", "0.00"]
+    assert text.fixed(-0.0004, 2) == "0.00"
+    assert text.plain_time("2026-11-29T10:02:11+01:00") == "2026-11-29 09:02 UTC"
     assert [text.duration(s) for s in (0.84, 41.2, 59.7, 220, 7500)] == [
         "0.8 s",
         "41 s",

@@ -51,6 +51,10 @@ def pages(tmp_path_factory):
     return {name: path.as_uri() for name, path in paths.items()}
 
 
+LINES_OF_COMMANDS = "[...document.querySelectorAll('.command code')].map((one) => one.getClientRects().length || 1)"
+"""Of each; one that is too long scrolls."""
+
+
 @pytest.mark.parametrize(
     ("name", "size", "scheme"),
     [
@@ -66,6 +70,7 @@ def test_everybody_can_use_the_pages_and_nothing_is_cut(browser, pages, name, si
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert page.evaluate(CUT) == []
+        assert set(page.evaluate(LINES_OF_COMMANDS)) <= {1}
 
 
 STYLES = """([selector, names]) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility())

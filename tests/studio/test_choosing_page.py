@@ -186,6 +186,17 @@ def test_a_page_survives_the_end_of_the_server_and_goes_on(browser, run):
             page.wait_for_selector("#notice", state="hidden")
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_notice_leaves_room_for_all_that_can_be_chosen(browser, run, size):
+    asked(run, 1)
+    with serving(desk_of(run)) as server, opened(browser, server.url, size) as page:
+        page.evaluate("notice(LOST)")
+        height = SIZES[size][1]
+        for one in ("left", "right", "tie", "skip"):
+            box = page.locator(f"#{one}").bounding_box()
+            assert box["y"] + box["height"] <= height and box["height"] > 30
+
+
 def test_a_missing_picture_can_only_be_skipped(browser, run):
     (pair, _), desk = asked(run, 2), desk_of(run)
     (pictures_of(run) / f"{pair.second}.png").unlink()
@@ -219,6 +230,9 @@ def test_everybody_can_use_it_and_it_fits(browser, run, size, scheme):
             box = page.locator(f"#{side} .frame").bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
             assert box["width"] > 0.35 * min(width, height)
+        below = page.locator("#skip").bounding_box()
+        assert below["y"] + below["height"] <= height
+        assert page.locator("#prompt").evaluate("(one) => one.classList.contains('more')")  # tells that it goes on
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.evaluate("choose('left')")
         page.evaluate("choose('left')")

@@ -94,12 +94,49 @@ def test_a_point_opens_its_pictures(browser, address):
         assert page.locator(".contact tbody th").count() == 2
 
 
+def test_a_picture_of_a_contact_sheet_opens_large(browser, address):
+    with opened(browser, f"{address}/sheet?run=first") as page:
+        page.locator(".contact tbody tr").nth(1).locator("button").nth(2).click()
+        viewer, prompts = page.locator("dialog.viewer"), page.locator(".contact thead th")
+        shown = viewer.locator("img")
+        assert viewer.locator(".title").inner_text() == prompts.nth(2).get_attribute("title")
+        assert viewer.locator("figcaption").inner_text() == "epoch 5"
+        shown.evaluate("(one) => one.decode()")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowUp")
+        assert viewer.locator(".title").inner_text() == prompts.nth(3).get_attribute("title")
+        assert viewer.locator("figcaption").inner_text() == "before training"
+        wanted = page.locator(".contact tbody tr").nth(0).locator("button").nth(3).get_attribute("data-full")
+        assert shown.get_attribute("src") == wanted and violations(page) == []
+
+
+def test_the_list_shows_what_was_drawn_last(browser, address):
+    with opened(browser, address) as page:
+        for strip in page.locator(".one-run .strip").all():
+            strip.evaluate("(one) => one.decode()")
+            assert strip.evaluate("(one) => one.naturalWidth") == 4 * 144 + 3 * 8
+        assert (
+            page.locator(".one-run", has_text="plan/second").locator(".strip").get_attribute("src").endswith("epoch=7")
+        )
+
+
 @pytest.mark.parametrize(
-    "path", ["/run?run=none", "/run", "/compare?run=first", "/sheet?run=first&epoch=x", "/nothing"]
+    "path",
+    [
+        "/picture?run=first&epoch=5&number=99",
+        "/strip?run=first&epoch=6",
+        "/run?run=none",
+        "/run",
+        "/compare?run=first",
+        "/sheet?run=first&epoch=x",
+        "/nothing",
+    ],
 )
 def test_what_is_not_there_is_told(browser, address, path):
     with opened(browser, address + path) as page:
         assert page.locator("h1").count() == 1 and "Traceback" not in page.content()
+        page.get_by_role("link", name="To the start").click()
+        page.get_by_role("heading", name="Runs").wait_for()
 
 
 @pytest.mark.slow

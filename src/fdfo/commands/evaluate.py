@@ -215,7 +215,11 @@ class _Worker:
 
 def _facts(task: EvaluationTask, variants: Mapping[str, ModelChoice], config: Config | None) -> list[tuple[str, str]]:
     settings = variants[BASE].settings(config)
-    weights = [(label.capitalize(), one.adapter or str(one.folder)) for label, one in variants.items() if label != BASE]
+    weights = [
+        (label.capitalize() if label == "adapter" else label, one.place)
+        for label, one in variants.items()
+        if label != BASE
+    ]
     return [
         ("Model", settings.name),
         *weights,

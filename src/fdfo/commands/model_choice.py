@@ -72,6 +72,12 @@ class ModelChoice:
         assert self.folder is not None
         return weights_digest(self.folder)
 
+    @property
+    def place(self) -> str:
+        """Of the weights beside the base, as people know it: of a run its checkpoint, else what was given."""
+        found = str(self.folder)
+        return found if self.adapter is None or Path(found).is_relative_to(self.adapter) else self.adapter
+
     def announce(self) -> None:
         """Say which checkpoint was chosen from a run. Raises CheckpointError."""
         if self.adapter is None and self.run is not None:

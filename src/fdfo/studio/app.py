@@ -28,17 +28,29 @@ OWN = ("choose.css", "choose.js", "watch.css", "watch.js")
 
 def studio_app(desk: Desk) -> Starlette:
     """Serves the choosing page of a run."""
-    return _app([Route("/", _start), *choosing.routes(desk)])
+    return _app([Route("/", _start), *choosing.routes(desk)], None)
 
 
 def watch_app(library: Library, actions: Actions) -> Starlette:
     """Serves the pages of all runs."""
-    return _app(watching.routes(library, actions))
+    return _app(watching.routes(library, actions), "/")
 
 
-def _app(routes: Sequence[BaseRoute]) -> Starlette:
+def _app(routes: Sequence[BaseRoute], start: str | None) -> Starlette:
+    """start: where a person goes on to from a page that cannot be shown."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        """As JSON to scripts, as a page to people."""
+        assert isinstance(error, Refusal)
+        if "text/html" in request.headers.get("accept", ""):
+            return problem_page(str(error), error.status, start)
+        return error.response()
+
+    async def missing(request: Request, error: Exception) -> Response:
+        return await refused(request, Refusal(404, "there is no such page"))
+
     assets = Route("/assets/{name}", _asset)
-    return Starlette(routes=[assets, *routes], exception_handlers={Refusal: _refused, 404: _missing})
+    return Starlette(routes=[assets, *routes], exception_handlers={Refusal: refused, 404: missing})
 
 
 async def _start(request: Request) -> Response:
@@ -61,15 +73,3 @@ async def _asset(request: Request) -> Response:
     if text is None:
         raise Refusal(404, "there is no such file")
     return Response(text, media_type=KINDS[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """As JSON to scripts, as a page to people."""
-    assert isinstance(error, Refusal)
-    if "text/html" in request.headers.get("accept", ""):
-        return problem_page(str(error), error.status)
-    return error.response()
-
-
-async def _missing(request: Request, error: Exception) -> Response:
-    return await _refused(request, Refusal(404, "there is no such page"))

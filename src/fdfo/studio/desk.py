@@ -139,7 +139,7 @@ class Desk:
         mine = [choice for choice in board.choices if choice.who == who]
         paces = [choice.seconds for choice in mine[-PACE_OF:]]
         pace = median(paces) if paces else None
-        decided = sum(board.is_decided(pair) for pair in board.pairs)
+        decided = 0 if board.all_skipped else sum(board.is_decided(pair) for pair in board.pairs)
         sharers = max(1, len(self.people.tokens))
         return {
             "run": self.people.run,

@@ -39,6 +39,6 @@ def html_page(
     return HTMLResponse(text, status, {"Content-Security-Policy": policy, "Cache-Control": "no-store"})
 
 
-def problem_page(reason: str, status: int) -> HTMLResponse:
-    """What went wrong, for a person."""
-    return page("problem.html", status, reason=reason)
+def problem_page(reason: str, status: int, start: str | None) -> HTMLResponse:
+    """What went wrong, for a person, who can go on to another page where there is one."""
+    return page("problem.html", status, reason=reason[:1].upper() + reason[1:], start=start)

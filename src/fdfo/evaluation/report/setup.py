@@ -1,11 +1,13 @@
 """What was run, where, and how to go on: facts, environment, commands, and what differs between runs."""
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fdfo.evaluation.report.record import RunRecord, title_of
-from fdfo.evaluation.report.text import count, number
+from fdfo.evaluation.report.text import NONE, count, number, plain_time
 
 Fact = tuple[str, str]
 
@@ -39,7 +41,12 @@ def facts(record: RunRecord) -> list[Fact]:
 def environment(record: RunRecord) -> list[Fact]:
     """Versions and devices of the latest start: (term, value)."""
     found = record.environment
-    rows = [("Started", found.get("started")), ("System", found.get("system")), ("Python", found.get("python"))]
+    started = found.get("started")
+    rows = [
+        ("Started", started and plain_time(started)),
+        ("System", found.get("system")),
+        ("Python", found.get("python")),
+    ]
     rows += [(name, version) for name, version in (found.get("libraries") or {}).items()]
     rows += [("Commit", found.get("commit")), ("Devices", ", ".join(found.get("devices") or []))]
     rows += [("Threads", found.get("threads"))]
@@ -65,13 +72,28 @@ def commands(record: RunRecord) -> list[Fact]:
     ]
 
 
-def differences(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """Configuration fields in which runs differ: (dotted key, value in each run)."""
+@dataclass(frozen=True)
+class Difference:
+    """A configuration field that is not the same in all runs."""
+
+    key: str
+    """Dotted."""
+    values: list[str]
+    """In each run, as YAML has it."""
+
+    @property
+    def is_of_some(self) -> bool:
+        """Whether there are runs without it: another method has other fields."""
+        return NONE in self.values
+
+
+def differences(records: Sequence[RunRecord]) -> list[Difference]:
+    """Configuration fields in which runs differ."""
     flat = [{**dict(_flatten(record.config)), "reward": record.formula} for record in records]
     keys = list(dict.fromkeys(key for values in flat for key in values))
     keys = [key for key in keys if OPTION not in key or all(key in values for values in flat)]
-    rows = [(key, [values.get(key, "–") for values in flat]) for key in keys]
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
+    rows = [Difference(key, [values.get(key, NONE) for values in flat]) for key in keys]
+    return [row for row in rows if len(set(row.values)) > 1]
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -84,4 +106,4 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
                 options = {option: of for option, of in one.items() if option not in ("name", "weight", "label")}
                 yield from _flatten(options, f"{prefix}{name}{OPTION}{title_of(one)}].")
         else:
-            yield f"{prefix}{name}", str(value)
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)

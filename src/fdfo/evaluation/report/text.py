@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from fdfo.evaluation.statistics import Interval
 
@@ -28,11 +29,14 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def fixed(value: float, places: int, signed: bool = False) -> str:
-    """A number with a given number of decimals; a zero has no sign."""
+    """A number with a given number of decimals; a zero has no sign.
+
+    Of a signed number only zero itself is a zero: -0.0004 reads -0.00, as a mark beside it says that it fell.
+    """
     if not math.isfinite(value):
         return NONE
     text = f"{abs(value):,.{places}f}"
-    is_zero = not any(digit in "123456789" for digit in text)
+    is_zero = value == 0 if signed else not any(digit in "123456789" for digit in text)
     sign = "" if is_zero else MINUS if value < 0 else "+" if signed else ""
     return sign + text
 
@@ -106,6 +110,11 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def plain_time(moment: str) -> str:
+    """`2026-11-29 09:02 UTC`, of a moment in ISO 8601."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def percent(share: float) -> str:

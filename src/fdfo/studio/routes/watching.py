@@ -20,7 +20,7 @@ from fdfo.evaluation.report.tradeoffs import scores_of, trade_off
 from fdfo.studio.pages import PICTURES_INSIDE, html_page
 from fdfo.studio.routes.streams import changes
 from fdfo.studio.watch.actions import Actions, Drawing, OfCheckpoint
-from fdfo.studio.watch.contact import contact_sheet
+from fdfo.studio.watch.contact import contact_sheet, full_picture, strip
 from fdfo.studio.watch.library import Library, written_of
 from fdfo.studio.watch.parts import Part, Seen, compared_parts, environment, filled, run_parts, seen
 from fdfo.web.guard import Refusal
@@ -74,19 +74,16 @@ class Watching:
         runs = self._chosen(request, MOST_COMPARED)
         if len(runs) == 1:
             raise Refusal(404, "one run has nothing to be compared with; mark several in the list of runs")
-        sheet = Part("sheet", "Contact sheet", filled("watch/sheet.html", {"sheet": contact_sheet(runs)}))
+        sheet = Part("sheet", "Contact sheet", filled("watch/sheet.html", {"sheet": contact_sheet(runs), "link": link}))
         parts = compared_parts([one.record.folder for one in runs])
         return _page(request, f"{len(runs)} runs", "compare", [parts[0], sheet, *parts[1:]])
 
     def sheet(self, request: Request) -> Response:
         """What runs drew, as a table of pictures."""
         runs = self._chosen(request, MOST_COMPARED)
-        epoch = request.query_params.get("epoch")
-        if epoch is not None and not epoch.isdecimal():
-            raise Refusal(404, "an epoch is a whole number")
-        found = contact_sheet(runs, None if epoch is None else int(epoch[:9]))
+        found = contact_sheet(runs, _number(request, "epoch") if "epoch" in request.query_params else None)
         title = "Contact sheet" if len(runs) > 1 else f"Contact sheet of {runs[0].record.label}"
-        part = Part("sheet", "", filled("watch/sheet.html", {"sheet": found}))
+        part = Part("sheet", "", filled("watch/sheet.html", {"sheet": found, "link": link}))
         return _page(request, title, "sheet", [part])
 
     def tradeoffs(self, request: Request) -> Response:
@@ -146,6 +143,16 @@ class Watching:
             raise Refusal(404, "this picture is not there any more")
         return FileResponse(job.output, media_type="image/png", headers={"Cache-Control": "no-store"})
 
+    def picture(self, request: Request) -> Response:
+        """One picture of an evaluation, of the size that it was saved in."""
+        (one,) = self._chosen(request, 1)
+        return _png(full_picture(one, _number(request, "epoch"), _number(request, "number")))
+
+    def strip(self, request: Request) -> Response:
+        """A few pictures of an evaluation in a row."""
+        (one,) = self._chosen(request, 1)
+        return _png(strip(one, _number(request, "epoch")))
+
     # ---- wishes ----
 
     async def stop(self, request: Request) -> Response:
@@ -174,6 +181,20 @@ class Watching:
         except OSError as error:
             raise Refusal(507, f"the run folder cannot be written: {error.strerror}") from error
         return JSONResponse({"done": True})
+
+
+def _number(request: Request, name: str) -> int:
+    """A whole number of the address. Raises Refusal."""
+    text = request.query_params.get(name, "")
+    if not text.isdecimal():
+        raise Refusal(404, f"{name} is a whole number")
+    return int(text[:9])
+
+
+def _png(data: bytes | None) -> Response:
+    if data is None:
+        raise Refusal(404, "this picture is not there any more")
+    return Response(data, media_type="image/png")
 
 
 def link(page: str, *runs: str, **more: Any) -> str:
@@ -212,7 +233,7 @@ def routes(library: Library, actions: Actions) -> list[BaseRoute]:
         return answer
 
     pages = {"/": part.runs, "/run": part.run, "/compare": part.compare, "/sheet": part.sheet}
-    pages["/tradeoffs"] = part.tradeoffs
+    pages |= {"/tradeoffs": part.tradeoffs, "/picture": part.picture, "/strip": part.strip}
     wishes = {"stop": part.stop, "keep": part.keep, "export": part.export, "draw": part.draw}
     return [
         *(Route(path, handled(handler)) for path, handler in pages.items()),

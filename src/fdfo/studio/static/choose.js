@@ -4,6 +4,7 @@
 
 const at = (id) => document.getElementById(id);
 const SMALL = 96; // pixels a side: shown with visible pixels, as in the report
+const LONG = 140; // characters of a prompt
 const RETRY_MS = 1000;
 const NAMES = { left: "the left picture", right: "the right picture", tie: "no preference", skip: "skipped" };
 
@@ -46,13 +47,23 @@ function show(item) {
   for (const side of ["left", "right"]) at(side).querySelector(".frame").replaceChildren(load(item[side]));
 }
 
-// A long prompt can be scrolled by keys as well. The section may be hidden yet, so this is looked up when it is drawn.
+// A long prompt is set smaller, can be scrolled by keys as well, and fades where there is more. The section may be hidden
+// yet, so this is looked up when it is drawn.
 function scrollable(element) {
+  element.classList.toggle("long", element.textContent.length > LONG);
+  element.scrollTop = 0;
   requestAnimationFrame(() => {
     if (element.scrollHeight > element.clientHeight + 1) element.tabIndex = 0;
     else element.removeAttribute("tabindex");
+    fade(element);
   });
 }
+
+function fade(element) {
+  element.classList.toggle("more", element.scrollHeight > element.clientHeight + element.scrollTop + 1);
+}
+at("prompt").addEventListener("scroll", () => fade(at("prompt")));
+addEventListener("resize", () => fade(at("prompt")));
 
 function load(address) {
   if (!pictures.has(address)) {
@@ -91,9 +102,9 @@ function draw() {
   at("progress").hidden = !view.total;
   at("progress").max = view.total || 1;
   at("progress").value = view.decided;
-  const pace = [];
-  if (view.pace_s !== null && isPair) pace.push(`${view.pace_s.toFixed(1)} s a pair`, `${clock(view.left_s)} left`);
-  at("pace").textContent = pace.join(" · ");
+  const hasPace = view.pace_s !== null && isPair;
+  at("pace").textContent = hasPace ? `${view.pace_s.toFixed(1)} s a pair ·` : "";
+  at("left-time").textContent = hasPace ? `${clock(view.left_s)} left` : "";
   at("facts").textContent = facts().join(" · ");
   for (const button of document.querySelectorAll(".undo")) button.disabled = !view.can_undo && !unsent.length;
   for (const side of ["left", "right", "tie"]) at(side).disabled = isPair && current.missing;
@@ -105,8 +116,8 @@ function facts() {
   const [unanimous, shared] = view.others;
   const found = [];
   if (view.people > 1) found.push(`You choose as ${view.who}`);
-  if (again) found.push(`You agree with yourself on ${alike} of ${again} pairs that came again`);
-  if (shared) found.push(`All agree on ${unanimous} of ${shared} pairs that several people chose from`);
+  if (again) found.push(`You agree with yourself on ${alike} of ${again} ${again === 1 ? "pair" : "pairs"} that came again`);
+  if (shared) found.push(`All agree on ${unanimous} of ${shared} ${shared === 1 ? "pair" : "pairs"} that several people chose from`);
   return found;
 }
 
@@ -118,11 +129,12 @@ function rest() {
     done: ["That was the last pair of this epoch", "Training goes on with your choices in a moment."],
     starting: ["The first pictures are being drawn", "They appear here by themselves."],
     training: ["Training on your choices", `The next pairs appear here by themselves.${soon}`],
-    finished: ["The run is finished", "Thank you. Its report shows what the model learned."],
+    finished: ["The run is finished", "Thank you. report.html in the folder of the run shows what the model learned."],
   };
   // The server may not know yet what was chosen last.
   const expected = view.decided + unsent.length < view.total ? texts.drawing : texts.done;
   const [title, text] = texts[view.phase] ?? expected;
+  at("busy").hidden = view.phase === "others" || view.phase === "finished";
   at("rest-title").textContent = title;
   at("rest-text").textContent = text;
   at("rest").querySelector(".undo").hidden = !view.can_undo;

@@ -89,6 +89,26 @@ bindings.push((part) => {
       void send(form.dataset.draw, { ...fields, seed: Number(fields.seed), strengths });
     });
   }
+  // A contact sheet, picture by picture: the next prompt, or the same one of another row.
+  for (const table of part.querySelectorAll("[data-contact]")) {
+    const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].slice(1).map((cell) => cell.querySelector("button")));
+    const titles = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.title);
+    let row = 0;
+    const picture = (column) => {
+      const label = table.tBodies[0].rows[row].cells[0].textContent.trim();
+      const button = rows[row][column];
+      return button === null ? [] : [{ source: button.dataset.full, text: label }];
+    };
+    const source = {
+      count: () => titles.length,
+      item: (column) => ({ title: titles[column], isPixelated: table.classList.contains("pixelated"), pictures: picture(column) }),
+      turn: (by) => { row = Math.min(rows.length - 1, Math.max(0, row - by)); },
+    };
+    rows.forEach((buttons, index) => buttons.forEach((button, column) => button?.addEventListener("click", () => {
+      row = index;
+      viewer.show(source, column);
+    })));
+  }
   // Several runs are compared once several are marked.
   for (const form of part.querySelectorAll("form.compare")) {
     const count = () => form.querySelectorAll("input:checked").length;
