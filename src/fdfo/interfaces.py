@@ -15,19 +15,19 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.records import Conditioning, Items, LossOutput, NetworkUse, Prompt, Rollout, Scores
 
 Weights = Literal["current", "base"] | str
-"""Which weights a policy evaluates: the trained ones, those before training, or a named snapshot."""
+"""Which weights a policy evaluates: the trained ones (current), those before training (base), or a named snapshot."""
 
 
 class TrainedWeights(Protocol):
-    """The trained weights of a policy, by parameter name, in float32; all of them in one fixed order."""
+    """The trained weights of a policy: float32 tensors by parameter name, always in the same order."""
 
     snapshots: dict[str, dict[str, Tensor]]
-    """Other values of them, by name: `velocity` evaluates these, and `Policy` keeps them where the network is."""
+    """Named copies of the weights, such as an average, on the network's device; `velocity` can evaluate them."""
 
     def named(self) -> dict[str, Parameter]: ...
 
     def copy(self) -> dict[str, Tensor]:
-        """Their values now."""
+        """Return a copy of the current values."""
         ...
 
     def set(self, values: Mapping[str, Tensor]) -> None:
@@ -43,15 +43,15 @@ class TrainedWeights(Protocol):
         ...
 
     def told(self) -> str:
-        """What is trained, in a few words."""
+        """Describe what is trained, in a few words."""
         ...
 
     def save(self, folder: Path, values: Mapping[str, Tensor] | None = None) -> None:
-        """Write these values (or those of now) as a checkpoint's files, which `load_policy` takes as an adapter."""
+        """Write these values, or the current ones, as a checkpoint's files, which `load_policy` reads as an adapter."""
         ...
 
     def read(self, folder: Path) -> dict[str, Tensor]:
-        """Values written by `save`."""
+        """Read values that `save` wrote."""
         ...
 
 
@@ -65,18 +65,18 @@ class Policy(Protocol):
     """(C, h, w)."""
     device: torch.device
     state_dtype: torch.dtype
-    """What the network rounds states to before it reads them: states kept for it alone lose nothing in it."""
+    """Precision to which the network rounds its input states; storing states in it loses nothing for the network."""
     velocity_dtype: torch.dtype
-    """What holds its velocities, which are float32 tensors, without rounding."""
+    """Precision that stores the network's velocities, which come as float32 tensors, without rounding."""
     guidance: float
     """v = negative + guidance (positive - negative); 1 is off, and costs one evaluation instead of two."""
     branches_together: bool
-    """Whether both branches of guidance share a batch: faster; one after the other takes less memory."""
+    """Whether both branches of guidance share a batch. One batch is faster; two take less memory."""
 
     # ---- prompts ----
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """One row a prompt [P], on `device`."""
+        """Encode prompts [P] to conditioning with one row for each, on `device`."""
         ...
 
     def prepare(self, prompts: Sequence[str], watch: Callable[[], None] = ...) -> None:
@@ -103,7 +103,7 @@ class Policy(Protocol):
         ...
 
     def take_use(self) -> NetworkUse:
-        """Network evaluations of this process since the last call."""
+        """Return the network evaluations of this process since the last call."""
         ...
 
     # ---- training ----
@@ -175,7 +175,7 @@ class PairwiseReward(Protocol):
 
 
 class Memory(Protocol):
-    """Numbers that a method carries from epoch to epoch, the same in every process; part of every checkpoint."""
+    """State that a method keeps from epoch to epoch. It is equal in all processes and saved in every checkpoint."""
 
     def observe(self, prompts: Sequence[Prompt], totals: Tensor) -> None:
         """Take in the totals [B] of an epoch's samples, of all processes, before `credit`; NaN where a score failed.
@@ -185,11 +185,11 @@ class Memory(Protocol):
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """All of it, as named tensors."""
+        """Return the whole state as named tensors."""
         ...
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Put tensors of `state` back; none at the start of a run."""
+        """Restore tensors that `state` returned; the mapping is empty at the start of a run."""
         ...
 
 
@@ -220,13 +220,13 @@ class Method(Protocol):
     """Velocity evaluations without gradient in the loss of one row, in the mean, for planning."""
 
     kept_evaluations: int
-    """Of these, how many keep their activations at the same time: fewer where the method computes some again."""
+    """How many of these keep their activations at the same time; fewer if the method recomputes some."""
 
     row_latents: int
     """float32 latents kept in host memory for one row, for planning."""
 
     row_velocities: int
-    """States with their velocities, in the policy's own precisions, kept for one row likewise."""
+    """Pairs of state and velocity, in the policy's own precisions, kept in host memory for one row, for planning."""
 
     averages: Mapping[str, Callable[[int], float]]
     """Averaged weights that the method evaluates, by name: their decay at the end of an epoch (counted from 0).
@@ -236,7 +236,7 @@ class Method(Protocol):
     """
 
     memory: Memory | None
-    """What else is carried from epoch to epoch; None: nothing."""
+    """State kept from epoch to epoch; None if the method keeps none."""
 
     metrics: tuple[str, ...]
     """Names of the metrics that `loss` reports."""

@@ -1,4 +1,4 @@
-"""Objects that others may do with as they like: what is ours stays as it is."""
+"""Copies for code that is not ours: what it changes in a copy does not change our data."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -10,7 +10,7 @@ _FIXED = (str, int, float, bool, type(None))
 
 
 def own(value: Any) -> Any:
-    """A copy of JSON-like data, whose lists and dictionaries are new ones at every depth."""
+    """Copy JSON-like data; lists and dictionaries are copied at every depth."""
     if isinstance(value, _FIXED):
         return value
     if isinstance(value, Mapping):
@@ -21,9 +21,9 @@ def own(value: Any) -> Any:
 
 
 def own_tensor(given: Tensor, kept: Tensor) -> Tensor:
-    """`given`, copied where it shares memory with `kept`.
+    """Return `given`, or a copy of it if it shares memory with `kept`.
 
-    The copy carries the gradient on and may be edited in place, as a leaf that requires a gradient may not.
+    The copy passes gradients back, and can be edited in place, which torch forbids for a leaf that requires a gradient.
     """
     shares = given.untyped_storage().data_ptr() == kept.untyped_storage().data_ptr()
     return given.clone() if shares else given

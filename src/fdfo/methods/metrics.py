@@ -1,4 +1,4 @@
-"""What losses report of each row [n], without gradient."""
+"""Metrics that losses report for each row [n], without gradient."""
 
 from math import log1p
 

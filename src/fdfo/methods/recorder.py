@@ -1,4 +1,4 @@
-"""Keeping of a trajectory only what is trained on. B samples, K trained times."""
+"""Stores only the trained steps of a trajectory. B samples, K trained times."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def spread_slots(steps: int, times: int, offset: Tensor) -> Tensor:
 
 
 class Recorder:
-    """Keeps the states of the trained steps, and nothing else; what a step never adds stays zero."""
+    """Stores the states of the trained steps. A field that a step does not give stays zero."""
 
     def __init__(self, slots: Tensor, names: Sequence[str]):
         self.slots = slots  # [B, K] steps that each sample is trained on
@@ -24,7 +24,7 @@ class Recorder:
 
     def visit(self, step: int, **values: Tensor | float) -> None:
         """Store what the samples that train on this step need; values have B rows, or one per prompt while shared."""
-        samples, times = (self.slots == step).nonzero(as_tuple=True)  # on the CPU: a device would be waited for
+        samples, times = (self.slots == step).nonzero(as_tuple=True)  # on the CPU, so that nothing waits for the device
         for name in self.names & values.keys():
             value = torch.as_tensor(values[name])
             value = value[None] if value.ndim == 0 else value  # one number for all samples

@@ -1,4 +1,4 @@
-"""From the samples of a rollout to trainable rows. B samples, K rows of each."""
+"""Makes trainable rows from the samples of a rollout. B samples, K rows of each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from fdfo.records import Prompt, Rollout, Scores
 
 
 def numbers_of(prompts: Sequence[Prompt], group_size: int) -> list[int]:
-    """Global number of every sample of a rollout that is still to be made; keys its noise."""
+    """Global numbers of the samples of a rollout before it is made; they key the noise."""
     return [prompt.number * group_size + i for prompt in prompts for i in range(group_size)]
 
 

@@ -21,7 +21,7 @@ from fdfo.records import Conditioning, Items, Prompt, Rollout, Scores
 
 @dataclass(frozen=True, kw_only=True)
 class StateRollout(Rollout):
-    """Where the gradient will start; float32 but `step`. x0 holds the first state of every sample, not its end."""
+    """States where the gradient starts; float32 except `step`. x0 holds the first state of each sample, not its end."""
 
     step: Tensor  # [B, K] int64, number of the step that starts there
     t: Tensor  # [B, K]

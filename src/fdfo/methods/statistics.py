@@ -1,4 +1,4 @@
-"""Running statistics of every prompt's scores."""
+"""Running statistics of the scores of each prompt."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from fdfo.records import Prompt
 
 
 class PromptStatistics:
-    """The last scores of every prompt; see fdfo.interfaces.Memory."""
+    """Keeps the last scores of each prompt; see fdfo.interfaces.Memory."""
 
     def __init__(self, buffer_size: int, needed: int):
-        """Keep `buffer_size` scores of each prompt; `needed` of them make statistics."""
+        """Keep `buffer_size` scores of each prompt; statistics need at least `needed` of them."""
         self.buffer_size, self.needed = buffer_size, needed
         self.buffers: dict[str, deque[float]] = {}
 

@@ -1,4 +1,4 @@
-"""Terms of a loss that evaluate the policy or the reward once more; one for each row [n]."""
+"""Terms of a loss that need another evaluation of the policy or the reward; one value for each row [n]."""
 
 import torch
 from torch import Tensor

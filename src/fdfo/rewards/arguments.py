@@ -1,4 +1,4 @@
-"""How a score of others is called: arguments with known names go by their names, whatever the order."""
+"""Calls a user's score: arguments with known names are passed by name, in any order."""
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
@@ -40,7 +40,7 @@ def _goes_by_position(parameters: Mapping[str, Parameter], known: Sequence[str])
 
 
 def _single(parameters: Mapping[str, Parameter]) -> list[Parameter]:
-    """Those that take one argument."""
+    """Parameters that take one argument."""
     return [p for p in parameters.values() if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)]
 
 

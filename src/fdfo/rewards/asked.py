@@ -1,4 +1,4 @@
-"""Scores that ask people, among those of a run: they see all pairs of an epoch, and need its folder."""
+"""The scores of a run that ask people. They see all pairs of an epoch and need the run folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from fdfo.rewards.pairwise import pairs_of
 
 
 def asks_people(reward: Any) -> bool:
-    """Whether it does."""
+    """Whether a reward asks people."""
     return getattr(reward, "asks_people", False)
 
 
 class Asked:
-    """Those that do, of some rewards by name; mostly none."""
+    """The rewards that ask people, by name; most runs have none."""
 
     def __init__(self, rewards: Mapping[str, Any], margins: Mapping[str, float | None]):
         """margins: where a reward is asked only for pairs that the others leave open."""
@@ -24,11 +24,11 @@ class Asked:
 
     @property
     def names(self) -> list[str]:
-        """Their names; NaN in their scores: it was skipped, which is no failure."""
+        """Names of these rewards. NaN in their scores means that a person skipped the pair; that is no failure."""
         return list(self._rewards)
 
     def attend(self, run: Path, rank: int, size: int, say: Callable[[str], None]) -> None:
-        """Tell them where the run is, before the first image. Raises RewardError."""
+        """Give them the run folder, before the first image. Raises RewardError."""
         for reward in self._rewards.values():
             reward.attend(run, rank, size, say)
 
@@ -39,11 +39,11 @@ class Asked:
             reward.expect(images[first], images[second], [prompts[i] for i in first], total * (group_size - 1) // 2)
 
     def warnings(self) -> list[str]:
-        """What is wrong with how they are answered, now."""
+        """Current warnings about the answers."""
         found = [getattr(reward, "warning", None) for reward in self._rewards.values()]
         return [text for text in found if text]
 
     def leave(self) -> None:
-        """The run is over."""
+        """End the questions: the run is over."""
         for reward in self._rewards.values():
             reward.leave()

@@ -27,21 +27,21 @@ from fdfo.studio.choices import Journal
 from fdfo.studio.pairs import CHOICES, Pair, digest
 
 LEAST = 10
-"""Prompts with a choice of a side, below which everything is asked."""
+"""With fewer prompts that have a choice of a side, people are asked about every pair."""
 WATCHED = 40
-"""Latest random pairs by which the head is judged."""
+"""Number of the latest random pairs by which the head is judged."""
 SURE = 0.025
 """Alarm when so many right answers or fewer are less likely than this, if it is right as often as it says."""
 
 
 class Plan(BaseModel):
-    """What becomes of the pairs of an epoch of one process, by their keys."""
+    """How the pairs of one process and epoch are decided, by their keys."""
 
     pairs: str
-    """Digest of all of them."""
+    """Digest of all pairs."""
     asked: list[str]
     at_random: list[str]
-    """Those of them that were taken whatever the head thinks."""
+    """Pairs that people get at random, whatever the head thinks."""
     gaps: dict[str, float]
     """d of every pair; empty where there was no head yet."""
     log_tie: float = 0.0
@@ -54,16 +54,16 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True)
 class Record:
-    """How right the head was on random pairs."""
+    """Accuracy of the head on random pairs."""
 
     right: int
     count: int
     promised: float
-    """How often it says that it will be."""
+    """Accuracy that the head expects of itself."""
 
     @property
     def warning(self) -> str | None:
-        """What is wrong, where it is right less often than it says."""
+        """A warning if the head is right less often than it expects; else None."""
         from scipy.stats import binom
 
         if not self.count or binom.cdf(self.right, self.count, self.promised) >= SURE:
@@ -75,7 +75,7 @@ class Record:
 
 
 class Assistant:
-    """Of one process of a run."""
+    """The assistant of one process of a run."""
 
     def __init__(self, features: str, model: str | None, ask: int, check: float):
         """ask: pairs of an epoch that people get, of all processes; check: share of these that is random.
@@ -124,7 +124,7 @@ class Assistant:
 
 
 def record_of(run: Path) -> Record:
-    """On the latest random pairs that people decided for a side."""
+    """The record on the latest random pairs for which people chose a side."""
     votes: dict[str, list] = {}
     for choice in Journal(run).choices():
         if not choice.repeat:
@@ -141,7 +141,7 @@ def record_of(run: Path) -> Record:
 
 
 def _plans(run: Path) -> Iterator[Plan]:
-    """All, in the order in which they were made."""
+    """All plans, in the order in which they were made."""
     for path in numbered(_folder(run), "plan", ".json").values():
         plan = sound(path, lambda file: Plan.model_validate(read_json(file)))
         if plan is not None:

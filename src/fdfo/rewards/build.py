@@ -1,4 +1,4 @@
-"""From an entry of the configuration to a reward: a registered one, or one of others."""
+"""Builds the reward of an entry of the configuration: a registered one, or a user's."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def keeps_time(found: Any) -> bool:
 
 
 class Foreign:
-    """A function, or an object with the full protocol, of others as a Reward."""
+    """Makes a user's function, or object of the full protocol, a Reward."""
 
     def __init__(self, thing: Any, made_from: Any, options: Mapping[str, Any], what: str, *, needs_load: bool):
         """`made_from` is what was named: a class, or the thing itself.
@@ -90,7 +90,7 @@ class Foreign:
         return getattr(self.thing, name)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
-        """As the thing does; a plain function has nothing to load."""
+        """Load the user's object; a plain function has nothing to load."""
         if self._needs_load:
             self.thing.load(device, dtype)
 

@@ -1,4 +1,4 @@
-"""A reward between guards: what it returns becomes scores, what it raises is explained, and nothing of ours changes."""
+"""Calls a reward through the guard, checks the scores that it returns, and explains the errors that it raises."""
 
 from __future__ import annotations
 

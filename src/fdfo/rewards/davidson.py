@@ -19,7 +19,7 @@ import numpy as np
 Array = np.ndarray
 
 RIDGES = tuple(10.0**power for power in (4, 3, 2, 1, 0, -1))
-"""Strengths of the prior that are tried, from the strongest."""
+"""Strengths of the prior to try, from the strongest."""
 FOLDS = 5
 LEAST_LOG_TIE = -12.0
 """Of log nu, which tends to minus infinity where nobody ever had no preference."""
@@ -40,7 +40,7 @@ class Comparisons:
         return len(self.chosen)
 
     def where(self, rows: Array) -> "Comparisons":
-        """Some of them."""
+        """The chosen rows."""
         return Comparisons(self.difference[rows], self.chosen[rows], self.prompt[rows])
 
 

@@ -18,11 +18,11 @@ class Deadline:
     """The end of one exchange."""
 
     def __init__(self, request: Request):
-        """Of a request that an opener with the handlers below will send."""
+        """A deadline for a request that an opener with the handlers below will send."""
         request.deadline = self  # type: ignore[attr-defined]
         self.has_passed = False
         self.socket: socket.socket | None = None
-        """The connection's latest, which it lets go of before the answer's body is read."""
+        """The latest socket of the connection, which drops it before the answer's body is read."""
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:

@@ -65,11 +65,11 @@ FEATURES: dict[str, Callable[..., Any]] = {
     "dinov2": DinoV2,
     "shapes-contrastive": ShapesContrastive,
 }
-"""By name."""
+"""Networks of features by name."""
 
 
 class Embedding:
-    """One of them."""
+    """Features of pictures by one of these networks."""
 
     def __init__(self, name: str, model: str | None):
         """model: a folder or hub id in place of the published one. Raises RewardError for what there is not."""

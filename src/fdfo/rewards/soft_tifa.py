@@ -62,7 +62,7 @@ class PromptQuestions:
         return torch.stack([self._averaged(chances[start:end]) for start, end in pairwise(ends)])
 
     def _averaged(self, log_chances: Tensor) -> Tensor:
-        """Of one image; NaN for no question."""
+        """The mean chance of one image; NaN if it has no question."""
         return log_chances.mean().exp() if self._mean == "geometric" else log_chances.exp().mean()
 
     def _pairs(self, metadata: Mapping[str, Any], prompt: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""From what people chose in runs to a head on frozen features, with its accuracy on choices that it has not seen.
+"""Fits a head on frozen features to what people chose in runs, and measures it on choices that it did not see.
 
 N choices.
 """
@@ -20,7 +20,7 @@ from fdfo.studio.choices import Choice, Journal
 from fdfo.studio.pairs import pictures_of
 
 PICTURES = 64
-"""In memory at a time."""
+"""Pairs in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Chosen:
     """Choices between pictures that are there."""
 
     rows: list[tuple[Path, Choice]]
-    """With the folder of their run."""
+    """Choices with the folder of their run."""
     skipped: int
     missing: int
-    """Choices whose pictures are gone."""
+    """Number of choices whose pictures are gone."""
 
     @property
     def signs(self) -> np.ndarray:
@@ -46,16 +46,16 @@ class Chosen:
 
     @property
     def sided_prompts(self) -> int:
-        """For how many prompts a side was chosen."""
+        """Number of prompts for which a side was chosen."""
         return len({choice.prompt for _, choice in self.rows if choice.chosen != "tie"})
 
     def without(self, pairs: Collection[str]) -> "Chosen":
-        """Those of other pairs than these."""
+        """The choices without those of these pairs."""
         return replace(self, rows=[row for row in self.rows if row[1].pair not in pairs])
 
 
 def chosen_in(runs: Sequence[Path]) -> Chosen:
-    """What people chose in run folders, repetitions left out."""
+    """Read what people chose in run folders, without repetitions."""
     every = [(run, choice) for run in runs for choice in Journal(run).choices() if not choice.repeat]
     sided = [(run, choice) for run, choice in every if choice.chosen != "skip"]
     there = [(run, choice) for run, choice in sided if all(path.is_file() for path in _pictures(run, choice))]
@@ -63,7 +63,7 @@ def chosen_in(runs: Sequence[Path]) -> Chosen:
 
 
 class Differences:
-    """Differences of the features of pairs, by a loaded embedding; of each pair only once."""
+    """Differences of the features of pairs, which a loaded embedding computes once for each pair."""
 
     def __init__(self, embedding: Embedding):
         self._embedding = embedding

@@ -85,11 +85,11 @@ _MARK = r"(-?\d+(?:\.\d+)?)"
 
 
 class _Written:
-    """What the model answers to a question about some images; what both scores share."""
+    """Asks the model for its written marks of some images; both scores share this."""
 
     differentiable = False
     images = 1
-    """Of a conversation."""
+    """Images of a conversation."""
     name = ""
     question = ""
 
@@ -140,7 +140,7 @@ class _Written:
         return self._network
 
     def _answers(self, images: Tensor, prompts: Sequence[str]) -> list[str]:
-        """Of images [B, n, 3, H, W]."""
+        """Answers to the question about images [B, n, 3, H, W]."""
         special = self.network.special_tokens
         texts = [self.network.render(fill(self.question, defused(one, special)), self.images) for one in prompts]
         longest, found = LONGEST_ANSWERS[self.images], []

@@ -103,7 +103,7 @@ class VlmNetwork:
         return torch.stack([row[list(own)].logsumexp(0) for row, own in zip(first, tokens, strict=True)])
 
     def answers(self, images: Tensor, texts: Sequence[str], most_tokens: int) -> list[str]:
-        """What it writes to each text, the likeliest token at every place, up to `most_tokens` tokens.
+        """What the model writes to each text: the likeliest token at every place, up to `most_tokens` tokens.
 
         Raises RewardError for texts that are longer than the model can read.
         """

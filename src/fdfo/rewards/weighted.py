@@ -59,7 +59,7 @@ class WeightedSum:
         self._placed: dict[str, torch.device] = {}
         self._black_told = False
         self.failures: dict[str, str] = {}
-        """What a component returned instead of finite scores, the last time that it did."""
+        """What a component last returned instead of finite scores."""
         self.rewards: list[Reward] = []
         self._margins = {name: entry.undecided_within for name, entry in zip(self.names, entries, strict=True)}
         self.conditions = Conditions({name: entry.when for name, entry in zip(self.names, entries, strict=True)})
@@ -73,7 +73,7 @@ class WeightedSum:
         if problems:
             raise RewardError("\n".join(problems))
         self.asked = Asked(dict(zip(self.names, self.rewards, strict=True)), self._margins)
-        """Those that ask people."""
+        """The rewards that ask people."""
         built = list(zip(self.names, entries, self.rewards, strict=True))
         if problems := [text for one in built for text in misplaced(*one)]:
             raise RewardError("\n".join(problems))
@@ -129,7 +129,7 @@ class WeightedSum:
 
     @property
     def held_out_pairwise(self) -> list[str]:
-        """Those of them that compare images."""
+        """Names of the components that an evaluation asks and that compare images."""
         return [name for name in self.pairwise if name in self.held_out]
 
     @property
@@ -279,11 +279,11 @@ class WeightedSum:
         self._moments.observe(components)
 
     def state(self) -> dict[str, Tensor]:
-        """What was observed, as tensors on the CPU; empty without standardised components."""
+        """The observed moments as tensors on the CPU; empty without standardised components."""
         return self._moments.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go back to a state of the same components."""
+        """Restore a state of the same components."""
         self._moments.restore(state)
 
     def __call__(

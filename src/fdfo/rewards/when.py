@@ -22,11 +22,11 @@ Applied = Mapping[str, Tensor]
 """By component that has a condition: which images it is asked about, [B] bool."""
 
 _NAMED = 8
-"""Values that a message lists."""
+"""Most values that a message lists."""
 
 
 class Conditions:
-    """Of components by name; None: asked about every image."""
+    """Conditions of components by name; None: the component scores every image."""
 
     def __init__(self, conditions: Mapping[str, When | None]):
         self._of = {name: condition for name, condition in conditions.items() if condition is not None}
@@ -72,7 +72,7 @@ class Given:
     group_size: int
 
     def only(self, rows: Tensor) -> Given:
-        """Some of it, whole groups."""
+        """The part with these images, in whole groups."""
         chosen: list[int] = rows.tolist()
         return Given(
             images=self.images[rows.to(self.images.device)],

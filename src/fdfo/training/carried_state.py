@@ -1,5 +1,7 @@
-"""What is carried from epoch to epoch beside the weights, as named tensors: averaged weights, the method's memory, and
-what the standardisation of scores goes by."""
+"""State that a run carries from epoch to epoch beside the weights, as named tensors.
+
+It has averaged weights, the method's memory, and the moments by which scores are standardised.
+"""
 
 from collections.abc import Mapping
 
@@ -9,11 +11,11 @@ from fdfo.interfaces import Method, TrainedWeights
 from fdfo.rewards.weighted import WeightedSum
 
 MEMORY = "memory/"
-"""What the names of the method's memory begin with."""
+"""Prefix of the names of the method's memory."""
 
 
 def carried_state(method: Method, weights: TrainedWeights, reward: WeightedSum) -> dict[str, Tensor]:
-    """All of it: `average/<name>/<parameter>`, `memory/<entry>` and `reward/<component>`."""
+    """Collect all of it, as `average/<name>/<parameter>`, `memory/<entry>` and `reward/<component>`."""
     averages = {
         f"average/{name}/{parameter}": value
         for name in method.averages
@@ -28,7 +30,7 @@ def carried_state(method: Method, weights: TrainedWeights, reward: WeightedSum) 
 def restore_carried_state(
     method: Method, weights: TrainedWeights, reward: WeightedSum, state: Mapping[str, Tensor]
 ) -> None:
-    """Put tensors of `carried_state` back."""
+    """Restore the tensors that `carried_state` collected."""
     for name in method.averages:
         for parameter, value in weights.snapshots[name].items():
             value.copy_(state[f"average/{name}/{parameter}"])

@@ -41,7 +41,7 @@ STATE_FILE, OPTIMIZER_FILE, CARRIED_FILE = "state.json", "optimizer.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run has come, over all processes; everything that is not a tensor."""
+    """Counts of a run so far, summed over all processes: the part of its state that is no tensor."""
 
     epoch: NonNegativeInt = 0
     """Epochs finished."""
@@ -58,7 +58,7 @@ class Progress:
 
 @dataclass
 class State:
-    """All that determines the rest of a run; tensors on the CPU."""
+    """Everything that determines the rest of a run, with tensors on the CPU."""
 
     progress: Progress
     weights: dict[str, Tensor]
@@ -85,7 +85,7 @@ def checkpoint_files(config: Config) -> frozenset[str]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Any]:
-    """The optimizer's state by name, `<parameter>/<entry>`, as it is."""
+    """The optimizer's state by name, `<parameter>/<entry>`, without copying it."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return {
         f"{name}/{entry}": value
@@ -101,7 +101,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
-    """Put tensors of `optimizer_tensors` back."""
+    """Restore the tensors of `optimizer_tensors`."""
     state: dict[int, dict[str, Tensor | int]] = {}
     for key, value in tensors.items():
         name, _, entry = key.rpartition("/")

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a line that is kept up to date in a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: one live line in a terminal, plain lines elsewhere."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from rich.text import Text
 from fdfo.visible import visible
 
 SILENCE_S = 30.0
-"""Outside a terminal, longest time without a line while work goes on."""
+"""Longest time between two lines outside a terminal, while work goes on."""
 
 BAR_WIDTH = 8
 
@@ -44,7 +44,7 @@ class Console:
         self.notices = _Notices(self)
 
     def say(self, text: str, style: str = "") -> None:
-        """One line for the person; never interpreted as markup."""
+        """Print one line, without interpreting it as markup."""
         self.spoke = time.monotonic()
         self.rich.print(visible(text), style=style, markup=False)
 
@@ -72,7 +72,7 @@ class Console:
             self.live.start()
 
     def stop(self) -> None:
-        """Nothing more is going on: the line goes."""
+        """End the live line."""
         if self.live is not None:
             self.live.stop()
             self.live = None
@@ -102,7 +102,7 @@ class Console:
         return max(0.0, each * (self.epochs - self.done) - (now - self.finished))
 
     def line(self) -> Table:
-        """What is going on, the times, and then what may be cut."""
+        """The live line: the phase, then times, then what a narrow terminal may cut."""
         now = time.monotonic()
         left = self.left_s(now)
         times = f"{_clock(now - self.started)} elapsed" + ("" if left is None else f", {_clock(left)} left")

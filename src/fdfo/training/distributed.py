@@ -23,7 +23,7 @@ from fdfo.errors import LostPeerError, PeerError
 from fdfo.training.interrupt import Interrupted
 
 BUCKET_BYTES = 64 * 2**20
-"""Gradients added up in one message, unless a single one is larger: what their copy takes on the device."""
+"""Most bytes of gradients in one message, unless a single one is larger; their copy takes so much memory."""
 
 
 def this_team(timeout_s: float = TrainConfig().collective_timeout_s, **options: Any) -> "Team":
@@ -40,7 +40,7 @@ def this_team(timeout_s: float = TrainConfig().collective_timeout_s, **options: 
 
 @dataclass
 class Traffic:
-    """Messages between processes, as this one sees them."""
+    """Traffic between the processes, as this one measures it."""
 
     bytes_exchanged: int = 0
     """Handed to collective operations; a ring then carries about twice as many over every link."""
@@ -63,7 +63,7 @@ class Team:
         self._traffic = Traffic()
 
     def take_traffic(self) -> Traffic:
-        """Messages since the last call."""
+        """Return the traffic since the last call."""
         taken, self._traffic = self._traffic, Traffic()
         return taken
 
@@ -122,7 +122,7 @@ class Team:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work that every process does by itself: if it fails on one, or is interrupted there, all of them leave."""
+        """Run a block in every process by itself; if it fails or is interrupted in one of them, all raise."""
         failure = None
         try:
             yield

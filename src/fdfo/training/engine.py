@@ -1,4 +1,4 @@
-"""What the parts of an epoch share: the things of a run, its batches, and what it counts."""
+"""The objects that all steps of an epoch share: policy, method, reward, optimizer, batch sizes and counters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Halving:
 
 @dataclass
 class Engine:
-    """What an epoch needs; built once a run."""
+    """Everything that an epoch needs; built once for a run."""
 
     config: Config
     team: Team
@@ -52,18 +52,18 @@ class Engine:
     """Rows of one forward and backward pass."""
     console: Console
     overlap: bool
-    """Whether scores are computed in a thread of their own, while the next batch is sampled."""
+    """Whether a thread computes scores while the next batch is sampled."""
     ema: dict[str, Tensor] | None = None
     skipped_updates: int = 0
     recorded_scores: list[Tensor] = field(default_factory=list)
     """Scores [n, components] of images that losses scored themselves (recorded_scores.py), of this process."""
     halvings: list[Halving] = field(default_factory=list)
-    """Of this process, since they were logged last."""
+    """Halvings of this process since they were logged last."""
 
     def begin(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Begin to score, in the background where scoring overlaps; the result comes from what is returned.
+        """Start to score, in the background if scoring overlaps; returns a function that gives the result.
 
-        The seconds of the phase "score" are those that are waited for.
+        The phase "score" counts only the time that the loop waits.
         """
         if not self.overlap:
             with self.phases("score"):

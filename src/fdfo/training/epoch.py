@@ -22,18 +22,18 @@ from fdfo.training.schedule import learning_rate
 from fdfo.training.scoring import Scoring
 
 MAX_SKIPPED_UPDATES = 3
-"""Updates in a row whose gradient is not finite before the run stops."""
+"""A run stops after so many updates in a row whose gradient is not finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampled:
-    """Scored samples of this process, and the numbers of all processes."""
+    """The scored samples of this process, and metrics over all processes."""
 
     rollouts: list[Rollout]
     scores: Sequence[Scores]
     pairs: Tensor  # [n, group, 3, H, W] uint8 images of the first groups
     metrics: dict[str, float]
-    """Of the scores; where the loss scores images itself, `update` fills them in."""
+    """Metrics of the scores; `update` fills them in if the loss scores images itself."""
 
 
 def sample(engine: Engine, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
@@ -79,13 +79,13 @@ def sample(engine: Engine, epoch_prompts: Sequence[Prompt], noise: NoiseStreams,
 
 
 def _in_trained_units(engine: Engine, rollout: Rollout, scores: Scores) -> Scores:
-    """With the total by what standardisation knows of all that was scored."""
+    """Replace the total by the standardised one, which depends on all scores observed so far."""
     applied = engine.reward.applied([prompt.metadata for prompt in rollout.sample_prompts])
     return replace(scores, total=engine.reward.standardized_total(scores.components, applied))
 
 
 def _sample_alone(engine: Engine, prompts: Sequence[Prompt], noise: NoiseStreams) -> Sampled:
-    """Rollouts of the prompts, whose images are neither decoded nor scored."""
+    """Sample rollouts of the prompts without decoding or scoring their images."""
 
     def draw() -> Rollout:
         with engine.phases("sample"):
@@ -194,7 +194,7 @@ def _stop_if_too_many_failed(
 
 
 def _asked(engine: Engine, prompt: Prompt) -> list[str]:
-    """Names of the components that a prompt has."""
+    """Names of the components that score a prompt."""
     applied = engine.reward.applied([prompt.metadata])
     return [name for name in engine.reward.names if name not in applied or bool(applied[name])]
 
@@ -221,7 +221,7 @@ def update(engine: Engine, sampled: Sampled, noise: NoiseStreams) -> list[dict[s
 
 
 def credited(engine: Engine, sampled: Sampled) -> Items:
-    """The trainable rows of all samples of this process; the rollouts are let go."""
+    """Make the trainable rows of all samples of this process, and free the rollouts."""
     parts = []
     while sampled.rollouts:  # each as soon as it is credited
         parts.append(engine.method.credit(sampled.rollouts.pop(0), sampled.scores[len(parts)]))

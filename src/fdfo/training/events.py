@@ -1,4 +1,4 @@
-"""What happens in a run, as it is told to a program that follows it."""
+"""Events that a run yields to a program that follows it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

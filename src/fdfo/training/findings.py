@@ -1,4 +1,4 @@
-"""What evaluations found, as the items of a line for the console."""
+"""Results of evaluations, as items of a line on the console."""
 
 from collections.abc import Sequence
 
@@ -35,6 +35,6 @@ def gain(history: Sequence[Evaluation], pairwise: Sequence[str] = ()) -> list[st
 
 
 def _outcomes(evaluation: Evaluation, name: str) -> str:
-    """Of the comparisons of a pairwise score."""
+    """Wins, losses and ties of a pairwise score."""
     values = np.asarray(evaluation.scores[name], dtype=np.float64)
     return f"won {(values > 0).sum()}, lost {(values < 0).sum()}, {(values == 0).sum()} ties"

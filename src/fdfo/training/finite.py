@@ -1,4 +1,4 @@
-"""What a step has made is looked at before anything else uses it."""
+"""Stops a run whose optimizer step made a number that is not finite, before anything else uses that number."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,9 @@ from fdfo.training.engine import Engine
 
 
 def refuse_not_finite(engine: Engine, update: int) -> None:
-    """Raise FdfoError where update number `update` of the run made a weight, an average or a moment not finite.
+    """Raise FdfoError if a weight, an average or a moment is not finite after update number `update` of the run.
 
-    One pass over all of them, and one wait for the device.
+    Makes one pass over all of them and waits for the device once.
     """
     kept = _kept(engine)
     if bool(get_total_norm(kept.values(), norm_type=float("inf")).isfinite()):
@@ -28,7 +28,7 @@ def refuse_not_finite(engine: Engine, update: int) -> None:
 
 
 def _kept(engine: Engine) -> Mapping[str, Tensor]:
-    """Named tensors of numbers on the device: the weights, their average, the optimizer's state."""
+    """All floating-point state on the device, by name: the weights, their average, the optimizer's moments."""
     named = engine.policy.weights.named()
     averaged = {f"the average of {name}": tensor for name, tensor in (engine.ema or {}).items()}
     moments = optimizer_state(engine.optimizer, list(named))

@@ -1,4 +1,4 @@
-"""Work that did not fit into memory, done again with half the batch; batches do not change results beyond rounding."""
+"""Retries work that ran out of memory with half the batch; batch sizes change results by rounding only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -70,7 +70,7 @@ def _divisible(engine: Engine, batch: str) -> bool:
 
 
 def _divide(engine: Engine, batch: str) -> None:
-    """Half the batch, what can be freed freed, and what is told of it: by process 0 at once, by others with the log."""
+    """Halve the batch and free memory. Process 0 says so at once, others when halvings are logged."""
     size = getattr(engine, batch) // 2
     if size:
         setattr(engine, batch, size)
@@ -85,7 +85,7 @@ def _divide(engine: Engine, batch: str) -> None:
 
 
 def tell_halvings(engine: Engine, folder: RunFolder, epoch: int) -> None:
-    """Log those of all processes since the last call, and say those of the others; all processes call it together."""
+    """Log the halvings of all processes since the last call, and print those of the others. All processes call this."""
     own, engine.halvings = engine.halvings, []
     (count,) = engine.team.sum([len(own)])
     if not count:
@@ -100,7 +100,7 @@ def tell_halvings(engine: Engine, folder: RunFolder, epoch: int) -> None:
 
 
 def log_own_halvings(engine: Engine, folder: RunFolder, epoch: int) -> None:
-    """Log those of this process alone, where an error ends the epoch and the others may be gone."""
+    """Log the halvings of this process alone, when an error ends the epoch and other processes may be gone."""
     own, engine.halvings = engine.halvings, []
     for halving in own:
         folder.log("out_of_memory", epoch, asdict(halving))

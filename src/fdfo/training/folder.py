@@ -48,7 +48,7 @@ class Inputs(BaseModel):
     digests: Digests
     stamps: Stamps = {}
     changes: list[list[str]] = []
-    """What was changed, each time that the run went on over it."""
+    """The inputs that changed, for each time that the run went on with changed ones."""
 
 
 def _read_inputs(path: Path) -> Inputs:
@@ -95,7 +95,7 @@ class RunFolder:
             write_json(self.path / ENVIRONMENT, environment())
 
     def _make_way(self) -> None:
-        """Set aside what stands in the place of what the run will write, and is nothing of that kind."""
+        """Set aside files and folders of another kind that stand where the run will write."""
         for folder in (self.checkpoints, self.samples, self.evaluations):
             make_way(folder, for_a_folder=True)
         pictures = [numbered(self.samples, kind, suffix) for kind in GRIDS for suffix in (".png", ".json")]
@@ -231,7 +231,7 @@ def _next_run_number(root: Path) -> int:
 
 
 def _shown(folder: Path) -> set[str]:
-    """Names in a folder but hidden ones, which locks and unfinished files have."""
+    """Names in a folder without hidden ones, which are locks and unfinished files."""
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 

@@ -1,4 +1,4 @@
-"""Which files a file of a user's own imports from its folder: as its statements say, and as it did."""
+"""Finds the files that a user's file imports from its own folder, by its statements and by what is loaded."""
 
 import ast
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 USER_FILE = "fdfo_user_file_"
-"""What the modules of files that are named themselves are called."""
+"""Prefix of the names of modules that are made of a user's files."""
 
 
 def imported_from(path: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What determines a run and is not in its configuration: prompts, code, and files on disk, known by their digests.
+"""Digests of what determines a run beside its configuration: prompts, code, and files on disk.
 
 Of a hub id the configuration may name the revision; what it leads to is not looked at here.
 """
@@ -24,17 +24,17 @@ from fdfo.training.imports import file_of_module, imported_from
 from fdfo.training.start import start_of
 
 Digests = dict[str, str]
-"""SHA-256 by what it is of: `code own.py`, `prompts my.txt`."""
+"""SHA-256 digests by what they describe: `code own.py`, `prompts my.txt`."""
 
 WEIGHT_FILES = {
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".npz", ".npy", ".gguf", ".h5", ".pkl"),
     *(".json", ".yaml", ".txt", ".model", ".jinja"),
 }
-"""Of a folder with a model."""
+"""Endings of the files of a model's folder that are digested."""
 
 
 class Stamp(BaseModel):
-    """A file as it was when its digest was taken: large ones are read again only when they were touched."""
+    """Size, times and digest of a file. A file is read again only after it was touched."""
 
     size: int
     modified: int
@@ -46,7 +46,7 @@ Stamps = dict[str, Stamp]
 
 
 def inputs_of(config: Config, training: Sequence[Prompt], held_out: Sequence[Prompt], stamps: Stamps) -> Digests:
-    """Digests of all that determines a run; `stamps` of its files are used, and renewed."""
+    """Digest everything that determines a run; reads `stamps` of its files and renews them."""
     prompts = config.prompts
     method = config.method.name  # type: ignore[attr-defined]
     scores = [*config.reward, *config.eval.rewards]
@@ -61,17 +61,17 @@ def inputs_of(config: Config, training: Sequence[Prompt], held_out: Sequence[Pro
 
 
 def changed_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What was changed, is new or is gone."""
+    """Names of inputs that changed, are new or are gone."""
     return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:
-    """Of texts and metadata, in order: how a file writes them does not matter."""
+    """Digest texts and metadata in their order; the format of their file does not matter."""
     return sha256(repr([(prompt.text, sorted(prompt.metadata.items())) for prompt in prompts]).encode()).hexdigest()
 
 
 def code_digests(names: Sequence[str]) -> Digests:
-    """Of the files of a user's own code, and of all that they have imported from their folders."""
+    """Digest the files of a user's own code, and all files that these import from their folders."""
     digests = {}
     for path in dict.fromkeys(file_of(name) for name in names if is_file_name(name)):
         digests[f"code {path}"] = file_digest(path)
@@ -83,7 +83,7 @@ def code_digests(names: Sequence[str]) -> Digests:
 
 
 def model_digests(name: str, revision: str | None, stamps: Stamps) -> Digests:
-    """Of the files of a pipeline's components, where it is a folder; of the code of a policy of a file."""
+    """Digest the components of a pipeline's folder, or the code of a policy that a file defines."""
     if is_file_name(name):
         return code_digests([name])
     source = ModelSource.find(name, revision)
@@ -96,7 +96,7 @@ def model_digests(name: str, revision: str | None, stamps: Stamps) -> Digests:
 
 
 def option_digests(entries: Sequence[RewardConfig], stamps: Stamps) -> Digests:
-    """Of files, and of the weights in folders, that options of scores name."""
+    """Digest files, and weights in folders, that options of scores name."""
     digests = {}
     for entry in entries:
         for key, path in _paths_in(entry.options):
@@ -107,13 +107,13 @@ def option_digests(entries: Sequence[RewardConfig], stamps: Stamps) -> Digests:
 
 
 def start_digests(config: PolicyConfig) -> Digests:
-    """Of the weights that a run trains on from, if it does. Raises ModelError or CheckpointError."""
+    """Digest the weights from which a run starts, if it names any. Raises ModelError or CheckpointError."""
     start = start_of(config)
     return {} if start is None else {f"start {config.adapter.start}": weights_digest(start)}
 
 
 def _paths_in(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Options that may be paths, alone or in a list, with what is in them."""
+    """Options that may be paths, alone or in a list, with their values."""
     for key, value in options.items():
         texts = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str) and one]
         yield from ((key, Path(text).expanduser()) for text in texts if key not in PLACEMENT)
@@ -124,7 +124,7 @@ def _weights_in(folder: Path) -> Iterator[Path]:
 
 
 def _digest(path: Path, stamps: Stamps) -> str:
-    """Of a file, from its stamp where it was not touched since."""
+    """Digest a file; take it from its stamp if the file was not touched since."""
     stat, key = path.stat(), str(path.absolute())
     found = {"size": stat.st_size, "modified": stat.st_mtime_ns, "changed": stat.st_ctime_ns}
     if key not in stamps or stamps[key].model_dump(exclude={"digest"}) != found:
@@ -133,7 +133,7 @@ def _digest(path: Path, stamps: Stamps) -> str:
 
 
 def _installed(names: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Files of installed plug-ins: of their whole package, but nothing of this one."""
+    """Files of installed plug-ins: all of their package, none of this one."""
     for name in dict.fromkeys(name for name in names if not is_file_name(name)):
         for kind in ("rewards", "methods"):
             package = (_module_of(kind, name) or "fdfo").partition(".")[0]

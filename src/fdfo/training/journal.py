@@ -1,4 +1,4 @@
-"""What process 0 writes down of a run: one event a line, the same on the console, and to trackers."""
+"""Records a run in process 0: events in metrics.jsonl, lines on the console, numbers for trackers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -43,7 +43,7 @@ class Journal:
         seconds: Metrics,
         warnings: Sequence[str] = (),
     ) -> None:
-        """An epoch of training: its samples and its updates, and what is wrong with how people are asked."""
+        """Record an epoch of training: samples, updates, and warnings about choices of people."""
         rollout: dict[str, Any] = {
             **scores,
             "seconds": dict(seconds),
@@ -64,7 +64,7 @@ class Journal:
         self.trackers.log(numbers, progress.epoch)
 
     def evaluation(self, evaluation: Evaluation, found: Sequence[Alarm], seconds: Metrics) -> None:
-        """An evaluation with the alarms that it raised."""
+        """Record an evaluation and the alarms that it raised."""
         intervals = {name: evaluation.interval(name) for name in evaluation.metrics}
         values: dict[str, Any] = {
             "scores": {name: asdict(interval) for name, interval in intervals.items()},

@@ -1,4 +1,4 @@
-"""Evaluation inside a run: the same prompts and seeds every time, shared out over the processes."""
+"""Evaluation inside a run, with the same prompts and seeds every time, divided among the processes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from fdfo.training.engine import Engine
 from fdfo.training.fitting import components, fitting, preferences
 
 SHOWN_PROMPTS = 24
-"""Evaluation prompts whose pictures are kept."""
+"""Number of evaluation prompts whose pictures are kept."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Jury:
                 with torch.no_grad():
                     both = (engine.reward, self.unseen)
                     seen, unseen = (_held_out(engine, reward, images, texts, metadata) for reward in both)
-                    if base is not None:  # in place of what an image alone is given
+                    if base is not None:  # images of the base take the place of the other branch
                         compare = partial(preferences, engine, images, base, texts, metadata)
                         seen |= fitting(engine, "score_batch", compare)
                 total = {"reward": engine.reward.total(seen, engine.reward.applied(metadata))} if seen else {}
@@ -62,7 +62,7 @@ class Jury:
             return engine.begin(judge)()
 
         def base_images(prompts: Sequence[Prompt]) -> Tensor:
-            """Of the same prompts, from the same noise, for scores that compare two images."""
+            """Images of the base for the same prompts and noise, for scores that compare two images."""
             parts = generate(
                 self.model.policy,
                 prompts[::images_per_prompt],

@@ -1,4 +1,4 @@
-"""Where the time goes: seconds by phase."""
+"""Measures the seconds of each phase of a run."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The scores of images that a loss makes and scores itself, for what is logged of an epoch. N images."""
+"""Records the scores of images that a loss makes and scores itself, for the log of an epoch. N images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from fdfo.training.engine import Engine
 
 
 class RecordingReward:
-    """A trained reward that keeps what it returns, by component; differentiable as it is."""
+    """The trained reward, which also records the scores of each component. It stays differentiable."""
 
     differentiable = True
 
@@ -21,7 +21,7 @@ class RecordingReward:
         self.recorded: list[Tensor] = []  # each [n, components + conditions] float64, without gradient
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Done before."""
+        """Nothing to do: the reward is loaded."""
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """The weighted sum to train on, [B]."""

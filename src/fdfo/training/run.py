@@ -1,4 +1,4 @@
-"""A whole run: epochs, evaluations, checkpoints, and the way back into an interrupted one."""
+"""A whole run: epochs, evaluations and checkpoints; continues an interrupted run."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ class Run:
     def _epochs(self) -> Iterator[Event]:
         config, progress = self.config, self.progress
         if found := self._evaluate_if_due():
-            self._save_together()  # is there; may be the best now
+            self._save_together()  # the checkpoint exists, and may be the best now
             yield found
         while progress.epoch < config.train.epochs and not self._should_stop_early():
             with self._saving_on_failure():
@@ -115,21 +115,21 @@ class Run:
                 yield found
             is_best = self._best()[0] == progress.epoch
             is_last = progress.epoch == config.train.epochs or self._should_stop_early()
-            # Nobody is to choose twice because pictures came out otherwise.
+            # After an interruption pictures may differ; people should not have to choose again.
             is_chosen = bool(self.engine.reward.asked.names)
             if progress.epoch % config.train.checkpoint_every == 0 or is_last or is_best or is_chosen:
                 self._save_together()
                 yield Saved(epoch=progress.epoch, folder=self.folder.checkpoints / checkpoint_name(progress.epoch))
 
     def _evaluate_if_due(self) -> Evaluated | None:
-        """Evaluate weights that are to be and were not; an interruption loses the evaluation, but no epoch."""
+        """Evaluate the current weights if that is due; an interruption loses the evaluation, but no epoch."""
         if not self._is_due():
             return None
         with self._saving_on_failure():
             return self._evaluate()
 
     def _is_due(self) -> bool:
-        """Whether the weights of now are to be evaluated, and were not."""
+        """Whether the current weights should be evaluated and were not yet."""
         epoch = self.progress.epoch
         wanted = self.config.eval.is_due(epoch) or epoch == self.config.train.epochs
         return wanted and (not self.history or self.history[-1].epoch != epoch)
@@ -233,7 +233,7 @@ class Run:
         return Evaluated(epoch=evaluation.epoch, evaluation=evaluation, pictures=Pictures(pictures / 255, titles))
 
     def _judge_raw(self, averaged: Evaluation) -> Evaluation | None:
-        """Where it is asked for, the evaluation of the trained weights beside that of their average."""
+        """Evaluate the trained weights beside their average, if `eval.raw` asks for it."""
         if not self.config.eval.raw or self.engine.ema is None:
             return None
         if averaged.epoch == 0:
@@ -253,7 +253,7 @@ class Run:
     # ---- saving and restoring ----
 
     def _save_together(self) -> None:
-        """Save the state of now; if the process that writes cannot, all of them leave."""
+        """Save the current state; all processes leave if the one that writes cannot."""
         with self.team.together():
             self._save(state_of(self.engine, self.progress))
 
@@ -270,7 +270,7 @@ class Run:
             raise FdfoError(OUT_OF_MEMORY.format(first_line(error))) from error
 
     def _restore(self) -> Progress:
-        """Continue from the newest sound checkpoint, or start; what was written after it is forgotten."""
+        """Continue from the newest sound checkpoint, or start; drops what was written after it."""
         progress, complaints = load_latest(self.folder.checkpoints, self.files, self._go_on_from)
         for line in complaints:
             self.console.say(f"{line}; falling back to the one before", style="yellow")

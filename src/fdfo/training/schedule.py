@@ -1,4 +1,4 @@
-"""The learning rate of an optimizer step, by its number alone: so an interruption changes nothing."""
+"""The learning rate of an optimizer step; it depends on the step's number alone, so an interruption changes nothing."""
 
 from math import cos, pi
 

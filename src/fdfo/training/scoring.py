@@ -1,4 +1,4 @@
-"""The scores of an epoch's samples, batch by batch or all at the end. B samples of one rollout, N of the epoch."""
+"""Scores the samples of an epoch, batch by batch or all at the end. B samples of one rollout, N of the epoch."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""From a configuration to the things that an epoch needs."""
+"""Builds what a run needs from its configuration: folder, prompts, policy, reward, optimizer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -32,7 +32,7 @@ from fdfo.training.sharding import check_sharding, shard_base, shards_base
 from fdfo.training.start import start_of
 
 USUAL_TEXT = ", ".join(["a small red house on a hill by the sea"] * 10)
-"""About as long as long prompts of people: what a network reads of it is measured where no table says."""
+"""A text as long as long prompts of people. Its conditioning is measured where no table gives the size."""
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def check_scored(config: Config, prompts: Sequence[Prompt], held_out: Sequence[P
 
 
 def _problem(attempt: Callable[[], object]) -> list[str]:
-    """What went wrong, as a line; none if nothing did."""
+    """The error of an attempt as a line; no line if it succeeded."""
     try:
         attempt()
     except FdfoError as error:
@@ -237,7 +237,7 @@ def build_optimizer(config: OptimConfig, parameters: Sequence[Parameter]) -> tor
 
 
 def _smallest(own: Batches, team: Team) -> Batches:
-    """The smallest of those that each process would choose: cards may differ in what is free, and in their scores."""
+    """The smallest batch sizes of all processes: cards may differ in free memory, and in their scores."""
     chosen = team.gather_rows(torch.tensor([[own.micro_batch, own.sample_batch, own.branches_together]]))
     micro_batch, sample_batch, together = chosen.amin(0).tolist()
     return Batches(micro_batch, sample_batch, branches_together=bool(together))

@@ -1,4 +1,4 @@
-"""Weights that are loaded by a name: an adapter, or the best of a run; those that a run starts from."""
+"""Finds weights by a name (an adapter, or the best checkpoint of a run), and those from which a run starts."""
 
 import os
 from pathlib import Path
@@ -20,5 +20,5 @@ def weights_place(name: str) -> Path:
 
 
 def start_of(config: PolicyConfig) -> Path | None:
-    """The file or folder that a run trains on from, if it does. Raises as `weights_place`."""
+    """The file or folder of the weights from which a run starts, or None. Raises as `weights_place`."""
     return None if config.adapter.start is None else weights_place(config.adapter.start)

@@ -1,4 +1,4 @@
-"""The state of a run, taken from the things that hold it and put back into them."""
+"""Copies the state of a run from its objects, and restores it into them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from fdfo.training.engine import Engine
 
 
 def state_of(engine: Engine, progress: Progress) -> State:
-    """A copy, on the CPU, of all that determines the rest of the run."""
+    """Copy to the CPU everything that determines the rest of the run."""
     weights = engine.policy.weights
     return State(
         progress=replace(progress),
@@ -23,7 +23,7 @@ def state_of(engine: Engine, progress: Progress) -> State:
 
 
 def put_back(engine: Engine, state: State) -> None:
-    """Go on from a state. Raises ValueError, with nothing changed, where its tensors are not those of this run."""
+    """Restore a state. Raises ValueError, and changes nothing, if its tensors are not those of this run."""
     weights = engine.policy.weights
     names, fixed = list(weights.named()), carried_state(engine.method, weights, engine.reward)
     _refuse_others("weights", state.weights, weights.named())
@@ -63,7 +63,7 @@ def _refuse_other_optimizer(state: State, names: Sequence[str]) -> None:
 
 
 def _without_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is carried, but for the method's memory, which grows."""
+    """The carried state without the method's memory, whose size grows."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(MEMORY)}
 
 

@@ -1,4 +1,4 @@
-"""What trackers such as TensorBoard are told: numbers, the sheet of pictures before and after, pairs."""
+"""Sends numbers, pictures before and after, and pairs to trackers such as TensorBoard."""
 
 import secrets
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ from fdfo.training.distributed import Team
 
 FILE = "tracking.json"
 SHOWN = 8
-"""Prompts of a sheet."""
+"""Number of prompts on a sheet."""
 SIGNS = 6
-"""Of the id of a run, behind its name, where names alone tell runs apart."""
+"""Characters of a run's id behind its name, for trackers that tell runs apart by name alone."""
 
 
 class Tracking(BaseModel):
-    """Content of tracking.json: under what trackers know the run, from one start to the next."""
+    """Content of tracking.json: the id by which trackers know the run after a restart."""
 
     id: str = Field(pattern="^[0-9a-z]{8,32}$")
 
 
 class Trackers:
-    """Those that a run names, mostly none. Every process starts and ends them; the first one tells them something."""
+    """The trackers that a run names. Every process starts and ends them; process 0 sends to them."""
 
     def __init__(self, config: Config, run: Path, team: Team):
         self._config, self._run, self._accelerator = config, run, team.accelerator
@@ -63,17 +63,17 @@ class Trackers:
         return kept.id
 
     def log(self, numbers: Mapping[str, float], epoch: int) -> None:
-        """Numbers of an epoch."""
+        """Send the numbers of an epoch."""
         if self._is_used:
             self._accelerator.log(dict(numbers), step=epoch)
 
     def show_samples(self, epoch: int) -> None:
-        """The pictures of an evaluation below those before training."""
+        """Send the pictures of an evaluation below those before training."""
         if self._is_used:
             self._show("samples", before_after(self._run / "samples", epoch), epoch)
 
     def show_pairs(self, epoch: int) -> None:
-        """The pairs, or larger groups, of an epoch that were kept, one in a row."""
+        """Send the kept pairs, or larger groups, of an epoch, one in a row."""
         if self._is_used:
             with Image.open(self._run / "samples" / numbered_name("pairs", epoch, ".png")) as picture:
                 self._show("pairs", picture.convert("RGB"), epoch)
@@ -90,7 +90,7 @@ class Trackers:
                 tracker.log({title: trackio.Image(picture)}, step=epoch)
 
     def end(self) -> None:
-        """The run is over."""
+        """End all trackers."""
         if self._config.log.trackers:
             self._accelerator.end_training()
 

@@ -1,4 +1,4 @@
-"""So many bytes at a time, whoever they are for."""
+"""A limit on the bytes that all requests together hold in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 
 class Budget:
-    """Bytes that are held at the same time; who asks for more than are left waits."""
+    """Lends up to `total` bytes at a time; a caller waits until the bytes that it asks for are free."""
 
     def __init__(self, total: int):
         self._left, self._changed = total, asyncio.Condition()
 
     @asynccontextmanager
     async def held(self, count: int) -> AsyncIterator[None]:
-        """Hold `count` bytes, at most the total, for the time of the block."""
+        """Hold `count` bytes, which must not exceed the total, while the block runs."""
         async with self._changed:
             await self._changed.wait_for(lambda: count <= self._left)
             self._left -= count
