@@ -45,7 +45,7 @@ def opened(browser: Browser, url: str, size: str = "wide", scheme: str = "light"
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(url)
-    page.wait_for_selector("#pair:not([hidden]), #rest:not([hidden]), h1")
+    page.wait_for_selector("h1:visible")
     yield page
     context.close()
     assert wrong == []

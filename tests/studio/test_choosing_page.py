@@ -1,6 +1,7 @@
 """The choosing page in a real browser: keys, clicks, touch, undo, speed, faults, and what everybody can use."""
 
 import errno
+import time
 from statistics import median
 
 import pytest
@@ -195,6 +196,32 @@ def test_a_notice_leaves_room_for_all_that_can_be_chosen(browser, run, size):
         for one in ("left", "right", "tie", "skip"):
             box = page.locator(f"#{one}").bounding_box()
             assert box["y"] + box["height"] <= height and box["height"] > 30
+
+
+def test_a_choice_is_kept_where_the_browser_goes_away_at_once(browser, run):
+    asked(run, 3)
+    desk = desk_of(run)
+    with serving(desk) as server, opened(browser, server.url) as page:
+        page.keyboard.press("ArrowLeft")
+        page.close()
+        for _ in range(200):
+            if desk.journal.choices():
+                break
+            time.sleep(0.02)
+    assert [choice.chosen in ("first", "second") for choice in desk.journal.choices()] == [True]
+
+
+def test_pairs_of_a_browser_that_goes_away_are_shown_to_others(browser, run):
+    asked(run, 3)
+    desk = desk_of(run, ("anna", "ben"))
+    with serving(desk) as server:
+        links = desk.people.links(server.url)
+        with opened(browser, links["anna"]) as hers:
+            reads(hers, "prompt 0")
+            with opened(browser, links["ben"]) as page:
+                assert page.inner_text("#rest-title") == "Others are still choosing"
+                hers.close()
+                reads(page, "prompt 0")
 
 
 def test_a_missing_picture_can_only_be_skipped(browser, run):

@@ -14,17 +14,21 @@ import torch
 
 from fdfo.config.load import load_config
 from fdfo.config.tree import RewardConfig
-from fdfo.errors import FdfoError, RewardError
+from fdfo.errors import BusyError, FdfoError, RewardError
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.runs import read_events
+from fdfo.locks import one_writer
+from fdfo.models.policy import FlowPolicy
 from fdfo.rewards import human
 from fdfo.rewards.endpoint import giving_up_when
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.studio.choices import Journal
-from fdfo.studio.pairs import digest
+from fdfo.studio.pairs import digest, rounds
 from fdfo.training.findings import gain
+from fdfo.training.loop import train
 from fdfo.training.setup import check
 from tests.browser import opened
+from tests.studio.folders import asked, run_folder
 from tests.training.forks import started
 from tests.training.runs import adapter, run
 
@@ -103,9 +107,29 @@ def undisturbed(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("runs") / "undisturbed", free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(human, "LAST_UNDO_S", 0.0)
+        noted = noting(patch)
         with Person(port):
             run(folder, *OPTIONS, asking(port))
+    (folder / NOTED).write_text(json.dumps(noted))
     return folder
+
+
+NOTED = "noted.json"
+"""What a run did, in order, beside its files."""
+
+
+def noting(patch):
+    """A list to which every prompt that is encoded is added, and "chosen" whenever people are done."""
+    noted, encode, wait = [], FlowPolicy._encode_one, human.Human._decided
+
+    def decided(self, mine):
+        board = wait(self, mine)
+        noted.append("chosen")
+        return board
+
+    patch.setattr(FlowPolicy, "_encode_one", lambda self, text: noted.append(text) or encode(self, text))
+    patch.setattr(human.Human, "_decided", decided)
+    return noted
 
 
 def same(first, second):
@@ -147,6 +171,19 @@ def test_a_run_cannot_stop_by_a_score_that_only_people_give(metric):
     config = load_config("shapes-smoke", ["reward=[human]", f"eval.stop_when={{metric: {metric}, patience: 2}}"])
     with pytest.raises(FdfoError, match=f"training images alone, so '{metric}' is not evaluated; name a score of eval"):
         check(config)
+
+
+def test_the_next_prompts_are_encoded_while_people_choose_which_changes_nothing(undisturbed, tmp_path, monkeypatch):
+    noted = json.loads((undisturbed / NOTED).read_text())
+    asked = {choice.prompt for choice in Journal(undisturbed).choices()}
+    first = noted.index("chosen")
+    assert asked <= set(noted[:first]) and noted[first:] == ["chosen", "chosen"]
+    monkeypatch.setattr("fdfo.training.epoch.encode_ahead", lambda *_: None)
+    late, port = noting(monkeypatch), free_port()
+    with Person(port):
+        run(tmp_path / "late", *OPTIONS, asking(port))
+    assert len(late[late.index("chosen") :]) > 2 and sorted(late) == sorted(noted)
+    assert decisions(tmp_path / "late") == decisions(undisturbed) and same(tmp_path / "late", undisturbed)
 
 
 def test_a_person_at_the_keyboard_is_killed_and_goes_on_to_the_same_weights(browser, undisturbed, tmp_path):
@@ -211,8 +248,6 @@ def pictures():
 
 def attending(tmp_path, *others, size=1, **options):
     """A weighted sum with people in it, in a run folder, and the lines that it says."""
-    from tests.studio.folders import run_folder
-
     reward = WeightedSum([RewardConfig(name="human", port=0, **options), *others])
     reward.load(torch.device("cpu"), torch.float32)
     lines = []
@@ -300,12 +335,18 @@ def test_a_port_in_use_is_passed_over_and_told(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         reward = WeightedSum([RewardConfig(name="human", port=port)])
-        from tests.studio.folders import run_folder
-
         lines = []
         reward.asked.attend(run_folder(tmp_path / "run"), 0, 1, lines.append)
         reward.asked.leave()
     assert re.match(rf"port {port} is in use; people choose at {port + 1}|port {port} is in use; .* \d+$", lines[0])
+
+
+def test_a_second_process_is_refused_and_the_pairs_of_the_first_still_wait(tmp_path):
+    folder = run_folder(tmp_path / "run")
+    pairs, config = asked(folder, 2), load_config("shapes-smoke", ["train.epochs=3", "reward=[human]"])
+    with one_writer(folder, "wait"), pytest.raises(BusyError, match="is being written by process"):
+        train(config, folder)
+    assert rounds(folder)[0].pairs == tuple(pairs)
 
 
 def test_everybody_gets_a_link(tmp_path):

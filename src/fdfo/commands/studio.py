@@ -30,7 +30,9 @@ def run_studio(roots: Sequence[Path], port: int) -> None:
         server = Server(watch_app(library, actions), listener, most_bytes=MOST_BYTES)
         if port not in (0, server.port):
             say(f"port {port} is in use; taking {server.port}")
-        say(f"{len(library.runs())} runs below {', '.join(map(str, roots))}; watch them at {server.url}/", flush=True)
+        count = len(library.runs())
+        what, them = ("1 run", "it") if count == 1 else (f"{count} runs", "them")
+        say(f"{what} below {', '.join(map(str, roots))}; watch {them} at {server.url}/", flush=True)
         try:
             server.serve()
         except KeyboardInterrupt:

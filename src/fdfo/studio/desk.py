@@ -77,7 +77,9 @@ class Desk:
             self.run / "metrics.jsonl",
             *sorted((self.run / "choices" / "asked").glob("*.json")),
         ]
-        return repr([stamp(path) for path in paths])
+        moment = time.monotonic()
+        held = sorted(key for key, until in list(self._held.items()) if until > moment)  # pages come and go meanwhile
+        return repr(([stamp(path) for path in paths], held))
 
     def board(self) -> Board:
         """As it is now."""

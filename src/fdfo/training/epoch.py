@@ -13,6 +13,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.objectives.advantage import centred, moments
 from fdfo.records import Items, Prompt, Rollout, Scores, move
 from fdfo.rewards.when import Applied
+from fdfo.training.ahead import encode_ahead
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.engine import Engine
 from fdfo.training.finite import refuse_not_finite
@@ -36,10 +37,17 @@ class Sampled:
     """Metrics of the scores; `update` fills them in if the loss scores images itself."""
 
 
-def sample(engine: Engine, epoch_prompts: Sequence[Prompt], noise: NoiseStreams, shown: int = 0) -> Sampled:
+def sample(
+    engine: Engine,
+    epoch_prompts: Sequence[Prompt],
+    noise: NoiseStreams,
+    shown: int = 0,
+    next_prompts: Sequence[Prompt] = (),
+) -> Sampled:
     """Sample and score this process's share of the epoch's prompts; keep the images of its first `shown` groups.
 
-    Where the loss scores images itself, there are none yet, and every score is 0.
+    Where the loss scores images itself, there are none yet, and every score is 0. While people choose, the prompts of
+    the next epoch are encoded.
     """
     prompts = epoch_prompts[share(len(epoch_prompts), engine.team.rank, engine.team.size)]
     with engine.team.together(), engine.phases("encode"):
@@ -63,6 +71,7 @@ def sample(engine: Engine, epoch_prompts: Sequence[Prompt], noise: NoiseStreams,
             pictures.append((groups[: max(0, shown - start)].detach().cpu() * 255).round().to(torch.uint8))
             rollouts.append(move(rollout, "cpu"))
             start += len(rollout.prompts)
+        encode_ahead(engine, prompts, next_prompts)
         scores = scoring.finish()
     components = _of_all_processes(engine, scores)
     engine.reward.observe(components)

@@ -186,9 +186,10 @@ class Run:
         self.console.begin(epoch)
         self.team.take_traffic()
         noise = NoiseStreams(self.config.train.seed, epoch)
-        prompts = self.source.take(epoch, self.config.prompts.pairs_per_epoch)
+        size, is_last = self.config.prompts.pairs_per_epoch, epoch + 1 == self.config.train.epochs
+        prompts, ahead = self.source.take(epoch, size), [] if is_last else self.source.take(epoch + 1, size)
         is_shown = self.config.eval.is_due(epoch + 1) and self.team.is_main
-        sampled = sample(engine, prompts, noise, SHOWN_GROUPS if is_shown else 0)
+        sampled = sample(engine, prompts, noise, SHOWN_GROUPS if is_shown else 0, ahead)
         with engine.phases("train"):
             updates = update(engine, sampled, noise)
         self._count(sampled.metrics, updates)
