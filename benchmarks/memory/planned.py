@@ -1,11 +1,13 @@
 """Published models on a virtual card and their plan: `python -m benchmarks.memory.planned [--output FILE] [NAME ...]`.
 
 Each network and decoder of its published shapes, with LoRA as in training, evaluates a row without and with gradient
-(with checkpointing) and decodes an image on a virtual card (virtual/), which counts what torch would hold.
-No download, no card; a minute or two in all. Tests hold the plan to what is written here.
+(with checkpointing, once gradients are there) and decodes an image on a virtual card (virtual/), which counts what
+torch would hold. No download, no card; some minutes in all. Models given by name are added to what the file has. Tests
+hold the plan to what is written here.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +24,14 @@ from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.decoding import decode
 from fdfo.models.inputs import network_inputs
 from fdfo.models.outline import Outline
+from fdfo.models.sizes import in_dtype
 from fdfo.models.source import ModelSource
 from fdfo.models.weights import TrainableWeights
 from fdfo.planning.memory import GIB
 
 RESOLUTION = (512, 512)
 DTYPE = torch.bfloat16
+PARTS = ("transformer", "vae")
 CARD_BYTES = 400 * GIB
 """Larger than any card: networks are made in float32."""
 
@@ -59,7 +63,6 @@ def counted(name: str) -> dict[str, float]:
         def train() -> None:
             output = weights.network(**given)[0]
             (torch.stack(output) if isinstance(output, list) else output).float().square().mean().backward()
-            weights.network.zero_grad()
 
         def with_autocast(do: Callable[[], None]) -> None:
             with torch.autocast("cuda", DTYPE):
@@ -67,6 +70,7 @@ def counted(name: str) -> dict[str, float]:
 
         count("sample", lambda: with_autocast(sample))
         weights.enable_checkpointing(lambda block, *arguments: checkpoint(block, *arguments, use_reentrant=False))
+        with_autocast(train)
         count("train", lambda: with_autocast(train))
     with VirtualCard(CARD_BYTES) as card:
         decoder: Any = _random(source, "vae")
@@ -84,7 +88,7 @@ def counted(name: str) -> dict[str, float]:
 def _random(source: ModelSource, component: str) -> Any:
     with torch.device("cuda"):
         kind = getattr(diffusers, source.index[component][1])
-        return kind.from_config(source.component_config(component)).to(DTYPE).requires_grad_(False).eval()
+        return in_dtype(kind.from_config(source.component_config(component)), DTYPE).requires_grad_(False).eval()
 
 
 def _on_card(value: Any) -> Any:
@@ -94,16 +98,26 @@ def _on_card(value: Any) -> Any:
     return [_on_card(item) for item in value] if isinstance(value, list) else value
 
 
+def unlike() -> list[str]:
+    """One published model of each network and decoder."""
+    shapes = {
+        json.dumps([ARCHITECTURES[name][f"{part}/config.json"] for part in PARTS]): name
+        for name in reversed(ARCHITECTURES)
+    }
+    return [name for name in ARCHITECTURES if name in shapes.values()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[*ARCHITECTURES])
+    parser.add_argument("names", nargs="*")
     parser.add_argument("--output", type=Path, default=Path("docs/results/data/memory-families.json"))
     options = parser.parse_args()
-    found = {}
-    for name in options.names:
+    kept = json.loads(options.output.read_text(encoding="utf-8"))["counted_gib"] if options.names else {}
+    for name in options.names or unlike():
         start = time.monotonic()
-        found[name] = counted(name)
-        print(f"{name:<48}{found[name]}  {time.monotonic() - start:.0f} s", flush=True)
+        kept[name] = counted(name)
+        print(f"{name:<48}{kept[name]}  {time.monotonic() - start:.0f} s", flush=True)
+        found = {known: kept[known] for known in ARCHITECTURES if known in kept}
         write_json(
             options.output, {"date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "counted_gib": found}
         )

@@ -162,7 +162,9 @@ def test_weights_are_counted_exactly(adapter):
     in_all = sum(parameter.nbytes for parameter in policy.weights.network.parameters())
     base = sum(value.nbytes for value in policy.weights.snapshots.get("base", {}).values())
     assert sizes.trained == trained
-    assert sizes.frozen == in_all - trained + base
+    tables = sum(buffer.nbytes for buffer in policy.weights.network.buffers())
+    assert tables > 0, "of positions"
+    assert sizes.frozen == in_all - trained + base + tables
     plain = load_policy("shapes", device="cpu").pipeline
     assert sizes.decoder == sum(parameter.nbytes for parameter in plain.vae.parameters())
     encoders = (plain.text_encoder, plain.text_encoder_2, plain.text_encoder_3)

@@ -98,9 +98,12 @@ def test_a_row_of_published_models_takes_what_a_virtual_card_counts(name, gib):
     weights = (sizes.frozen + sizes.trained) / GIB
     assert weights == pytest.approx(gib["weights"], rel=1e-3)
     assert sizes.decoder / GIB == pytest.approx(gib["decoder"], rel=1e-2)
-    sampled = phases["sample"]["activations"] / 2  # of a pair
-    trained = phases["train"]["activations"] + phases["train"]["gradients"]
-    assert weights + sampled / GIB == pytest.approx(weights + gib["sample"], rel=0.15)
-    assert weights + trained / GIB == pytest.approx(weights + gib["train"], rel=0.15)
+    cast = phases["sample"]["cast weights"]
+    sampled = (cast + phases["sample"]["activations"] / 2) / GIB  # of a pair
+    assert 0.98 < sampled / gib["sample"] < 1.2, "not all of the adapter is copied yet where most is held"
+    trained = (cast + phases["train"]["activations"]) / GIB
+    assert 0.95 < trained / gib["train"] < 1.9, "a share of what the largest block keeps, for all kinds of blocks"
+    assert weights + sampled == pytest.approx(weights + gib["sample"], rel=0.01)
+    assert weights + trained == pytest.approx(weights + gib["train"], rel=0.15)
     decoded = phases["decode"]["activations"] / 2 / GIB
     assert weights + decoded == pytest.approx(weights + gib["decode"], rel=0.15)

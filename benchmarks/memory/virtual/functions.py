@@ -11,18 +11,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from benchmarks.memory.virtual.tensor import CARD, VirtualTensor, pinned
+from fdfo.models.forward_memory import LOWERED, RAISED
 
 aten = torch.ops.aten
-
-LOWERED = {functional.linear, torch.conv2d, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.baddbmm}
-"""In 16 bits under autocast, of those that networks here call."""
-
-RAISED = {
-    *(functional.layer_norm, functional.group_norm, functional.softmax, torch.layer_norm, torch.group_norm),
-    *(torch.softmax, torch.rsqrt, torch.exp, torch.pow, torch.sum, torch.cumsum, torch.log),
-    *(Tensor.softmax, Tensor.rsqrt, Tensor.exp, Tensor.pow, Tensor.__pow__, Tensor.sum, Tensor.cumsum, Tensor.log),
-}
-"""In 32 bits."""
 
 
 class CardFunctions(TorchFunctionMode):

@@ -71,7 +71,7 @@ class Blocks:
 
     def __call__(self, block: Callable[..., Any], *arguments: Any) -> Any:
         """Evaluate a block, or answer as one like it did; what it keeps, and its arguments, are noted."""
-        key = (_kind(block), *map(_shape, tree_leaves(arguments)))
+        key = alike(block, arguments)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._evaluated(block, arguments)
@@ -96,6 +96,11 @@ class Blocks:
         self.inside.update(own)
         tensors = tuple(index for index, address in enumerate(addresses) if address in kept)
         return _Block(kept.nbytes, own.nbytes, tensors, output)
+
+
+def alike(block: Callable[..., Any], arguments: Sequence[Any]) -> object:
+    """What evaluations of blocks that are alike have in common."""
+    return (_kind(block), *map(_shape, tree_leaves(arguments)))
 
 
 def _kind(block: Callable[..., Any]) -> object:

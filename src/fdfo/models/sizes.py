@@ -15,6 +15,7 @@ from fdfo.errors import ModelError
 from fdfo.hub import quiet_loading
 from fdfo.models.activations import Activations, Blocks, FusedAttention
 from fdfo.models.decoding import TILE_PARTS, decode, vae_width
+from fdfo.models.forward_memory import most_held
 from fdfo.models.inputs import network_inputs
 from fdfo.models.outline import Outline
 from fdfo.models.policy import velocity_dtype
@@ -29,7 +30,7 @@ class PolicySizes:
     """Bytes of a configured policy; a row is one state of one sample, without guidance."""
 
     frozen: int
-    """Weights of the transformer that are not trained; where all are, the float32 copy of those before training."""
+    """The transformer but for what is trained; where all its weights are, the float32 copy of those before training."""
     trained: int
     """Trained weights, float32."""
     decoder: int
@@ -42,6 +43,8 @@ class PolicySizes:
     """Kept with checkpointing: what enters the blocks, and what surrounds them."""
     largest_block: int
     """Kept for one block; the most that exists at a time beside `saved_inputs`."""
+    forward: int
+    """The most that is there at a time where nothing is kept."""
     pixels: int
     """Of one image."""
     full_resolution_map: int
@@ -77,7 +80,7 @@ def policy_sizes(config: PolicyConfig, row: Mapping[str, Any] | None = None) -> 
     is_full = config.adapter.kind == "full"
     tile = [min(side, config.vae_tile or side) for side in (height, width)]
     return PolicySizes(
-        frozen=4 * measured.trained if is_full else measured.frozen - packed,
+        frozen=measured.buffers + (4 * measured.trained if is_full else measured.frozen - packed),
         trained=4 * measured.trained,
         decoder=_numel(decoder) * dtype.itemsize,
         decoder_saved=round(_tiled_share((height, width), config.vae_tile) * decoder_saved),
@@ -85,6 +88,7 @@ def policy_sizes(config: PolicyConfig, row: Mapping[str, Any] | None = None) -> 
         saved=measured.saved,
         saved_inputs=measured.saved_inputs,
         largest_block=measured.largest_block,
+        forward=measured.forward,
         pixels=height * width,
         full_resolution_map=tile[0] * tile[1] * vae_width(vae_config) * dtype.itemsize,
         latent=4 * prod(latent),
@@ -104,12 +108,15 @@ class _Measured:
     """Sizes of a network, and bytes that a row keeps for the backward pass."""
 
     frozen: int
-    """Bytes."""
+    """Bytes of weights that are not trained."""
+    buffers: int
+    """Bytes of what is no weight, such as a table of positions."""
     trained: int
     """Parameters."""
     saved: int
     saved_inputs: int
     largest_block: int
+    forward: int
 
 
 def _measure(
@@ -130,10 +137,12 @@ def _measure(
     inside, entering = blocks.inside, blocks.entering
     return _Measured(
         frozen=sum(weight.nbytes for weight in weights.network.parameters() if not weight.requires_grad),
+        buffers=sum(buffer.nbytes for buffer in weights.network.buffers()),
         trained=trained,
         saved=inside.joined(around).nbytes,
         saved_inputs=entering.joined(around).nbytes,
         largest_block=blocks.largest,
+        forward=most_held(weights, lambda: _evaluated(weights.network, inputs), dtype),
     )
 
 

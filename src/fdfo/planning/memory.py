@@ -13,11 +13,8 @@ from fdfo.interfaces import Method
 from fdfo.models.policy import DECODED_PIXELS
 from fdfo.models.sizes import PolicySizes
 
-FORWARD_SHARE = 0.55
-"""What a forward pass without gradient holds at a time for a row, in what its largest block would keep."""
-
 BACKWARD_SHARE = 0.7
-"""What a backward pass holds beside what was kept, likewise."""
+"""What a backward pass holds beside what was kept, in what the largest block would keep."""
 
 COMPILED_SHARE = 0.6
 """What compiled blocks keep, of what they keep otherwise: element-wise steps are computed again in their kernels."""
@@ -25,7 +22,7 @@ COMPILED_SHARE = 0.6
 DECODER_MAPS = 9.5
 """Feature maps at full resolution that decoding an image holds at a time."""
 
-SCORING_SHARE = 0.15
+SCORING_SHARE = 0.12
 """What a score's network computes with, in its weights."""
 
 SCORE_GRADIENT_SHARE = 0.2
@@ -100,8 +97,8 @@ def memory_plan(
         "adapter" if _is_lora(config) else "trained weights": sizes.trained,
     }
     state = {"gradients": sizes.trained, "optimizer": moments, "averaged weights": copies * sizes.trained}
-    if not _is_lora(config) and config.policy.dtype != "float32":
-        state["weights in the network's dtype"] = sizes.trained // 2
+    copied = 0 if config.policy.dtype == "float32" else sizes.trained // 2
+    evaluated_with = {"cast weights": copied}
     known = {name: size for name, size in scores.items() if size}
     resident = {f"score {name}": size for name, size in known.items() if name not in offloaded}
     visiting = max((size for name, size in known.items() if name in offloaded), default=0)
@@ -115,10 +112,10 @@ def memory_plan(
     trained = {entry.title for entry in config.reward}
     take_turns = not trained.isdisjoint(offloaded) and not method.needs_score_gradient
     followed = partial(followed_bytes, sizes, sum(size for name, size in known.items() if name in trained))
-    forward = round(FORWARD_SHARE * sizes.largest_block) * branches_at_a_time(config.policy, batches)
+    forward = sizes.forward * branches_at_a_time(config.policy, batches)
     phases = {
         "encode": {"text encoders": sizes.text_encoders, **encoding},
-        "sample": {**standing, "recorded states": recorded, "activations": rows * forward},
+        "sample": {**standing, **evaluated_with, "recorded states": recorded, "activations": rows * forward},
         "decode": {
             **standing,
             "recorded states": recorded,
@@ -135,12 +132,13 @@ def memory_plan(
         },
         "train": {
             **standing,
+            **evaluated_with,
             "activations": batches.micro_batch * row_bytes(config, method, sizes, batches),
             **(followed(batches.micro_batch) if method.differentiates_reward else {}),
         },
     }
     if judged is not None and judged != sizes:
-        phases["judge"] = judging_parts(config, judged, batches, rows, standing)
+        phases["judge"] = judging_parts(config, judged, batches, rows, {**standing, **evaluated_with})
     return MemoryPlan(
         phases={name: {part: size for part, size in parts.items() if size} for name, parts in phases.items()},
         host=host_parts(config, sizes, sum(size for name, size in known.items() if name in offloaded), stays),
@@ -174,7 +172,7 @@ def judging_parts(
         for part in ("transformer", "adapter", "gradients", "averaged weights"):
             parts.pop(part, None)
         parts |= {"judged network": judged.frozen + judged.trained, "its decoder": judged.decoder}
-    forward = round(FORWARD_SHARE * judged.largest_block) * branches_at_a_time(config.evaluated_policy, batches)
+    forward = judged.forward * branches_at_a_time(config.evaluated_policy, batches)
     parts["images"] = rows * 4 * 3 * judged.pixels
     parts["activations"] = max(rows * forward, decoding_bytes(judged, rows, gradient=False))
     return parts
