@@ -17,7 +17,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN pip install --extra-index-url "${TORCH_INDEX}" --constraint constraints.txt ".${EXTRAS}"
 
-USER fdfo
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["fdfo"]
 CMD ["--help"]
