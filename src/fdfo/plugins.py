@@ -65,6 +65,8 @@ BUILT_IN: dict[Kind, dict[str, str]] = {
         "shapes-verifier": "fdfo.shapes.rewards:ShapesVerifier",
         "unified-reward": "fdfo.rewards.unified_reward:UnifiedReward",
         "unified-reward-pair": "fdfo.rewards.unified_reward:UnifiedRewardPair",
+        "unified-reward-1": "fdfo.rewards.unified_reward_1:UnifiedReward1",
+        "unified-reward-1-pair": "fdfo.rewards.unified_reward_1:UnifiedReward1Pair",
         "vlm": "fdfo.rewards.vlm:VlmScore",
         "vlm-pair": "fdfo.rewards.vlm:VlmPair",
         "vlm-server": "fdfo.rewards.vlm_server:VlmServer",

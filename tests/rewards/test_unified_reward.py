@@ -17,6 +17,9 @@ from fdfo.rewards.unified_reward import (
     pair_preference,
     point_score,
 )
+from fdfo.rewards.unified_reward_1 import PAIR_QUESTION as PAIR_QUESTION_1
+from fdfo.rewards.unified_reward_1 import POINT_QUESTION as POINT_QUESTION_1
+from fdfo.rewards.unified_reward_1 import UnifiedReward1, UnifiedReward1Pair, conclusion, final_score
 from tests.rewards.tiny_clip import as_levels, pictures
 from tests.rewards.tiny_vlm import make_qwen
 
@@ -138,3 +141,55 @@ def test_questions_and_options():
         assert question.endswith("Text Caption: [{prompt}]")
     with pytest.raises(RewardError, match=r"'unified-reward': dimensions must be some of alignment.*; dtype must be"):
         UnifiedReward(dimensions=["beauty"], dtype="int8")
+
+
+MARKED = "cat (animal): 1\nhat (object): 0\nFinal Score: 3.5"
+"""An answer in the form that the question of version 1.0 asks for."""
+
+
+def test_version_1_ends_in_one_mark(folder, monkeypatch):
+    reward, asked = loaded(UnifiedReward1, folder), []
+
+    def answers(images, texts, most_tokens):
+        asked.append((len(images), most_tokens))
+        return [MARKED if "a cat" in text else "Image quality is fine." for text in texts]
+
+    monkeypatch.setattr(reward.network, "answers", answers)
+    scores = reward(pictures(2, 32, 24), ["a cat", "a dog"], [{}] * 2)
+    torch.testing.assert_close(scores, torch.tensor([3.5, math.nan]), equal_nan=True)
+    assert asked == [(2, 512)]  # the authors' longest answer
+
+
+def test_version_1_names_the_better_of_two(folder, monkeypatch):
+    reward, asked = loaded(UnifiedReward1Pair, folder), []
+    monkeypatch.setattr(
+        reward.network, "answers", lambda images, texts, most: asked.append((images, texts)) or ["Image 2 is better."]
+    )
+    one, other = pictures(2, 32, 24).split(1)
+    torch.testing.assert_close(reward(one, other, ["a cat"], [{}]), torch.tensor([-1.0]))
+    ((images, texts),) = asked
+    assert torch.equal(images, torch.cat([one, other])) and texts[0].count("<|image_pad|>") == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "mark", "better"),
+    [
+        (MARKED, 3.5, math.nan),
+        ("Final Score: 2. On reflection, final score: 4", 4.0, math.nan),
+        ("Final Score: 6", math.nan, math.nan),
+        ("Image 1 is better than most; yet both images are equally good.", math.nan, 0.0),
+        ("IMAGE 1 IS BETTER.", math.nan, 1.0),
+        ("", math.nan, math.nan),
+    ],
+)
+def test_what_version_1_concludes(answer, mark, better):
+    assert final_score(answer) == pytest.approx(mark, nan_ok=True)
+    assert conclusion(answer) == pytest.approx(better, nan_ok=True)
+
+
+def test_questions_of_version_1():
+    """They ask for the words that are read from the answers."""
+    assert "'Final Score:'" in POINT_QUESTION_1
+    assert [conclusion(part) for part in PAIR_QUESTION_1.split('"')[1::2]] == [1.0, -1.0, 0.0]
+    for question in (POINT_QUESTION_1, PAIR_QUESTION_1):
+        assert question.endswith("Text Caption: [{prompt}]")

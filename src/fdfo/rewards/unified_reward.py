@@ -19,19 +19,14 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import Module
 
 from fdfo.config.bounds import Images
-from fdfo.errors import RewardError
-from fdfo.rewards.pretrained import dtype_problems
-from fdfo.rewards.questions import MARKER, defused, fill
-from fdfo.rewards.vlm_network import QUANTIZED, VlmNetwork, load_network
+from fdfo.rewards.questions import MARKER
+from fdfo.rewards.written import WrittenScore
 
 Dimension = Literal["alignment", "coherence", "style"]
 DIMENSIONS = get_args(Dimension)
 DEFAULT_MODEL = "CodeGoat24/UnifiedReward-2.0-qwen-7b"
-LONGEST_ANSWERS = {1: 160, 2: 320}
-"""Tokens, by the number of images: three or six marks, which the model writes with up to 17 digits, one a token."""
 
 POINT_QUESTION = f"""You are presented with a generated image and its associated text caption. Your task is to analyze \
 the image across multiple dimensions in relation to the caption. Specifically:
@@ -84,14 +79,8 @@ Text Caption: [{MARKER}]"""
 _MARK = r"(-?\d+(?:\.\d+)?)"
 
 
-class _Written:
-    """Asks the model for its written marks of some images; both scores share this."""
-
-    differentiable = False
-    images = 1
-    """Images of a conversation."""
-    name = ""
-    question = ""
+class _Marks(WrittenScore):
+    """What both scores share: their options."""
 
     def __init__(
         self,
@@ -107,78 +96,42 @@ class _Written:
 
         quantize keeps its weights in 8bit or 4bit (the [gpu] extra). Raises RewardError for unusable options.
         """
-        listed = [dimensions] if isinstance(dimensions, str) else list(dimensions)
+        self._dimensions = [dimensions] if isinstance(dimensions, str) else list(dimensions)
         problems = []
-        if not isinstance(model, str) or not model:
-            problems.append(f"model must be a folder or hub id, got {model!r}")
-        if not listed or not {*listed} <= {*DIMENSIONS}:
+        if not self._dimensions or not {*self._dimensions} <= {*DIMENSIONS}:
             problems.append(f"dimensions must be some of {', '.join(DIMENSIONS)}, got {dimensions!r}")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
-        problems += dtype_problems(dtype)
-        if quantize not in (None, *QUANTIZED):
-            problems.append(f"quantize must be one of {', '.join(QUANTIZED)}, got {quantize!r}")
-        if problems:
-            raise RewardError(f"reward {self.name!r}: " + "; ".join(problems))
-        self._model, self._revision, self._dimensions = model, revision, listed
-        self._batch_size, self._dtype, self._quantize = batch_size, getattr(torch, dtype), quantize
-        self._network: VlmNetwork | None = None
-
-    def load(self, device: torch.device | str, dtype: torch.dtype) -> None:
-        """Read the model in the dtype of the options. Raises RewardError when it cannot be used."""
-        place = torch.device(device)
-        self._network = load_network(self.name, self._model, self._revision, place, self._dtype, self._quantize)
-
-    @property
-    def networks(self) -> list[Module]:
-        """What `offload` moves."""
-        return [self.network.module]
-
-    @property
-    def network(self) -> VlmNetwork:
-        assert self._network is not None, "load() comes first"
-        return self._network
-
-    def _answers(self, images: Tensor, prompts: Sequence[str]) -> list[str]:
-        """Answers to the question about images [B, n, 3, H, W]."""
-        special = self.network.special_tokens
-        texts = [self.network.render(fill(self.question, defused(one, special)), self.images) for one in prompts]
-        longest, found = LONGEST_ANSWERS[self.images], []
-        for start in range(0, len(texts), self._batch_size):
-            rows = slice(start, start + self._batch_size)
-            found += self.network.answers(images[rows].flatten(0, 1), texts[rows], longest)
-        return found
-
-    def _as_scores(self, values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self.network.device)
+        options = {"batch_size": batch_size, "dtype": dtype, "quantize": quantize}
+        super().__init__(problems, model=model, revision=revision, **options)
 
 
-class UnifiedReward(_Written):
+class UnifiedReward(_Marks):
     """The mean of its marks of an image, 1 to 5."""
 
     name = "unified-reward"
+    longest_answer = 160  # three marks, which the model writes with up to 17 digits, one a token
     question = POINT_QUESTION
 
     def __call__(self, images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Scores [B] float32 of images [B, 3, H, W] in [0, 1]; NaN where the answer has not the marks."""
-        answers = self._answers(images.unsqueeze(1), prompts)
-        return self._as_scores([point_score(answer, self._dimensions) for answer in answers])
+        answers = self.answers(images.unsqueeze(1), prompts)
+        return self.as_scores([point_score(answer, self._dimensions) for answer in answers])
 
 
-class UnifiedRewardPair(_Written):
+class UnifiedRewardPair(_Marks):
     """How much more of its marks the first of two images of a prompt gets, -1 to 1."""
 
     pairwise = True
     images = 2
     name = "unified-reward-pair"
+    longest_answer = 320  # six marks
     question = PAIR_QUESTION
 
     def __call__(
         self, first: Tensor, second: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
     ) -> Tensor:
         """Preferences [B] float32 for the first of two images [B, 3, H, W] in [0, 1]; NaN likewise."""
-        answers = self._answers(torch.stack([first, second], 1), prompts)
-        return self._as_scores([pair_preference(answer, self._dimensions) for answer in answers])
+        answers = self.answers(torch.stack([first, second], 1), prompts)
+        return self.as_scores([pair_preference(answer, self._dimensions) for answer in answers])
 
 
 def point_score(answer: str, dimensions: Sequence[str]) -> float:
