@@ -128,3 +128,15 @@ def test_the_gain_is_that_of_the_trained_score_paired():
     last = evaluation(9, reward=[0.5, 1.5, 5.5], jpeg=[0.5, 1.5, 5.5])
     assert gain([first, last]) == ["held-out jpeg 2 -> 2.5", "+0.5 [+0.5, +0.5]"]  # no spread within the pairs
     assert gain([first]) == []
+
+
+def test_a_notebook_that_asks_for_colours_gets_plain_lines(monkeypatch, capsys):
+    """Jupyter sets FORCE_COLOR for commands, whose output is no terminal that could draw a line again."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Console(True, 3)
+    console.start(0)
+    console.begin(0)
+    console.end(0.5, 2.0)
+    console.stop()
+    out = capsys.readouterr().out
+    assert out.startswith("epoch 1/3  reward 0.5  2 img/s") and "\x1b" not in out

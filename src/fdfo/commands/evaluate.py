@@ -1,5 +1,6 @@
 """`fdfo eval`: scores of base and adapters on the same prompts and seeds."""
 
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from fdfo.records import Prompt
 from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.folder import environment
-from fdfo.visible import visible
+from fdfo.visible import can_redraw, visible
 
 ENCODED_AHEAD = 512
 """Prompts that are encoded at a time: text encoders and transformer change places on the device once for them."""
@@ -154,7 +155,7 @@ class _Worker:
         if not left:
             return
         policy = self._policy(choice, config)
-        console = Console(quiet=not self.team.is_main, stderr=True)
+        console = Console(quiet=not self.team.is_main, stderr=True, force_terminal=can_redraw(sys.stderr))
         with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
             own = left[self.team.rank :: self.team.size]
             ahead = max(1, ENCODED_AHEAD // size)

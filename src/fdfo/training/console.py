@@ -1,6 +1,7 @@
 """Shows the progress of a run: one live line in a terminal, plain lines elsewhere."""
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fdfo.visible import visible
+from fdfo.visible import can_redraw, visible
 
 SILENCE_S = 30.0
 """Longest time between two lines outside a terminal, while work goes on."""
@@ -35,7 +36,9 @@ class Console:
     """Output of the main process; other processes are silent."""
 
     def __init__(self, is_main: bool, epochs: int):
-        self.rich = RichConsole(quiet=not is_main, highlight=False, soft_wrap=True)
+        self.rich = RichConsole(
+            quiet=not is_main, highlight=False, soft_wrap=True, force_terminal=can_redraw(sys.stdout)
+        )
         self.epochs = epochs
         self.live: Live | None = None
         self.first = self.done = 0  # epochs finished when the run began or went on, and now

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from fdfo.visible import can_redraw
+
 PLAIN_LINE_EVERY_S = 20.0
 
 
@@ -27,7 +29,7 @@ class Progress:
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
         """Gives `advance(count=1, **shown)`; the keyword numbers are shown beside the bar."""
-        console = Console(stderr=True)
+        console = Console(stderr=True, force_terminal=can_redraw(sys.stderr))
         if console.is_terminal and not self.quiet:
             columns = (
                 TextColumn("{task.description:<12}"),
