@@ -1,7 +1,6 @@
 """The site's own parts: the first page, buttons of the tutorials, and the notebooks that they open."""
 
 import re
-import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,7 +62,7 @@ def test_a_notebook_runs(page, tmp_path, monkeypatch):
     small = " ".join(f"'{one}'" for one in (*TINY, *SMALLER))
     for cell in made.cells:
         cell.source = re.sub(r"^(fdfo train \S+(?! --dry-run).*?)( --run)", rf"\1 {small}\2", cell.source, flags=re.M)
-    monkeypatch.setenv("PATH", str(Path(sys.prefix) / "bin"), prepend=":")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # an environment that was not activated
     nbclient.NotebookClient(made, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in made.cells if "Image.open" in cell.source for output in cell.outputs]
     assert shown and all("image/png" in output.data for output in shown)
@@ -105,10 +104,16 @@ def test_the_losses_of_the_figures_are_least_at_the_edge_of_the_trust_region(slo
 
 def test_what_is_looked_up_by_another_word_is_a_key_there():
     keys = (ROOT / "docs" / "reference" / "find.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:policy|optim|prompts|train|eval|method)\.[a-z_.]+)", keys)
+    named = re.findall(r"`((?:policy|optim|prompts|train|eval|log|method)\.[a-z0-9_.]+)", keys)
     config = fdfo.load_config("shapes")
     assert len(named) > 20
     assert [name for name in named if not _has(config, name.split("."))] == []
+
+
+def test_the_search_splits_keys_into_their_words():
+    (separator,) = re.findall(r"separator: '(.*?)'\}", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    words = [word for word in re.split(separator, "`optim.max_grad_norm`=1.5, [eval.at] (a-b)") if word]
+    assert words == ["optim", "max", "grad", "norm", "1.5", "eval", "at", "a", "b"]
 
 
 def _has(section, names):

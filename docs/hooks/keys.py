@@ -15,7 +15,12 @@ from fdfo.config.section import Section
 from fdfo.config.tree import Config, StopConfig
 from fdfo.plugins import BUILT_IN, find
 
-INTRODUCTION = """# Every key
+INTRODUCTION = """---
+search:
+  boost: 2
+---
+
+# Every key
 
 A recipe and the command line use the same dotted names: `fdfo train shapes method.strength=0.01`. *Default* is what a
 recipe gets that does not set the key. Words in parentheses name the origin of a default: "reference" is the published

@@ -15,8 +15,11 @@ PAGES = ROOT / "docs" / "tutorials"
 NOTEBOOKS = ROOT / "notebooks"
 
 INSTALL = """```python
+import os
+import sys
 from importlib.util import find_spec
 
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]  # where fdfo is, for %%bash
 if find_spec("fdfo") is None:  # on a hosted machine
     %pip install --quiet fdfo
 ```
