@@ -81,8 +81,7 @@ class WeightedSum:
         self._guards = {name: guard_of(name, entry, reward) for name, entry, reward in built}
         self._batch_sizes = {name: batch_size(entry, reward) for name, entry, reward in built}
         self.differentiable = all(reward.differentiable for reward in self.rewards)
-        named = zip(self.names, entries, strict=True)
-        self._moments = RunningMoments([name for name, entry in named if entry.standardize])
+        self._moments = RunningMoments([name for name, entry, _ in built if entry.standardize])
         self.standardizes = any(entry.standardize for entry in entries)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:

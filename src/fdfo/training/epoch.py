@@ -1,6 +1,6 @@
 """One epoch of any method: sample, score, credit, update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,9 +10,7 @@ from torch.nn.utils import get_total_norm
 
 from fdfo.errors import RewardError
 from fdfo.flow.noise import NoiseStreams
-from fdfo.objectives.advantage import centred, moments
 from fdfo.records import Items, Prompt, Rollout, Scores, move
-from fdfo.rewards.when import Applied
 from fdfo.training.ahead import encode_ahead
 from fdfo.training.batching import deal, micro_batches, share
 from fdfo.training.engine import Engine
@@ -20,6 +18,7 @@ from fdfo.training.finite import refuse_not_finite
 from fdfo.training.fitting import fitting
 from fdfo.training.recorded_scores import RecordingReward, take_recorded
 from fdfo.training.schedule import learning_rate
+from fdfo.training.score_metrics import components_of_all, score_metrics, stop_if_too_many_failed
 from fdfo.training.scoring import Scoring
 
 MAX_SKIPPED_UPDATES = 3
@@ -73,14 +72,14 @@ def sample(
             start += len(rollout.prompts)
         encode_ahead(engine, prompts, next_prompts)
         scores = scoring.finish()
-    components = _of_all_processes(engine, scores)
+    components = components_of_all(engine, scores)
     engine.reward.observe(components)
     scores = [_in_trained_units(engine, *pair) for pair in zip(rollouts, scores, strict=True)]
     size = engine.method.group_size
     applied = engine.reward.applied([prompt.metadata for prompt in epoch_prompts for _ in range(size)])
     batch = engine.reward.standardized_total(components, applied)
-    metrics = _score_metrics(engine, batch, components, applied)
-    _stop_if_too_many_failed(engine, rollouts, scores, metrics)
+    metrics = score_metrics(engine, batch, components, applied)
+    stop_if_too_many_failed(engine, rollouts, scores, metrics)
     if engine.method.memory is not None:
         engine.method.memory.observe(epoch_prompts, batch)
     scores = [replace(part, batch=batch) for part in scores]
@@ -132,82 +131,6 @@ def _sampled(
     return rollout, images
 
 
-def _of_all_processes(engine: Engine, scores: Sequence[Scores]) -> dict[str, Tensor]:
-    """Components of the samples of all processes: [N] float64 by name.
-
-    Gathered in order of rank, which is the order of the prompts: the same for any process count.
-    """
-    own = torch.cat([torch.stack([*part.components.values()], 1) for part in scores])
-    return dict(zip(scores[0].components, engine.team.gather_rows(own).unbind(1), strict=True))
-
-
-def _compared(engine: Engine) -> int:
-    """Images whose scores are compared with each other: a group, or each alone where the loss scores images itself."""
-    return engine.method.group_size if engine.method.needs_scores else 1
-
-
-def _score_metrics(
-    engine: Engine, trained: Tensor, components: Mapping[str, Tensor], applied: Applied
-) -> dict[str, float]:
-    """Means, spread within groups and failures of all samples.
-
-    From what is trained on and the components, each [N]. What people skip did not fail. The mean of a component is
-    over the images that it was asked about.
-    """
-    total, group_size = engine.reward.total(components, applied), _compared(engine)  # without standardisation
-    skipped = torch.zeros(len(total), dtype=torch.bool)
-    for name in engine.reward.asked.names:
-        skipped |= components[name].isnan()
-    groups = trained.reshape(-1, group_size)
-    variance = centred(groups).square().mean(1)  # [P], NaN where a score failed
-    finite = total[total.isfinite()]
-    mean, deviation = moments(finite)
-    return {
-        "reward": mean,
-        "reward_std": deviation,
-        "group_spread": float(variance.nanmean().sqrt()),
-        "images": float(len(total)),
-        "failed": float((~total.isfinite() & ~skipped).sum()),
-        **(
-            {"skipped_groups": float(skipped.reshape(-1, group_size).any(1).sum())} if engine.reward.asked.names else {}
-        ),
-        "dropped_groups": float((~groups.isfinite().all(1)).sum()),
-        **{f"score/{name}": float(values.nanmean()) for name, values in components.items()},
-    }
-
-
-def _stop_if_too_many_failed(
-    engine: Engine, rollouts: Sequence[Rollout], scores: Sequence[Scores], metrics: Mapping[str, float]
-) -> None:
-    group_size = _compared(engine)
-    share, allowed = metrics["failed"] / metrics["images"], engine.config.train.max_failed_share
-    if share <= allowed and metrics["dropped_groups"] * group_size < metrics["images"]:
-        return
-    failed = [
-        (prompt.text, [name for name in _asked(engine, prompt) if not part.components[name][i].isfinite()])
-        for rollout, part in zip(rollouts, scores, strict=True)
-        for i, prompt in enumerate(rollout.sample_prompts)
-        if not part.total[i].isfinite()
-    ]
-    returned = engine.reward.failures
-    kinds = {name: f" (returned {returned[name]})" if name in returned else "" for name in engine.reward.names}
-    examples = "; ".join(
-        f"{', '.join(name + kinds[name] for name in names)} on {text[:80]!r}" for text, names in failed[:3]
-    )
-    error = RewardError(
-        f"{metrics['failed']:.0f} of {metrics['images']:.0f} scores failed, more than "
-        f"train.max_failed_share={allowed} allows or too many to train on"
-        + (f"; for example: {examples}" if examples else "")
-    )
-    engine.team.raise_together(error if engine.team.is_main else None)  # all know it; one tells
-
-
-def _asked(engine: Engine, prompt: Prompt) -> list[str]:
-    """Names of the components that score a prompt."""
-    applied = engine.reward.applied([prompt.metadata])
-    return [name for name in engine.reward.names if name not in applied or bool(applied[name])]
-
-
 def update(engine: Engine, sampled: Sampled, noise: NoiseStreams) -> list[dict[str, float]]:
     """Credit the samples, take the epoch's optimizer steps and average their weights; the metrics of each step.
 
@@ -224,8 +147,8 @@ def update(engine: Engine, sampled: Sampled, noise: NoiseStreams) -> list[dict[s
         components, applied = take_recorded(engine)
         engine.reward.observe(components)
         trained = engine.reward.standardized_total(components, applied)
-        sampled.metrics.update(_score_metrics(engine, trained, components, applied))
-        _stop_if_too_many_failed(engine, [], [], sampled.metrics)
+        sampled.metrics.update(score_metrics(engine, trained, components, applied))
+        stop_if_too_many_failed(engine, [], [], sampled.metrics)
     return metrics
 
 

@@ -34,6 +34,7 @@ from fdfo.evaluation.runs import (
 from fdfo.files import finite, write_atomically, write_json
 from fdfo.locks import one_writer
 from fdfo.own import cut_torn_line, make_way, mend_lines, numbered, numbered_name, read_json, set_aside, sound
+from fdfo.training.distributed import Team
 from fdfo.training.inputs import Digests, Stamps, changed_inputs
 
 LIBRARIES = ("fdfo", "torch", "diffusers", "transformers", "peft", "accelerate", "numpy")
@@ -157,6 +158,15 @@ class RunFolder:
         """Everything is loaded: from now on the folder belongs to its configuration."""
         cut_torn_line(self.path / METRICS)
         (self.path / METRICS).touch()
+
+    def check_shared(self, team: Team, what: str, epoch: int) -> None:
+        """Raise CheckpointError in every process unless all of them see files of the same latest epoch."""
+        epochs = team.gather_rows(torch.tensor([epoch])).tolist()
+        if len(set(epochs)) > 1:
+            raise CheckpointError(
+                f"the processes found {what} of different epochs ({epochs}); "
+                f"{self.path} must be on a file system that all machines share"
+            )
 
     # ---- events ----
 

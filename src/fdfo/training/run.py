@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fdfo.config.tree import Config
-from fdfo.errors import CheckpointError, FdfoError, first_line, is_out_of_memory
+from fdfo.errors import FdfoError, first_line, is_out_of_memory
 from fdfo.evaluation.alarms import alarms
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.evaluation.pictures import save_gallery, save_groups
@@ -278,7 +278,7 @@ class Run:
         if progress is not None:
             self.progress = progress
             self.console.say(f"continuing after epoch {progress.epoch}")
-        self._check_same("checkpoints", self.progress.epoch)
+        self.folder.check_shared(self.team, "checkpoints", self.progress.epoch)
         with self.team.together():
             if self.team.is_main:
                 self.folder.mend()
@@ -286,19 +286,10 @@ class Run:
                 set_unsound_aside(self.folder.checkpoints, self.progress.epoch)
                 self.folder.forget_after(self.progress.epoch if progress else -1, self.config.eval.is_due)
         self.history = read_evaluations(self.folder.path)
-        self._check_same("evaluations", self.history[-1].epoch if self.history else -1)
+        self.folder.check_shared(self.team, "evaluations", self.history[-1].epoch if self.history else -1)
         return self.progress
 
     def _go_on_from(self, checkpoint: Path) -> Progress:
         state = read_state(checkpoint, self.weights)
         put_back(self.engine, state)
         return state.progress
-
-    def _check_same(self, what: str, epoch: int) -> None:
-        """Raise CheckpointError on every process if they do not all see files of the same latest epoch."""
-        epochs = self.team.gather_rows(torch.tensor([epoch])).tolist()
-        if len(set(epochs)) > 1:
-            raise CheckpointError(
-                f"the processes found {what} of different epochs ({epochs}); "
-                f"{self.folder.path} must be on a file system that all machines share"
-            )
