@@ -37,6 +37,7 @@ def test_the_recipe_validates_and_its_dry_run_works(command):
     assert code == 0, err
     printed = yaml.safe_load(out)
     assert printed["prompts"]["path"] == "mine.txt"
+    assert printed["prompts"]["eval_path"] is printed["prompts"]["eval_name"] is None  # a part of them is set aside
     assert printed["reward"][0]["name"] == "warm.py:warm"
     code, _, err = command("init", "my.yaml", *given)
     assert code == 2

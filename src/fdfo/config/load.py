@@ -118,7 +118,10 @@ def typed(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) ->
 
 
 def _with_lists(raw: Mapping[str, Any], problems: list[str]) -> Any:
-    """The section of prompts, with the embedded model's own lists for that model; any other needs its own."""
+    """The section of prompts, with the embedded model's own lists for that model; any other needs its own.
+
+    Where somebody's own prompts are trained on, and none are named to judge by, a part of them is set aside.
+    """
     prompts, policy = raw.get("prompts") or {}, raw.get("policy") or {}
     if not isinstance(prompts, Mapping) or not isinstance(policy, Mapping):
         return prompts
@@ -126,7 +129,8 @@ def _with_lists(raw: Mapping[str, Any], problems: list[str]) -> Any:
     judges = prompts.get("eval_path") or prompts.get("eval_name")
     if policy.get("name", EMBEDDED) == EMBEDDED:
         lists = {} if trains else {"name": "shapes-train"}
-        return {**prompts, **lists, **({} if judges else {"eval_name": "shapes-validation"})}
+        is_own = trains not in (None, "shapes-train")
+        return {**prompts, **lists, **({} if judges or is_own else {"eval_name": "shapes-validation"})}
     if not trains:
         problems.append("prompts: name those to train on, as prompts.path=my_prompts.txt or prompts.name=LIST")
     return prompts
