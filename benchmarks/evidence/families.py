@@ -15,8 +15,11 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.evidence.families_page import write_page
+from fdfo.config.tree import PolicyConfig
+from fdfo.errors import ModelError
+from fdfo.models.sizes import policy_sizes
 from tests.models.families.measures import gradient_error, image_error, loader, lora_error, row_error
-from tests.models.families.world import ALL, World
+from tests.models.families.world import ALL, PROMPTS, World
 
 DATA = Path("docs/results/data/families.json")
 LIBRARIES = ("diffusers", "transformers", "peft", "torch")
@@ -38,6 +41,8 @@ class Measured:
     """None: diffusers has none."""
     seconds: float
     date: str
+    is_plannable: bool
+    """Whether its memory can be counted once a prompt was encoded: its network does not look at what it is given."""
 
 
 def measure(case: str) -> Measured:
@@ -56,7 +61,17 @@ def measure(case: str) -> Measured:
             loader(world),
             perf_counter() - started,
             f"{date.today()}",
+            is_plannable(world),
         )
+
+
+def is_plannable(world: World) -> bool:
+    settings = PolicyConfig(name=str(world.folder), resolution=world.size, dtype="float32")
+    try:
+        policy_sizes(settings, world.policy(1.0).row(PROMPTS[0]))
+    except ModelError:
+        return False
+    return True
 
 
 def main(cases: Collection[str], data: Path = DATA) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.families import FAMILIES, REFUSED, Family
 
 HEAD = """# Supported models
@@ -15,10 +16,13 @@ any folder or hub id whose `model_index.json` names that class can be `policy.na
 "Guidance" says what the model's own pipeline calls the number that `policy.guidance` sets, and how it counts there:
 here 1 is off, for all. "LoRA" is the method of diffusers that reads the file which `fdfo export` writes. "Trained" says
 where this project's training of it can be read; "by nobody yet" means that only the measurements below are known, no
-run.
+run. "Planned memory" is GiB for the weights of a published model in bfloat16 and one row of training at 512 pixels (a
+LoRA, gradient checkpointing), as a [virtual card](../../benchmarks/memory/virtual/card.py) counts them
+(`python -m benchmarks.memory.planned`); the plan that a dry run prints is within 15 %, and needs no download. Others
+are planned once the first prompt was encoded, or not at all where the network's own work depends on what it is given.
 
-| pipeline | models | parity-tested | guidance | LoRA | trained |
-|---|---|---|---|---|---|
+| pipeline | models | parity-tested | planned memory | guidance | LoRA | trained |
+|---|---|---|---|---|---|---|
 """
 
 MEASURES = """
@@ -82,10 +86,23 @@ def guidance(family: Family) -> str:
     return own + (f"; `policy.embedded_guidance`: `{family.embedded}`" if family.embedded else "")
 
 
-def model_line(one: dict[str, Any]) -> str:
+def memory(one: dict[str, Any], counted: dict[str, dict[str, float]]) -> str:
+    """Of the published models of a case, in GiB."""
+    is_large = "Large" in one["case"]
+    found = [
+        f"{name.partition('/')[2]} {gib['weights'] + gib['train']:.1f}"
+        for name, gib in counted.items()
+        if ARCHITECTURES[name]["model_index.json"]["_class_name"] == one["pipeline"]
+        and (one["pipeline"] != "StableDiffusion3Pipeline" or ("-large" in name) == is_large)
+    ]
+    return ", ".join(found) or ("from the first prompt on" if one["is_plannable"] else "not planned")
+
+
+def model_line(one: dict[str, Any], counted: dict[str, dict[str, float]]) -> str:
     case, own = one["case"], guidance(FAMILIES[one["pipeline"]])
     loader = f"`{one['loader']}`" if one["loader"] else "none: `--to merged`"
-    return f"| {case} | {MODELS[case]} | yes | {own} | {loader} | {TRAINED.get(case, 'by nobody yet')} |"
+    cells = (case, MODELS[case], "yes", memory(one, counted), own, loader, TRAINED.get(case, "by nobody yet"))
+    return f"| {' | '.join(cells)} |"
 
 
 def measured_line(one: dict[str, Any]) -> str:
@@ -94,11 +111,13 @@ def measured_line(one: dict[str, Any]) -> str:
     return f"| {one['case']} | {' | '.join(cells)} | {one['seconds']:.1f} |"
 
 
-def page(found: dict[str, Any]) -> str:
+def page(found: dict[str, Any], counted: dict[str, dict[str, float]]) -> str:
+    """`counted` has the memory of published models, as benchmarks.memory.planned writes it."""
     measured = found["families"]
+    models = [model_line(one, counted) for one in measured]
     refusals = [f"| {name} | {reason} |" for name, reason in REFUSED.items()]
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
-    tables = (HEAD, map(model_line, measured), MEASURES, map(measured_line, measured), REFUSALS, refusals)
+    tables = (HEAD, models, MEASURES, map(measured_line, measured), REFUSALS, refusals)
     text = "".join(part if isinstance(part, str) else "\n".join(part) + "\n" for part in tables)
     dates = sorted({one["date"] for one in measured})
     return f"{text}\n{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {versions}.\n"
@@ -107,7 +126,8 @@ def page(found: dict[str, Any]) -> str:
 def write_page(data: Path) -> None:
     """Write reference/models.md beside the folder of results."""
     found = json.loads(data.read_text(encoding="utf-8"))
-    (data.parents[2] / "reference" / "models.md").write_text(page(found), encoding="utf-8")
+    counted = json.loads((data.parent / "memory-families.json").read_text(encoding="utf-8"))["counted_gib"]
+    (data.parents[2] / "reference" / "models.md").write_text(page(found, counted), encoding="utf-8")
 
 
 if __name__ == "__main__":

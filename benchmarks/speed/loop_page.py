@@ -67,6 +67,33 @@ def host_section(data: Path) -> str:
     )
 
 
+VELOCITY = """
+## A velocity beside its network
+
+What `policy.velocity` takes more than the bare network for the same 4 rows (`python -m benchmarks.speed.overhead`):
+packing, the time, the adapter's weights, precision, guidance. Both by turns in one process, in seconds of its CPU; in
+brackets, 95 % bootstrap intervals over blocks of 20 pairs.
+
+| network | guidance | bare, ms | a velocity more |
+|---|---|---|---|
+"""
+
+
+def velocity_section(data: Path) -> str:
+    """What benchmarks.speed.overhead found; nothing where it has not run."""
+    path = data / "overhead.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_text())
+    rows = [
+        f"| {one['network']} | {one['guidance']:g} | {1000 * one['bare_s']:.2f} | "
+        "{mean:+.1%} [{low:+.1%}, {high:+.1%}] |\n".format(**one["more"])
+        for one in found["cases"]
+    ]
+    end = "\n{date}, {machine}, {threads} threads, torch {torch}, one run.\n".format(**found)
+    return VELOCITY + "".join(rows) + end
+
+
 def shares(facts: dict[str, Any]) -> tuple[Interval, Interval]:
     """Share of an epoch outside the networks: of the epoch alone, and with its part of checkpoints and evaluations."""
     seconds = facts["seconds"]
@@ -95,6 +122,7 @@ def write_page(data: Path) -> None:
         for one in found
     ]
     page = HEAD + "\n".join(map(row, found)) + "\n" + FOOT + "\n" + "\n\n".join(settings) + "\n" + host_section(data)
+    page += velocity_section(data)
     (data.parent / "loop.md").write_text(page)
 
 

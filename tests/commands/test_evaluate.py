@@ -2,12 +2,16 @@
 
 import filecmp
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from fdfo.commands import evaluate
+from fdfo.config.load import load_config
 from fdfo.config.tree import AdapterConfig
 from fdfo.drawing import BATCH
+from fdfo.evaluation.summary import BASE
 from fdfo.models import load_policy
 from fdfo.rewards.weighted import WeightedSum
 from tests.evaluation.parsed import Page, words
@@ -175,3 +179,16 @@ def test_a_score_for_some_prompts_has_rows_for_these_alone(command):
     code, _, err = command("--rewards", f"[{watched % 'countng'}]", "--output", "other")
     assert code == 2
     assert "when {category: countng} fits none of the 5 prompts, which have category single" in err
+
+
+def test_the_page_tells_what_differs_from_training():
+    """Of a run that is trained at one size and judged at another, on fewer steps."""
+    settings = ["eval.resolution=[64,32]", "method.steps=8", "eval.steps=4", "policy.guidance=1"]
+    run = load_config("shapes", settings)
+    task, choice = SimpleNamespace(steps=None, prompts=None, seed=0), SimpleNamespace(settings=lambda config: judged)
+    judged = run.evaluated_policy
+    facts = dict(evaluate._facts(task, {BASE: choice}, run))
+    assert facts["Trained on"] == "shapes, 32 × 32 px, guidance 1, 8 steps"
+    assert facts["Evaluated on"] == "shapes, 64 × 32 px, guidance 1, 4 steps"
+    judged = run.policy
+    assert "Trained on" not in dict(evaluate._facts(SimpleNamespace(**vars(task) | {"steps": 8}), {BASE: choice}, run))

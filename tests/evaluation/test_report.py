@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fdfo.config.load import load_config
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.pictures import Grid
 from fdfo.evaluation.report import curves, decimals, gallery, setup, write_report
@@ -115,6 +116,21 @@ def test_the_headline_is_the_paired_mean(run, page):
     assert "in 20 epochs" in page.headline
     assert "unseen shapes-contrastive" in page.headline
     assert "60 held-out prompts with 2 images each" in page.text
+
+
+def test_the_header_tells_what_differs_between_training_and_evaluations():
+    config = load_config("shapes", ["method.steps=8", "eval.steps=8", "policy.guidance=1"]).model_dump(mode="json")
+    assert setup._evaluated_otherwise(config) == []
+    config["eval"] |= {"policy": "owner/sibling", "resolution": [64, 32], "guidance": 2.5, "steps": 4}
+    expected = "owner/sibling, 64 × 32 px, guidance 2.5 (trained with 1), 4 steps (trained with 8)"
+    assert setup._evaluated_otherwise(config) == [("Evaluated on", expected)]
+
+
+def test_the_facts_of_a_page_tell_it(tmp_path):
+    page = Page(
+        write_report([make_run(tmp_path / "run", overrides=["method.steps=8", "eval.steps=4"], evaluate=False)])
+    )
+    assert "Evaluated on 4 steps (trained with 8)" in words(page.text)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,9 @@ def test_the_table_has_what_pipelines_give_their_networks(world, monkeypatch):
     table = network_inputs(outline, tokens, world.size, torch.float32)
     assert shapes(table) == shapes(row)
     assert table.get("img_shapes") == row.get("img_shapes")
+    encoders = [one for name, one in world.pipeline.components.items() if name.startswith("text_encoder")]
+    of_encoders = sum(weight.nbytes for encoder in encoders for weight in encoder.parameters())
+    assert policy_sizes(configured(world).policy, row).text_encoders == of_encoders
 
 
 def configured(world):

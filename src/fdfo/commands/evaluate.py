@@ -21,7 +21,7 @@ from fdfo.commands.memory import memory_explained
 from fdfo.commands.model_choice import ModelChoice, default_steps, labelled
 from fdfo.commands.output import prepare_folder
 from fdfo.commands.terminal import say
-from fdfo.config.tree import Config
+from fdfo.config.tree import Config, PolicyConfig
 from fdfo.drawing import BATCH
 from fdfo.errors import ConfigError
 from fdfo.evaluation.dataset import image_rows, write_metadata
@@ -29,6 +29,7 @@ from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.heldout import judge_prompts
 from fdfo.evaluation.ledger import Ledger
+from fdfo.evaluation.report.text import plural
 from fdfo.evaluation.summary import BASE, Row, summary
 from fdfo.files import write_json
 from fdfo.interfaces import Policy
@@ -221,10 +222,20 @@ def _facts(task: EvaluationTask, variants: Mapping[str, ModelChoice], config: Co
         for label, one in variants.items()
         if label != BASE
     ]
+    steps = default_steps(task.steps, config)
+    conditions = _conditions(settings, steps)
+    trained = _conditions(config.policy, getattr(config.method, "steps", steps)) if config else conditions
     return [
         ("Model", settings.name),
         *weights,
         ("Prompts", task.prompts or "the run's held-out list"),
         ("Guidance", f"{settings.guidance:g}"),
+        *([("Trained on", trained), ("Evaluated on", conditions)] if trained != conditions else []),
         ("Seed of the noise", str(task.seed)),
     ]
+
+
+def _conditions(settings: PolicyConfig, steps: int) -> str:
+    """What images are drawn with."""
+    size = "{} × {} px".format(*settings.resolution) if settings.resolution else "its own size"
+    return f"{settings.name}, {size}, guidance {settings.guidance:g}, {plural(steps, 'step')}"

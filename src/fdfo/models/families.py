@@ -175,7 +175,12 @@ FAMILIES: Mapping[str, Family] = {
 """By class of the pipeline; the entry-point group `fdfo.families` has more."""
 
 
+MODULAR = "diffusers has it as a modular pipeline only, whose blocks are not asked here yet"
+
 REFUSED: Mapping[str, str] = {
+    "AnimaModularPipeline": MODULAR,
+    "Flux3ModularPipeline": MODULAR,
+    "Flux3DistilledModularPipeline": "its network is a flow map between two times, not a velocity",
     "Cosmos2TextToImagePipeline": "its licence asks for a guardrail at every image, and its path ends at noise of 80",
     "DreamLitePipeline": "its network is a U-Net, whose latents the pipeline does not take",
     "HiDreamImagePipeline": "its experts pass no gradient in evaluation mode, so training would go astray unseen",

@@ -141,7 +141,7 @@ def _prompt_cache(
 def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], reads_text: bool) -> Any:
     """The pipeline with its weights, safetensors only, less some components. Raises ModelError."""
     source = outline.source
-    texts = [name for name in source.index if name.startswith(("text_encoder", "tokenizer"))]
+    texts = [name for name in source.components if name.startswith(("text_encoder", "tokenizer"))]
     left_out: dict[str, Any] = dict.fromkeys(dispensed if reads_text else texts)
     try:
         with reaching_hub(source.location):

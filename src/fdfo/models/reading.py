@@ -56,9 +56,9 @@ def _limits(config: PolicyConfig) -> list[tuple[Callable[..., Any], int]]:
     outline = Outline.of(source)
     left_out = () if config.t5 else outline.family.dispensable
     found = []
-    for component, place in source.index.items():
-        if component.startswith(("tokenizer", "processor")) and component not in left_out and place[1] is not None:
-            tokenizer = _tokenizer(source, component, place[1])
+    for component, kind in source.components.items():
+        if component.startswith(("tokenizer", "processor")) and component not in left_out:
+            tokenizer = _tokenizer(source, component, kind)
             if tokenizer is None:
                 return []
             limit = _limit(outline, tokenizer, config)

@@ -75,7 +75,7 @@ def policy_sizes(config: PolicyConfig, row: Mapping[str, Any] | None = None) -> 
         decoder: Any = _of_index(source, "vae")
         decoder_saved = _decoder_saved(decoder.to(dtype), latent, outline.family.decoder)
         left_out = () if config.t5 else outline.family.dispensable
-        names = [name for name in source.index if name.startswith("text_encoder") and name not in left_out]
+        names = [name for name in source.components if name.startswith("text_encoder") and name not in left_out]
         encoders = [_text_encoder(outline, name) for name in names]
     is_full = config.adapter.kind == "full"
     tile = [min(side, config.vae_tile or side) for side in (height, width)]
@@ -147,11 +147,11 @@ def _measure(
 
 
 def _evaluated(network: Module, inputs: Mapping[str, Any]) -> Any:
-    """The network's output. Raises ModelError for one that looks at what it is given, of which there is none."""
+    """The network's output. Raises ModelError for one that looks at what it is given, or asks where, in vain."""
     try:
         return network(**inputs)
-    except NotImplementedError as error:
-        said = "the network reads the content of its arguments, so its memory cannot be counted before it runs"
+    except RuntimeError as error:  # of torch, for what the meta device has not
+        said = "the network cannot be evaluated without content, so its memory cannot be counted before it runs"
         raise ModelError(f"{said}; give train.micro_batch and train.sample_batch") from error
 
 
@@ -189,7 +189,7 @@ def _tiled_share(sides: Sequence[int], tile: int | None) -> float:
 
 
 def _text_encoder(outline: Outline, name: str) -> Module:
-    _, kind = outline.source.index[name]
+    kind = outline.source.components[name]
     if not hasattr(transformers, kind):
         assert outline.pipeline_class, "whose module brings it (PRX)"
     encoder = getattr(transformers, kind)

@@ -19,6 +19,10 @@ EMBEDDED_TEXT_TOKENS = 1
 """T5 tokens that the embedded pipelines were trained with (zeros)."""
 
 
+MODULAR_INDEX = "modular_model_index.json"
+"""Of pipelines that are made of blocks; their class then says what becomes of them (models/families.py)."""
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """A diffusers pipeline that has been found, but not loaded."""
@@ -37,13 +41,19 @@ class ModelSource:
             raise ModelError(problem)
         is_embedded = name in EMBEDDED
         location = str(files("fdfo") / "shapes" / EMBEDDED[name]) if is_embedded else name
-        index = _read_json(name, location, revision, "model_index.json")
+        index = _read_json(name, location, revision, _index_file(Path(location)))
         return ModelSource(name, location, revision, is_embedded, str(index.get("_class_name", "unknown pipeline")))
 
     @property
     def index(self) -> dict[str, Any]:
         """Its model_index.json: library and class of every component."""
         return _read_json(self.name, self.location, self.revision, "model_index.json")
+
+    @property
+    def components(self) -> dict[str, str]:
+        """Class of every component that is there: the index has settings beside them, some of which are lists, too."""
+        lists = {name: entry for name, entry in self.index.items() if isinstance(entry, list) and len(entry) == 2}
+        return {name: kind for name, (_, kind) in lists.items() if isinstance(kind, str)}
 
     @property
     def commit(self) -> str | None:
@@ -68,6 +78,12 @@ def name_problem(name: str) -> str | None:
     if name in EMBEDDED or "/" in name or os.path.isdir(name):  # Path.is_dir raises where a name is too long
         return None
     return f"{name}: no such folder, and a hub id looks like OWNER/NAME; {nearest(name, [*EMBEDDED])}"
+
+
+def _index_file(folder: Path) -> str:
+    """Where a pipeline says its class; a hub id is asked for the usual one."""
+    is_modular = not (folder / "model_index.json").is_file() and (folder / MODULAR_INDEX).is_file()
+    return MODULAR_INDEX if is_modular else "model_index.json"
 
 
 def _read_json(name: str, location: str, revision: str | None, file: str) -> dict[str, Any]:

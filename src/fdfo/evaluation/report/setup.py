@@ -32,10 +32,26 @@ def facts(record: RunRecord) -> list[Fact]:
         ("Trained score", record.formula),
         ("Training prompts", f"{prompts['path'] or prompts['name']}, {count(prompts['pairs_per_epoch'])} an epoch"),
         ("Held-out prompts", f"{held_out}, {count(evaluation['prompts'])}"),
+        *_evaluated_otherwise(config),
         ("Epochs", f"{count(done)} of {count(planned)}" + ("" if done >= planned else " so far")),
         ("Learning rate", number(config["optim"]["lr"])),
         ("Seed", str(config["train"]["seed"])),
     ]
+
+
+def _evaluated_otherwise(config: Mapping[str, Any]) -> list[Fact]:
+    """What the model is evaluated on where that is not how it was trained."""
+    policy, evaluation = config["policy"], config["eval"]
+    model, size, guidance = (evaluation.get(name) for name in ("policy", "resolution", "guidance"))
+    steps, trained_steps = evaluation["steps"], config["method"].get("steps")
+    parts = [model] if model not in (None, policy["name"]) else []
+    if size not in (None, policy["resolution"]):
+        parts.append("{} × {} px".format(*size))
+    if guidance not in (None, policy["guidance"]):
+        parts.append(f"guidance {number(guidance)} (trained with {number(policy['guidance'])})")
+    if trained_steps not in (None, steps):
+        parts.append(f"{count(steps)} steps (trained with {count(trained_steps)})")
+    return [("Evaluated on", ", ".join(parts))] if parts else []
 
 
 def environment(record: RunRecord) -> list[Fact]:
