@@ -73,6 +73,14 @@ def test_numbers_read_well():
     assert [text.number(v) for v in (0, 1e-4, 12345, -0.5, 3e-9)] == ["0", "0.0001", "12,345", "−0.5", "3.000e−09"]
     assert text.short(51840, 4) == "51.84k" and text.short(3e6) == "3M"
     assert text.enumerate_words(["a", "b", "c"]) == "a, b and c"
+    assert text.unbroken("4 [−9, 17] (2, 95%) (of all runs)").split(" ") == [
+        "4",
+        "[−9,\xa017]",
+        "(2,\xa095%)",
+        "(of",
+        "all",
+        "runs)",
+    ]
 
 
 @pytest.mark.parametrize("in_a_row", [2, 3])

@@ -284,6 +284,22 @@ def test_drawing_is_a_command_of_its_own(root, actions, recorded):
     assert job.state == "done"
 
 
+@pytest.mark.parametrize(("kind", "form"), [("lora", "diffusers"), ("full", "merged")])
+def test_exporting_is_a_command_of_its_own(tmp_path, actions, recorded, kind, form):
+    options = "{kind: lora, rank: 4, alpha: 4}" if kind == "lora" else "{kind: full}"
+    run = make_run(tmp_path / "run", prompts=2, shown=2, epochs=1, overrides=[f"policy.adapter={options}"])
+    actions.export(with_checkpoints(run, 1), "epoch-0000001")
+    job = actions.jobs[run, "export"]
+    while not (tmp_path / "arguments").is_file():
+        time.sleep(0.01)
+    arguments = recorded(0)
+    assert arguments[2:] == [
+        *("export", str(run), "--to", form, "--checkpoint", "epoch-0000001"),
+        *("--output", str(run / "export" / "epoch-0000001")),
+    ]
+    assert job.process.wait() == 0
+
+
 def test_a_command_that_fails_says_why(root, actions, recorded):
     run = with_checkpoints(root / "first", 5)
     actions.export(run, "epoch-0000005")

@@ -32,6 +32,7 @@ FILTERS = {
     "duration": text.duration,
     "share": text.percent,
     "one_line": text.one_line,
+    "unbroken": text.unbroken,
     "lower_first": text.lower_first,
     "words": text.enumerate_words,
     "interval": text.with_bounds,

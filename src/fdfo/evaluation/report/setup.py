@@ -79,13 +79,17 @@ def commands(record: RunRecord) -> list[Fact]:
         if record.epochs_done < record.epochs_planned
         else ("Train longer", f"fdfo train train.epochs={longer} --run {run}")
     )
-    form = "merged" if record.config["policy"]["adapter"]["kind"] == "full" else "diffusers"
     return [
         going_on,
         ("Repeat from the start", f"fdfo train {config} --run {shlex.quote(folder + '-again')}"),
         ("Draw pictures, before and after", f"fdfo generate --run {run} 'your prompt'"),
-        ("Export the weights", f"fdfo export {run} --to {form}"),
+        ("Export the weights", f"fdfo export {run} --to {export_format(record)}"),
     ]
+
+
+def export_format(record: RunRecord) -> str:
+    """What a run is exported to where nothing else is asked for: without adapters there is no LoRA file."""
+    return "merged" if record.config["policy"]["adapter"]["kind"] == "full" else "diffusers"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Numbers, durations and prompts as people read them."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -128,6 +129,11 @@ def one_line(text: str, limit: int = 120) -> str:
     """Text on one line, cut at `limit` characters with an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def unbroken(text: str) -> str:
+    """The same text, whose intervals stay on one line each: no-break spaces in brackets without words."""
+    return re.sub(r"[\[(][^\]()a-z]*[\])]", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
 
 
 def lower_first(text: str) -> str:

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from fdfo.errors import FdfoError
 from fdfo.evaluation.report.decimals import together
+from fdfo.evaluation.report.setup import export_format
 from fdfo.evaluation.report.tradeoffs import scores_of, trade_off
 from fdfo.studio.pages import PICTURES_INSIDE, html_page
 from fdfo.studio.routes.streams import changes
@@ -59,6 +60,7 @@ class Watching:
         (one,) = self._chosen(request, 1)
         jobs = {kind: self._actions.jobs.get((one.record.folder, kind)) for kind in ("draw", "export")}
         values = {"one": one, "run": one.view, "runs": [one.view], "link": link}
+        values["export_format"] = export_format(one.record)
         parts = [
             Part("now", "", filled("watch/now.html", values)),
             Part("work", "", filled("watch/work.html", {"jobs": jobs, "key": one.key})),

@@ -16,6 +16,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fdfo.evaluation.report.record import read_run
+from fdfo.evaluation.report.setup import export_format
 from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, KEPT
 from fdfo.locks import holder_of, is_held
 from fdfo.own import numbered
@@ -95,7 +97,8 @@ class Actions:
     def export(self, run: Path, checkpoint: str) -> None:
         """Write a checkpoint for use elsewhere, below the run's folder `export`. Raises Refusal, or OSError."""
         name, output = _checkpoint(run, checkpoint).name, run / "export" / checkpoint
-        command = ["export", str(run), "--checkpoint", name, "--output", str(output)]
+        form = export_format(read_run(run))
+        command = ["export", str(run), "--to", form, "--checkpoint", name, "--output", str(output)]
         self._start(run, "export", f"export of {name}", command, output)
 
     def draw(self, run: Path, wish: Drawing) -> None:
