@@ -1,4 +1,9 @@
-"""The straight path x_t = (1 - t) x0 + t eps and the conversions it allows (arXiv:2209.03003, Sec. 2.1)."""
+"""The straight path x_t = (1 - t) x0 + t eps and the conversions it allows (arXiv:2209.03003, Sec. 2.1).
+
+Time is 1 at the noise and 0 at the image, as in diffusers and Stable Diffusion 3 (arXiv:2403.03206). The papers on
+rectified flow (arXiv:2209.03003) and flow matching (arXiv:2210.02747) count the other way: their t is 1 - t here, and
+their velocity has the other sign.
+"""
 
 import torch
 from torch import Tensor
