@@ -14,7 +14,7 @@ MOST_VALUES = 10**6
 """Values of a YAML document, where an alias counts as often as it stands: ten lines of aliases can stand for 10^9."""
 
 MOST_BITS = 1024
-"""Of a whole number: more than a float can hold. Python refuses to print 4300 digits."""
+"""Most bits of a whole number: more than a float can hold. Python refuses to print 4300 digits."""
 
 _NESTED = f"it is nested more than {MOST_LEVELS} levels deep"
 _TOO_LARGE = "it holds a whole number of more than 300 digits"
@@ -25,7 +25,7 @@ class BadDocument(ValueError):
 
 
 class BadSyntax(BadDocument):
-    """It is not of this language at all."""
+    """The text is not of this language at all."""
 
 
 def parse_yaml(text: str) -> Any:

@@ -133,7 +133,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 LEAST_LIKENESS = 0.74
-"""Of a misspelling: two letters of four may have changed places."""
+"""Least likeness of a misspelling: two letters of four may have changed places."""
 
 
 def _words(name: str) -> list[str]:

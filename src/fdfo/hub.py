@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from fdfo.errors import first_line
 
 HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
-"""Of the HTTP client of this version of huggingface_hub: httpx or httpx2. Raised bare in the middle of a file."""
+"""The error of huggingface_hub's HTTP client (httpx or httpx2), which it raises bare in the middle of a file."""
 
 _CLIENT: Any = import_module(HTTP_ERROR.__module__.partition(".")[0])
 

@@ -12,7 +12,7 @@ if sys.platform == "win32":
     import msvcrt
 
     PLACE = 2**30
-    """Of the byte that is locked: far behind the text, for nobody else can read what is locked."""
+    """Place of the locked byte: far behind the text, since nobody else can read a locked part."""
 
     def _lock(file: IO[Any], shared: bool) -> None:
         _at_the_place(file, msvcrt.LK_NBLCK)

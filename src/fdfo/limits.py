@@ -7,7 +7,7 @@ without end, or an error of a library.
 MOST_STEPS = 1000
 """Schedulers know 1000 times."""
 MOST_IMAGES = 4096
-"""Of one prompt: a hundred times what methods compare."""
+"""Most images of one prompt: a hundred times as many as methods compare."""
 MOST = 9_999_999
 """Epochs are numbered by seven digits in the names of files; no list of prompts is longer."""
 MOST_PIXELS = 16384
@@ -21,13 +21,13 @@ MOST_SECONDS = 1e7
 MOST_GUIDANCE = 100.0
 """Ten times what saturates every image."""
 MOST_STRENGTH = 100.0
-"""Of an adapter, which was trained at 1; less than minus that as well."""
+"""Largest strength of an adapter, which was trained at 1, on either side of zero."""
 LARGEST = 1e6
-"""Of weights and limits: products with float32 numbers stay far from overflow."""
+"""Largest weight or limit: products with float32 numbers stay far from overflow."""
 LARGEST_SCORE = 1e12
-"""Of thresholds of scores, which may have a large offset."""
+"""Largest threshold of a score, which may have a large offset."""
 MOST_PROCESSES = 1024
-"""At the same time, or requests to one server."""
+"""Most processes at the same time, or requests to one server."""
 MOST_LOGPROBS = 1000
 """Servers give 20 and rarely more."""
 LARGEST_BUDGET = 1e12

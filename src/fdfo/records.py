@@ -64,7 +64,7 @@ class Conditioning:
 
     @property
     def nbytes(self) -> int:
-        """Of the tensors, each counted once."""
+        """Bytes of the tensors, each counted once."""
         return sum({id(tensor): tensor.nbytes for row in self.rows for tensor in row.values()}.values())
 
     def __getitem__(self, rows: slice | Tensor | Sequence[int]) -> Conditioning:
@@ -244,4 +244,4 @@ class NetworkUse:
     forward: int = 0
     """Without gradient."""
     trained: int = 0
-    """With gradient: forward and backward."""
+    """Evaluations with gradient: forward and backward."""

@@ -68,7 +68,7 @@ def run_fit(
 
 
 def _entries(against: str | None) -> Sequence[RewardConfig]:
-    """Those of the ready scores that are named. Raises ConfigError."""
+    """The ready scores that `against` names. Raises ConfigError."""
     names = [] if against is None else [name.strip() for name in against.split(",")]
     if "human" in names:
         raise ConfigError("--against", ["'human' asks people; name scores that are computed"])

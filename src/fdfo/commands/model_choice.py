@@ -55,7 +55,7 @@ class ModelChoice:
 
     @cached_property
     def folder(self) -> Path | None:
-        """Of the weights beside the base: the given adapter, fetched if it is on the hub, or the run's checkpoint.
+        """The weights beside the base: the given adapter, fetched if it is on the hub, or the run's checkpoint.
 
         Raises ModelError or CheckpointError.
         """
@@ -66,7 +66,7 @@ class ModelChoice:
         return self._checkpoint if self.run is not None else None
 
     def digest(self) -> str:
-        """Of these weights. Raises ModelError or CheckpointError."""
+        """The digest of these weights. Raises ModelError or CheckpointError."""
         from fdfo.models.adapters import weights_digest
 
         assert self.folder is not None
@@ -74,7 +74,7 @@ class ModelChoice:
 
     @property
     def place(self) -> str:
-        """Of the weights beside the base, as people know it: of a run its checkpoint, else what was given."""
+        """Where the weights beside the base are, as people know it: the run's checkpoint, or what was given."""
         found = str(self.folder)
         return found if self.adapter is None or Path(found).is_relative_to(self.adapter) else self.adapter
 
@@ -98,7 +98,7 @@ class ModelChoice:
 
     @cached_property
     def _checkpoint(self) -> Path:
-        """Of the run; looked for once, so that a warning comes once."""
+        """The run's checkpoint; looked for once, so that a warning comes once."""
         from fdfo.training.checkpoint import chosen_checkpoint
 
         assert self.run is not None

@@ -174,7 +174,7 @@ PresetOption = Annotated[
 
 
 def given(context: typer.Context, options: Iterable[str]) -> list[str]:
-    """Those of the options that stand on the command line, with their dashes."""
+    """The options that were given on the command line, with their dashes."""
     sources = {option: context.get_parameter_source(option) for option in options}
     return [f"--{option}" for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 

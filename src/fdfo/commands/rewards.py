@@ -27,7 +27,7 @@ SIDE = 512
 """Pixels of the pictures; scores of the shapes world get its own size."""
 TIMED_IMAGES = 16
 CHECK_PATIENCE_S = 5.0
-"""For a server that does not answer."""
+"""How long a check waits for a server that does not answer."""
 _SOURCES = re.compile(r"(.*_)?model|processor|tokenizer|head|base|url")
 """Options of scores that say where their networks, and what goes with them, come from."""
 UNDRAWN = {
@@ -73,7 +73,7 @@ def run_check(name: str, options: list[str], device_name: str | None) -> None:
 
 
 def _impatient(entry: RewardConfig) -> RewardConfig:
-    """With a server that is away waited for as a person waits, unless the options say how long."""
+    """The entry with a short patience for a server that is away, unless its options say how long to wait."""
     waits = entry.name in names("rewards") and "patience_s" in signature(find("rewards", entry.name)).parameters
     return entry.model_copy(update={"patience_s": CHECK_PATIENCE_S, **entry.options}) if waits else entry
 
@@ -123,7 +123,7 @@ def written_pictures() -> Tensor:
 
 
 def verdict(table: Tensor) -> str:
-    """In words, whether right pictures outrank wrong ones: row i are scores [B] of all pictures for caption i."""
+    """Say whether right pictures outrank wrong ones; row i has the scores [B] of all pictures for caption i."""
     if not bool(table.isfinite().all()):
         return f"{int((~table.isfinite()).sum())} of {table.numel()} could not be judged: NaN (does it need metadata?)"
     if bool((table == table[0]).all()):

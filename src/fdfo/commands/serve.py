@@ -45,7 +45,7 @@ def run_serve(
 
 
 def _in_full(name: str, options: list[str]) -> str:
-    """By which clients know the score again: with its options, less those that do not change scores."""
+    """The name by which clients recognise the score, with the options that change its scores."""
     return " ".join([name, *(option for option in options if option.partition("=")[0] not in PLACEMENT)])
 
 

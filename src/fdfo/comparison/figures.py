@@ -18,7 +18,7 @@ from fdfo.evaluation.report.text import number
 GUIDED = "base, under guidance"
 
 WIDTH, HEIGHT, MARGIN_X, MARGIN_Y = 420, 250, 70, 56
-"""Of a panel of the picture and around it, in pixels."""
+"""Size of a panel, and the margins around it, in pixels."""
 
 COLUMNS = 2
 LINE_HEIGHT = 16

@@ -93,7 +93,7 @@ def limits(plan: Plan) -> str:
 
 
 HEADLINE_CELLS = 12
-"""Of more cells, the headline names the best and the reference."""
+"""With more cells, a headline names only the best and the reference."""
 
 
 def headlines(plan: Plan, results: Sequence[Result]) -> list[str]:

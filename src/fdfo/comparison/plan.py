@@ -59,7 +59,7 @@ Sweep = Annotated[tuple[Grid, ...], BeforeValidator(_grids)]
 
 
 MOST_SEEDS = 1000
-"""That are counted out."""
+"""Most seeds that a number may stand for."""
 
 
 def _count_of_seeds(raw: Any) -> Any:
@@ -77,7 +77,7 @@ class Trained(Section):
 
 
 class Cell(Section):
-    """One of the things that are compared."""
+    """A method with its settings, which the plan compares with others."""
 
     recipe: str | None = None
     """What it starts from; null: the plan's recipe."""
@@ -108,7 +108,7 @@ class Judging(Section):
     images: Images = 2
     """Images of every prompt."""
     noise_seed: Seed = 0
-    """Of the start noises."""
+    """Seed of the start noises."""
 
 
 class Claim(Section):
@@ -130,7 +130,7 @@ class Claim(Section):
     at_least: Threshold | None = None
     """The claimed size; null: any above 0, for `speed` above 1. Below 0: `cell` loses no more than this."""
     scores: tuple[str, ...] | None = None
-    """On which training scores; null: all that both cells have."""
+    """The training scores that it is about; null: all that both cells have."""
 
 
 class Prices(Section):
@@ -149,7 +149,7 @@ class Plan(Section):
     evaluations and has taken the steps, and is judged at both."""
 
     name: Label
-    """Of the results and their page."""
+    """Name of the results and their page."""
     title: str
     """Heading of the page."""
     about: str = ""
@@ -169,13 +169,13 @@ class Plan(Section):
     steps: Count | None = None
     """Optimizer steps of a run; null: as many as every cell takes within the budget."""
     prices: Prices = Prices()
-    """Of what is not a row forward."""
+    """Prices, in rows forward, of everything that is not one."""
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_count_of_seeds), Field(min_length=1)] = (0, 1, 2, 3, 4)
-    """Of the final runs; a number n means 0 to n - 1."""
+    """Seeds of the final runs; a number n means 0 to n - 1."""
     sweep: Sweep = ()
     """Values to try in every cell that has no sweep of its own."""
     tuning_seeds: Annotated[tuple[Seed, ...], Field(min_length=3)] = (1000, 1001, 1002)
-    """Of the runs that choose from the sweep."""
+    """Seeds of the tuning runs, which choose from the sweep."""
     tuning_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Length of a tuning run in that of a final one."""
     extensions: CountFromZero = 2

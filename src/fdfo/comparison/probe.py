@@ -43,10 +43,10 @@ class Probed:
     score: str
     cell: str
     cost: EpochCost
-    """Of one estimate."""
+    """Cost of one estimate."""
     prices: Rates
     seconds: float
-    """Of one estimate, as a run's: of the processor where there is no other device."""
+    """Seconds of one estimate, counted as for a run: processor time if there is no other device."""
     products: Products
     environment: Mapping[str, Any]
     """Versions, devices and time."""

@@ -72,7 +72,7 @@ class Result:
     settings: Mapping[str, Any]
     """All that was changed of the recipe."""
     prices: Mapping[str, float]
-    """In rows forward: of a row with gradient, and of an image differentiated."""
+    """Prices, in rows forward, of a row with gradient and of a differentiated image."""
     budget_epoch: int
     """Where the budget of evaluations is spent."""
     steps_epoch: int
@@ -84,7 +84,7 @@ class Result:
     images: int = 0
     """Scored for training in the whole run."""
     seconds: float = 0.0
-    """Of training in the whole run, as a point's."""
+    """Seconds of training in the whole run, counted as for a point."""
     error: str | None = None
     """Why there is no curve."""
     curve: Sequence[Point] = ()
@@ -175,7 +175,7 @@ def _curve(one: Result, record: RunRecord, cost: EpochCost, rates: Rates) -> lis
 
 
 def _seconds(rollout: Mapping[str, Any], environment: Mapping[str, Any]) -> float:
-    """Of an epoch of training."""
+    """Seconds of an epoch of training."""
     return rollout["processor_s"] if environment["devices"] == ["cpu"] else sum(rollout["seconds"].values())
 
 
@@ -184,7 +184,7 @@ def _means(judged: Evaluation) -> dict[str, float]:
 
 
 def _prompts(judged: Evaluation) -> dict[str, list[float]]:
-    """Of every prompt; a score that is all of the training score is not said twice."""
+    """Values of every prompt; a score that is the whole training score is left out."""
     names = [name for name in (*judged.metrics, *judged.signals) if name not in UNJUDGED]
     values = {name: [float(f"{value:.{DIGITS}g}") for value in judged.values(name)] for name in names}
     trained = values[TRAINING_SCORE]

@@ -35,7 +35,7 @@ class Estimate:
     freedom: float = float("nan")
     """Degrees of freedom."""
     values: tuple[float, ...] = ()
-    """Of every seed."""
+    """The value of every seed."""
     is_ratio: bool = False
     """Whether error and interval are those of the logarithm."""
 
@@ -61,7 +61,7 @@ class Estimate:
         return float(2 * t.sf(abs(gap) / self.error, self.freedom))
 
     def exponential(self) -> "Estimate":
-        """Of what this is the logarithm of."""
+        """The estimate of the quantity whose logarithm this is."""
         value, low, high = (float(np.exp(number)) for number in (self.value, self.low, self.high))
         return replace(self, value=value, low=low, high=high, values=tuple(np.exp(self.values)), is_ratio=True)
 

@@ -117,5 +117,5 @@ def brackets(found: Estimate) -> str:
 
 
 def as_interval(found: Estimate) -> Interval:
-    """For the functions that format intervals."""
+    """Convert to the type that the functions for text take."""
     return Interval(found.value, found.low, found.high, found.n)

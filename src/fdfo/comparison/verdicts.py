@@ -47,7 +47,7 @@ class Finding:
 
     tested: Tested
     p_value: float
-    """That the truth is what is claimed, corrected for all claims of the plan (Holm)."""
+    """The p-value of the claim as null hypothesis, corrected for all claims of the plan (Holm)."""
     verdict: Verdict
 
 

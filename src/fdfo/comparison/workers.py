@@ -34,7 +34,7 @@ class Places:
     is_pinned: bool = False
     """Whether every run is kept on its own share of the cores."""
     until: float | None = None
-    """By the monotonic clock; None: to the end."""
+    """Time on the monotonic clock at which to stop; None: at the end."""
 
     @property
     def is_over(self) -> bool:

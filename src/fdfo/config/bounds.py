@@ -28,7 +28,7 @@ Weight = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=-LARGEST_SCORE, le=LARGEST_SCORE, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, le=0.999_999)]
-"""Of what float32 averages: closer to 1, one minus it is lost there."""
+"""Decay of an average in float32, in which 1 - decay would be lost if it were closer to 1."""
 Count = Annotated[int, Field(ge=1, le=MOST)]
 CountFromZero = Annotated[int, Field(ge=0, le=MOST)]
 Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]

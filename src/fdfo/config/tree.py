@@ -83,7 +83,7 @@ class PolicyConfig(Section):
     prompt_memory_gib: NonNegative = 2.0
     """Host memory for encoded prompts, the least recently used first out; those of a batch are there in any case."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the frozen network; adapters, velocities and all mathematics are float32."""
+    """Precision of the frozen network; adapters, velocities and all mathematics are float32."""
     quantize: Quantization | None = None
     """Keep the linear layers of the frozen network's blocks in few bits: nf4 (bitsandbytes; 4.5 bits a weight), int8 or
     fp8 (torchao; 8 bits); null: in `dtype`, in which all compute. Adapters stay float32 beside them."""
@@ -109,9 +109,9 @@ class RewardConfig(Section):
     name: str
     """A registered name, or `path/to/file.py:function`."""
     weight: Weight = 1.0
-    """Its factor in the weighted sum."""
+    """Factor of the score in the weighted sum."""
     label: str | None = None
-    """Its name in logs and reports; null: `name`."""
+    """Name of the score in logs and reports; null: `name`."""
     when: When | None = None
     """Ask it for some prompts only: fields of their metadata and the values that these must have, as {category: text}
     or {category: [text, counting]}; null: for every prompt. Others are trained on their other scores."""
@@ -125,7 +125,7 @@ class RewardConfig(Section):
     """Longest seconds of one call, after which the run saves its state and stops; null: none. remote and vlm-server,
     which wait for servers, take it for one request."""
     undecided_within: NonNegative | None = None
-    """Of a score that compares two images: ask it only where the weighted sums of the other scores differ by this at
+    """For a score that compares two images: ask it only where the weighted sums of the other scores differ by this at
     most, and leave the rest to them; null: ask for every pair."""
     offload: bool = False
     """Keep its network in host memory, and on the device only while it scores: slower, and large scores take turns."""
@@ -206,7 +206,7 @@ class TrainConfig(Section):
     epochs: CountFromZero = 100
     """Length of the run; raising it later continues the run; 0 judges the start and trains nothing (reference: 100)."""
     seed: Seed = 0
-    """Of everything random."""
+    """Seed of everything random."""
     micro_batch: Count | Literal["auto"] = "auto"
     """Rows of one forward and backward pass; does not change the result."""
     sample_batch: Count | Literal["auto"] = "auto"
@@ -250,7 +250,7 @@ class EvalConfig(Section):
     images_per_prompt: Images = 1
     """Images of every prompt; diversity needs at least 2."""
     noise_seed: Seed = 0
-    """Of the start noises: not `train.seed`, so that runs with different seeds are compared on the same noise."""
+    """Seed of the start noises: not `train.seed`, so that runs with different seeds are compared on the same noise."""
     rewards: RewardList = ()
     """Scores that are not trained on; the training score is always evaluated."""
     diversity: str | None = None
@@ -287,7 +287,7 @@ class LogConfig(Section):
     name: Label | None = None
     """What trackers call the run; null: its folder's name."""
     tags: tuple[Label, ...] = ()
-    """By which wandb finds it."""
+    """Tags by which wandb finds the run."""
 
 
 class Config(Section):

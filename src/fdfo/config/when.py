@@ -24,4 +24,4 @@ def _condition(value: Any) -> Any:
 
 
 When = Annotated[dict[str, list[str | int | float | bool]], BeforeValidator(_condition)]
-"""By field, the values of which a prompt must have one."""
+"""For each field the values of which a prompt must have one."""

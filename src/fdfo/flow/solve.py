@@ -50,12 +50,12 @@ class MeanVelocity:
         return v
 
     def keep(self, count: int) -> None:
-        """From here on there are only the first `count` states."""
+        """Drop all but the first `count` states."""
         if self.previous is not None:
             self.previous = (self.previous[0], self.previous[1][:count])
 
     def split(self, branches: int) -> None:
-        """From here on every state is repeated `branches` times."""
+        """Repeat every state `branches` times."""
         if self.previous is not None:
             self.previous = (self.previous[0], self.previous[1].repeat_interleave(branches, 0))
 

@@ -16,7 +16,7 @@ from fdfo.guard.setting import Setting, attribute
 
 _NAMES = ("INT", "TERM", "HUP", "QUIT", "BREAK", "PIPE", "CHLD", "ALRM", "USR1", "USR2")
 SIGNALS = [getattr(signal, f"SIG{name}") for name in _NAMES if hasattr(signal, f"SIG{name}")]
-"""Those that programs handle, of those that there are."""
+"""The signals that programs handle, as far as this system has them."""
 
 
 @cache

@@ -98,7 +98,7 @@ class Streams:
         return Streams(now.python, np.random.MT19937(), now.cpu, now.cuda)
 
     def exchanged(self) -> "Streams":
-        """Those in use until now; these are in use from now on."""
+        """Put these streams in use, and return those that were."""
         before = Streams.now()
         random.setstate(self.python)
         np.random.mtrand.set_bit_generator(self.numpy)

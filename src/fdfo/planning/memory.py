@@ -49,7 +49,7 @@ class MemoryPlan:
     host: Mapping[str, int]
     """What each process holds in host memory beside its share of the trajectories."""
     trajectories: int
-    """In host memory, over all processes."""
+    """Bytes of trajectories in host memory, over all processes."""
     waiting: int
     """Images that wait there for scores which take turns, likewise."""
     unknown_scores: tuple[str, ...]

@@ -27,7 +27,7 @@ ELSEWHERE = ("remote", "vlm-server")
 
 
 BYTES = {"8bit": 1.1, "4bit": 0.65}
-"""Of a parameter in few bits: embeddings, norms and scales are kept wider."""
+"""Bytes of a parameter in few bits, in the mean: embeddings, norms and scales are kept wider."""
 
 
 def score_bytes(entry: RewardConfig) -> int | None:

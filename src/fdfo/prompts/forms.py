@@ -31,7 +31,7 @@ FORMS: dict[str, Form] = {
 ACCEPTED = "one prompt a line (.txt), a table (.csv, .tsv, .parquet) or JSON (.json, .jsonl, .ndjson), each also as .gz"
 
 LARGEST_BYTES = 2**30
-"""Of a file after unpacking: a small .gz can hold any number of zeros."""
+"""Largest size of an unpacked file: a small .gz can hold any number of zeros."""
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 

@@ -245,4 +245,4 @@ def _lines(text: str) -> list[str]:
 
 
 READERS: dict[str, Callable[[str], Table]] = {"text": of_lines, "csv": of_csv, "tsv": of_tsv, "json": of_json}
-"""By the form of a text."""
+"""Readers by the form of a text."""

@@ -47,7 +47,7 @@ class Plan(BaseModel):
     log_tie: float = 0.0
 
     def preference(self, key: str) -> float:
-        """Of the head for the first picture, expected: P(first) - P(second)."""
+        """The preference that the head expects for the first picture: P(first) - P(second)."""
         first, _, second = chances(torch.tensor([self.gaps[key]]).double().numpy(), self.log_tie)[0]
         return float(first - second)
 

@@ -22,7 +22,7 @@ RIDGES = tuple(10.0**power for power in (4, 3, 2, 1, 0, -1))
 """Strengths of the prior to try, from the strongest."""
 FOLDS = 5
 LEAST_LOG_TIE = -12.0
-"""Of log nu, which tends to minus infinity where nobody ever had no preference."""
+"""Lower bound of log nu, which tends to minus infinity if nobody chose a tie."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def held_out_gaps(given: Comparisons) -> Array:
 
 
 def agreement(gaps: Array, given: Comparisons) -> Array:
-    """Of each prompt [G], on how many of its choices of a side d [N] has the right sign; zero counts half."""
+    """For each prompt [G] the number of choices of a side for which d [N] has the right sign; zero counts half."""
     sided = given.chosen != 0
     right = (np.sign(gaps) * given.chosen + 1)[sided] / 2
     prompts = given.prompt[sided]
@@ -142,5 +142,5 @@ def _rows(given: Comparisons) -> Array:
 
 
 def _columns(given: Comparisons) -> Array:
-    """Of what was chosen, in the columns of chances."""
+    """The column of `chances` that each choice stands for."""
     return 1 - given.chosen.astype(int)

@@ -103,7 +103,7 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """For messages: which reward, where."""
+        """The reward and its server, for messages."""
         return f"reward {self._reward!r} at {self._url}"
 
     def check_key(self) -> None:

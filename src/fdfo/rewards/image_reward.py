@@ -28,7 +28,7 @@ from fdfo.rewards.pretrained import dtype_problems, explained, network_dtype
 _TOKENS = 35
 _MEAN, _STD = 0.16717362830052426, 1.0333394966054072  # of the authors' training set
 _HEAD_WIDTH = 64
-"""Of every attention head, in both encoders."""
+"""Width of every attention head, in both encoders."""
 _VISION_EPS, _TEXT_EPS = 1e-6, 1e-12
 _UNUSED = ("blip.vision_proj.", "blip.text_proj.")
 _VISION_NAMES = {

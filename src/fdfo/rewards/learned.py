@@ -29,14 +29,14 @@ class About(BaseModel):
 
     features: str
     model: str | None
-    """Of the features, in place of the published one."""
+    """Model of the features, in place of the published one."""
     log_tie: float
     """log nu of Davidson's model, see davidson.py."""
     ridge: float
     choices: int
     prompts: int
     accuracy: dict[str, tuple[float, float, float]]
-    """Of this score and of others on the same held-out choices: mean over prompts with its interval."""
+    """Accuracy of this score and of others on the same held-out choices: mean over prompts with its interval."""
 
 
 def save(folder: Path, head: Head, about: About) -> None:

@@ -12,7 +12,7 @@ from fdfo.objectives.advantage import moments
 
 
 class RunningMoments:
-    """Of the named components; nothing is known at first."""
+    """Running moments of the named components; they start empty."""
 
     def __init__(self, names: list[str]):
         self._sums = {name: torch.zeros(3, dtype=torch.float64) for name in names}  # count, mean, squared deviations

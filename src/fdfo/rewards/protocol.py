@@ -21,7 +21,7 @@ from fdfo.rewards.png import from_png, to_png
 PROTOCOL = 1
 NAME_PATH, SCORE_PATH = "/v1/reward", "/v1/score"
 MOST_PIXELS = 2**26
-"""Of all images of a request, 64 of 1024 x 1024: 0.8 GB as float32. Counted before any is decoded."""
+"""Most pixels of a request, 64 images of 1024 x 1024 or 0.8 GB as float32; counted before any is decoded."""
 
 
 def request(images: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from fdfo.web.budget import Budget
 from fdfo.web.guard import Refusal
 
 LARGEST_REQUEST_BYTES = 2**28
-"""Of one request, and of all that are there at the same time: others are read when these are answered."""
+"""Most bytes of one request, and of all requests at the same time; others wait until these are answered."""
 
 MOST_VALUES = 10**6
-"""Of the JSON of a request: an empty list takes twenty times as much memory as its text."""
+"""Most values in the JSON of a request: an empty list takes twenty times as much memory as its text."""
 
 
 def reward_app(reward: WeightedSum, name: str, device: torch.device, key: str | None) -> Starlette:

@@ -71,7 +71,7 @@ class Differences:
         """Rows [D] by pair."""
 
     def of(self, chosen: Chosen) -> Comparisons:
-        """Of all choices, which may be of the same pairs."""
+        """The differences of all choices, several of which may be about one pair."""
         new = {choice.pair: (run, choice) for run, choice in chosen.rows if choice.pair not in self._known}
         with torch.no_grad():
             parts = [self._embedding(images, prompts).cpu() for images, prompts in _batches(list(new.values()))]
@@ -84,7 +84,7 @@ class Differences:
 
 
 def ready_gaps(chosen: Chosen, scores: WeightedSum) -> Mapping[str, np.ndarray]:
-    """By score, the difference of that of the first picture and the second, [N]; of loaded scores of single images."""
+    """For each loaded score of single images, the score of the first picture less that of the second, [N]."""
     if not scores.names:
         return {}
     parts: dict[str, list[Tensor]] = {name: [] for name in scores.names}

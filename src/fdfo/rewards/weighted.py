@@ -143,7 +143,7 @@ class WeightedSum:
 
     @property
     def embedders(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """By name, what embeds images [B, 3, H, W] as [B, D], for the rewards that can; loaded or not."""
+        """Functions by name that embed images [B, 3, H, W] as [B, D], of the rewards that have one; loaded or not."""
 
         def embedder(name: str, reward: Any) -> Callable[[Tensor], Tensor]:
             def embed(images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from fdfo.config.when import When
 from fdfo.records import Prompt
 
 Applied = Mapping[str, Tensor]
-"""By component that has a condition: which images it is asked about, [B] bool."""
+"""For each component that has a condition, the images that it is asked about, [B] bool."""
 
 _NAMED = 8
 """Most values that a message lists."""

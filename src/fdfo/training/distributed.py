@@ -197,7 +197,7 @@ _this_start = ""
 """Of the processes that met last, the same in all of them; torchrun counts only those restarts that errors cause."""
 
 STORE_TIMEOUT_S = 5.0
-"""For the store of the job, which may be on the machine that was lost."""
+"""How long to wait for the store of the job, which may be on the machine that was lost."""
 
 
 def is_first_to_tell() -> bool:

@@ -18,7 +18,7 @@ Metrics = Mapping[str, float]
 
 
 class Journal:
-    """Of one run; `group_size` is its method's, `pairwise` names the trained scores that compare images."""
+    """The records of one run; `group_size` is its method's, `pairwise` names the trained scores that compare images."""
 
     def __init__(
         self,

@@ -26,9 +26,9 @@ class Scoring:
             engine.reward.takes_turns or bool(engine.reward.asked.names)
         ) and not engine.method.needs_score_gradient
         self._rollouts: list[list[Prompt]] = []
-        """Of images that wait: the prompt of each."""
+        """The prompts of the images that wait, rollout by rollout."""
         self._images: Tensor | None = None
-        """Those that wait, [N, 3, H, W] on the CPU."""
+        """The images that wait, [N, 3, H, W] on the CPU."""
         self._under_way: Callable[[], Scores] | None = None
         self._done: list[Scores] = []
 
