@@ -120,10 +120,11 @@ def test_checkpoint_loads_in_peft(folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])
-def test_merged_pipeline_needs_no_adapter(kind, tmp_path):
+def test_merged_pipeline_needs_no_adapter(kind, tmp_path, capfd):
     policy = trained(kind)
     expected = velocity(policy)
     policy.save_merged(tmp_path)
+    assert capfd.readouterr() == ("", "")  # no bar of a library
     assert_close(velocity(load_policy(tmp_path, text_tokens=EMBEDDED_TEXT_TOKENS)), expected, rtol=1e-4, atol=1e-5)
 
 

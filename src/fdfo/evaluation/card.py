@@ -156,7 +156,8 @@ def _numbers(rows: Sequence[Row], evaluations: Mapping[int, Evaluation], epoch: 
     if not rows:
         return "This checkpoint was not evaluated; `fdfo eval` measures it."
     one = evaluations[epoch]
-    head = f"{len(one.prompts)} held-out prompts x {one.images_per_prompt} images of {one.steps} steps"
+    prompts = "1 held-out prompt" if len(one.prompts) == 1 else f"{len(one.prompts)} held-out prompts"
+    head = f"{prompts} x {one.images_per_prompt} images of {one.steps} steps"
     return f"{head}, before and after; in brackets 95 % intervals over prompts.\n\n{markdown(rows)}".rstrip()
 
 

@@ -289,7 +289,8 @@ class FlowPolicy:
         self.pipeline.transformer = self.weights.merged()
         if dtype is not None:
             self.pipeline.to(dtype=dtype)
-        self.pipeline.save_pretrained(folder)
+        with quiet_loading():
+            self.pipeline.save_pretrained(folder)
         for component in self.pipeline.components:
             for path in (folder / component).glob("*.safetensors"):
                 give_usual_permissions(path)
