@@ -8,6 +8,7 @@ import transformers
 from fdfo.config.load import load_config
 from fdfo.hub import quiet_loading
 from fdfo.models.architectures import ARCHITECTURES
+from fdfo.models.architectures.further import OVIS_TEXT
 from fdfo.models.architectures.parts import (
     GEMMA2_2B,
     MISTRAL_SMALL_24B,
@@ -33,6 +34,8 @@ def parameters(network):
         ("Tongyi-MAI/Z-Image", 6_154_908_736),
         ("Qwen/Qwen-Image", 20_430_401_088),
         ("krea/Krea-2-Raw", 12_820_073_036),
+        ("AIDC-AI/Ovis-Image-7B", 14_740_899_456 // 2),
+        ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 1_418_996_800),
         ("Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers", 1_604_462_752),
         ("Photoroom/prx-512-t2i", 1_170_691_648),
     ],
@@ -55,6 +58,7 @@ def test_networks_have_the_published_number_of_parameters(name, published):
         (MISTRAL_SMALL_24B, 24_011_361_280),
         (GEMMA2_2B, 2_614_341_888),
         (QWEN3_VL_4B, 4_437_815_808),
+        (OVIS_TEXT, 1_720_574_976),
     ],
 )
 def test_text_encoders_have_the_published_number_of_parameters(encoder, published):

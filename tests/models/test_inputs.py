@@ -63,7 +63,7 @@ def test_a_network_that_looks_at_its_arguments_is_not_measured(world):
         policy_sizes(configured(world).policy, world.policy(1.0).row(PROMPTS[1]))
 
 
-@pytest.mark.parametrize("world", ["OvisImagePipeline"], indirect=True, scope="module")
+@pytest.mark.parametrize("world", ["AuraFlowPipeline"], indirect=True, scope="module")
 def test_a_family_that_no_table_has_is_measured_by_its_first_prompt(world):
     config = configured(world)
     assert not is_planned(config.policy)

@@ -100,7 +100,8 @@ def test_a_row_of_published_models_takes_what_a_virtual_card_counts(name, gib):
     assert sizes.decoder / GIB == pytest.approx(gib["decoder"], rel=1e-2)
     cast = phases["sample"]["cast weights"]
     sampled = (cast + phases["sample"]["activations"] / 2) / GIB  # of a pair
-    assert 0.98 < sampled / gib["sample"] < 1.2, "not all of the adapter is copied yet where most is held"
+    # Chroma's attention has a mask of all pairs; not all of an adapter is copied yet where most is held.
+    assert 0.96 < sampled / gib["sample"] < 1.2
     trained = (cast + phases["train"]["activations"]) / GIB
     assert 0.95 < trained / gib["train"] < 1.9, "a share of what the largest block keeps, for all kinds of blocks"
     assert weights + sampled == pytest.approx(weights + gib["sample"], rel=0.01)

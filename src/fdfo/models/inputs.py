@@ -17,7 +17,7 @@ T5_TOKENS = 256
 PADDED_TOKENS = 512
 """Length to which the pipelines of FLUX and Krea 2 pad all texts by themselves (FLUX.1-schnell asks for 256)."""
 
-SANA_TOKENS, PRX_TOKENS = 300, 256
+SANA_TOKENS, PRX_TOKENS, OVIS_TOKENS = 300, 256, 256
 """Likewise."""
 
 USUAL_TOKENS = 128
@@ -139,6 +139,32 @@ def _prx(row: _Row) -> dict[str, Any]:
     }
 
 
+def _chroma(row: _Row) -> dict[str, Any]:
+    plain = _ovis(row, PADDED_TOKENS)
+    tokens = len(plain["txt_ids"]) + len(plain["img_ids"])
+    return {**plain, "attention_mask": torch.empty(1, tokens)}
+
+
+def _ovis(row: _Row, tokens: int = OVIS_TOKENS) -> dict[str, Any]:
+    states, text = row.states, row.text(tokens, "joint_attention_dim")
+    return {
+        "hidden_states": states,
+        "timestep": torch.empty(1),
+        "encoder_hidden_states": text,
+        "txt_ids": torch.empty(text.shape[1], 3),
+        "img_ids": torch.empty(states.shape[1], 3),
+    }
+
+
+def _long_cat(row: _Row) -> dict[str, Any]:
+    return _ovis(row, PADDED_TOKENS)
+
+
+def _wan(row: _Row) -> dict[str, Any]:
+    text = row.text(PADDED_TOKENS, "text_dim")
+    return {"hidden_states": row.states, "timestep": torch.empty(1), "encoder_hidden_states": text}
+
+
 def _krea2(row: _Row) -> dict[str, Any]:
     tokens, network = row.text_tokens or PADDED_TOKENS, row.outline.network
     states, text = row.states, row.empty(tokens, network["num_text_layers"], network["text_hidden_dim"])
@@ -166,5 +192,9 @@ INPUTS: Mapping[str, Callable[[_Row], dict[str, Any]]] = {
     "SanaPipeline": _sana,
     "PRXPipeline": _prx,
     "Krea2Pipeline": _krea2,
+    "ChromaPipeline": _chroma,
+    "OvisImagePipeline": _ovis,
+    "LongCatImagePipeline": _long_cat,
+    "WanPipeline": _wan,
 }
 """Arguments of one row by class of the pipeline."""
