@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/fdfo train shapes --processes 2 --run runs/demo
 
 test: setup browser
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: setup browser
 	$(BIN)/python -m pytest -n 2 -m slow

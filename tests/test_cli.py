@@ -393,6 +393,7 @@ def test_images_that_were_not_kept_are_drawn_again_for_a_distance(command, train
     assert (tmp_path / "judged" / "scores.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypatch):
     monkeypatch.setitem(BATCH, "cpu", 2)
     options = ("eval", "--run", trained, "--count", 6)
@@ -409,6 +410,7 @@ def test_eval_goes_on_after_an_interruption(command, trained, tmp_path, monkeypa
     assert "which differs in seed" in err
 
 
+@pytest.mark.slow
 def test_eval_of_two_adapters(command, trained, tmp_path):
     checkpoint = trained / "checkpoints" / "epoch-0000001"
     shutil.copytree(checkpoint, tmp_path / "copy")

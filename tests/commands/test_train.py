@@ -57,6 +57,7 @@ def test_a_key_in_the_configuration_is_neither_written_nor_shown(entry, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_its_own_recipe(monkeypatch, capsys, tmp_path):
     changes = ("train.seed=3", "method.steps=6", "optim.lr=2e-4")
     folder = run(tmp_path / "run", "train.epochs=1", *changes)

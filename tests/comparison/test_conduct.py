@@ -94,6 +94,7 @@ def test_the_better_setting_is_chosen_and_run_with_every_seed(conduct):
     assert one.swept == {"optim.lr": 2e-4}
 
 
+@pytest.mark.slow
 def test_every_line_names_its_four_costs(conduct):
     """By what the folders say: 192 images, 1,920 rows forward and 384 with gradient an epoch, two steps."""
     _, results, started = conduct()

@@ -77,6 +77,7 @@ def test_the_browser_is_told_to_load_nothing_and_to_run_only_this_script(page):
     assert not handlers
 
 
+@pytest.mark.slow
 def test_the_same_folder_gives_the_same_bytes(run, tmp_path):
     code = "import sys; from pathlib import Path; from fdfo.evaluation.report import write_report\n"
     code += "write_report([Path(sys.argv[1])], Path(sys.argv[2]))"

@@ -1,5 +1,6 @@
 """Prompts that are longer than the model reads: told with their number, wherever prompts are given."""
 
+import pytest
 import torch
 import yaml
 
@@ -22,7 +23,17 @@ def test_what_is_told_is_what_is_cut(policy):
     assert reading_notes(PolicyConfig(), ["a red circle", "a red circle"]) == []
 
 
-def test_every_command_tells_it(monkeypatch, capsys, tmp_path):
+def test_a_plan_tells_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text(f"{LONG}\na red circle\ntwo blue squares\n")
+    (tmp_path / "lists.py").write_text(f"def mine():\n    return ['{LONG}', 'a red circle', 'two blue squares']\n")
+    for prompts in ("prompts.path=mine.txt", "prompts.name=lists.py:mine"):
+        plan = fdfo(monkeypatch, capsys, "train", "shapes-smoke", prompts, "--dry-run")[1]
+        assert "1 of 3 prompts are longer than the 12 tokens" in yaml.safe_load(plan)["too_long"][0]
+
+
+@pytest.mark.slow
+def test_every_other_command_tells_it(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").write_text(f"{LONG}\na red circle\ntwo blue squares\n")
     said = "1 of 3 prompts are longer than the 12 tokens"
@@ -31,7 +42,3 @@ def test_every_command_tells_it(monkeypatch, capsys, tmp_path):
     short = ("--steps", "1", "-o")
     assert said in fdfo(monkeypatch, capsys, "generate", "--file", "mine.txt", "--run", folder, *short, "x.png")[1]
     assert said in fdfo(monkeypatch, capsys, "eval", "--run", folder, "--rewards", "jpeg", "--steps", "1")[1]
-    (tmp_path / "lists.py").write_text(f"def mine():\n    return ['{LONG}', 'a red circle', 'two blue squares']\n")
-    for prompts in ("prompts.path=mine.txt", "prompts.name=lists.py:mine"):
-        plan = fdfo(monkeypatch, capsys, "train", "shapes-smoke", prompts, "--dry-run")[1]
-        assert said in yaml.safe_load(plan)["too_long"][0]

@@ -106,6 +106,7 @@ TINY = {
 }
 
 
+@pytest.mark.slow
 def test_leaving_the_loop_saves_and_another_loop_goes_on(tmp_path):
     config = fdfo.load_config("shapes-smoke", TINY)
     trainer = fdfo.Trainer(config, tmp_path / "left")

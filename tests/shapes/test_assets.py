@@ -62,6 +62,7 @@ def test_the_t5_slot_is_the_same_as_none(pipeline, noise):
     torch.testing.assert_close(pipeline(prompts, **options).images, without(prompts, **options).images, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_pipeline_draws_what_is_asked_with_guidance_and_has_headroom_without(pipeline):
     options = {"split": "validation", "pictures": 60, "steps": 10, "seed": 1}
     guided = score_pipeline(pipeline, guidance=4.0, **options)

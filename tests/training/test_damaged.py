@@ -61,6 +61,7 @@ def cut(path):
     path.write_bytes(path.read_bytes()[:-40])
 
 
+@pytest.mark.slow
 def test_a_damaged_folder_ends_in_the_same_weights(whole, tmp_path, capsys):
     folder = shutil.copytree(whole / "two", tmp_path / "run")
     checkpoints = folder / "checkpoints"

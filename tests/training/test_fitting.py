@@ -10,7 +10,7 @@ from fdfo.evaluation.runs import read_events
 from fdfo.models.policy import FlowPolicy
 from fdfo.rewards.contrastive import ContrastiveScore
 from fdfo.training import judging
-from tests.nightly import at_night, by_day
+from tests.nightly import at_night
 from tests.training.forks import forked
 from tests.training.runs import largest_difference, run
 from tests.training.test_invariance import SMOOTH, TOLERANCE
@@ -44,10 +44,8 @@ PHASES = {
 }
 
 
-DAILY = ("train",)
-
-
-@pytest.mark.parametrize("phase", by_day(DAILY, PHASES))
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
 def test_the_run_goes_on_with_smaller_batches(reference, tmp_path, monkeypatch, capsys, phase):
     limited(monkeypatch, *PHASES[phase])
     folder = run(tmp_path / "run", *SMOOTH)

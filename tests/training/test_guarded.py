@@ -36,6 +36,7 @@ def written(path, text):
     return f"reward=[{{name: '{path}:score'}}]"
 
 
+@pytest.mark.slow
 def test_what_a_score_leaves_behind_changes_nothing(tmp_path):
     """To the bit: weights, evaluations, and the scores of others, whose networks run in between."""
     vandal = IMPORTS + "\n".join(TOGETHER) + SCORE.format("\n    ".join(TOGETHER))
