@@ -43,7 +43,7 @@ def test_a_run_on_defaults_alone_has_every_default_that_no_recipe_uses(tmp_path)
     recipes = [load_config(name) for name in recipe_names() if name != "own"]
     used = {key for recipe in recipes for key, default, value in defaults(recipe) if value == default}
     changed = {key for key, default, value in defaults(config) if value != default}
-    assert "policy.resolution" not in used  # so this test is about something
+    assert "eval.images_per_prompt" not in used  # so this test is about something
     assert not changed - used
     folder = train(config, tmp_path / "run")
     train(load_config(folder / "config.yaml", ["train.epochs=2"]), folder)

@@ -5,6 +5,13 @@ const main = document.getElementById("main");
 const told = document.getElementById("told");
 const RETRY_MS = 2000;
 
+// What is wrong is told until the next look succeeds; the answer to a wish stays.
+let isBroken = false;
+function complain(text) {
+  told.textContent = text;
+  isBroken = true;
+}
+
 const parts = () => [...document.querySelectorAll("[data-part]")];
 
 // ---- what changes ----
@@ -39,12 +46,13 @@ async function refresh() {
     isStale = false;
     try {
       const answer = await fetch(location.href, { headers: { have: parts().map((part) => part.dataset.digest).join(",") } });
-      if (!answer.ok) { told.textContent = (await answer.json()).error; break; }
+      if (!answer.ok) { complain((await answer.json()).error); break; }
       const changed = await answer.json();
       for (const part of parts()) if (changed[part.dataset.part]) replace(part, changed[part.dataset.part]);
-      told.textContent = "";
+      if (isBroken) told.textContent = "";
+      isBroken = false;
     } catch {
-      told.textContent = "The studio does not answer";
+      complain("The studio does not answer");
       break;
     }
   }
@@ -55,7 +63,7 @@ function listen() {
   const stream = new EventSource(main.dataset.events);
   stream.addEventListener("message", (event) => { if (event.data === "true") void refresh(); });
   stream.addEventListener("error", () => {
-    told.textContent = "The studio does not answer";
+    complain("The studio does not answer");
     if (stream.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
   });
   addEventListener("pagehide", () => stream.close());
@@ -68,9 +76,10 @@ async function send(address, body) {
     const answer = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
     const content = await answer.json();
     told.textContent = answer.ok ? "Done" : content.error;
+    isBroken = false;
     if (answer.ok) await refresh();
   } catch {
-    told.textContent = "The studio does not answer";
+    complain("The studio does not answer");
   }
 }
 
