@@ -71,8 +71,9 @@ VELOCITY = """
 ## A velocity beside its network
 
 What `policy.velocity` takes more than the bare network for the same 4 rows (`python -m benchmarks.speed.overhead`):
-packing, the time, the adapter's weights, precision, guidance. Both by turns in one process, in seconds of its CPU; in
-brackets, 95 % bootstrap intervals over blocks of 20 pairs.
+packing, the time, the adapter's weights, precision, guidance. Both by turns in one process, in seconds of its CPU, the
+fastest of 20 of each; in brackets, 95 % bootstrap intervals over blocks of so many. The aim is 3 %: two dozen small
+operations are more than that where a network's own call takes some milliseconds.
 
 | network | guidance | bare, ms | a velocity more |
 |---|---|---|---|
@@ -90,7 +91,8 @@ def velocity_section(data: Path) -> str:
         "{mean:+.1%} [{low:+.1%}, {high:+.1%}] |\n".format(**one["more"])
         for one in found["cases"]
     ]
-    end = "\n{date}, {machine}, {threads} threads, torch {torch}, one run.\n".format(**found)
+    end = "\n{date}, {machine}, {threads} threads, torch {torch}, one run".format(**found)
+    end += f" ({found['note']}).\n" if "note" in found else ".\n"
     return VELOCITY + "".join(rows) + end
 
 
