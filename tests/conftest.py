@@ -1,7 +1,15 @@
 """Shared fixtures."""
 
+import gc
+
 import pytest
 import torch
+
+
+def pytest_collection_finish():
+    """What is imported stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

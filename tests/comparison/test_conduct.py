@@ -125,6 +125,7 @@ def test_a_sweep_is_extended_until_the_best_lies_inside(conduct):
     assert "at the edge: optim.lr" in markdown(given, results.ordered, "fdfo compare")
 
 
+@pytest.mark.slow
 def test_the_untrained_model_is_judged_under_guidance(conduct):
     given, results, started = conduct(guidance=[2.0, 4.0])
     first = started[:2]

@@ -10,6 +10,7 @@ from tests.browser import opened, violations
 from tests.comparison.plans import plan
 from tests.comparison.test_page import FINALS
 from tests.evaluation.fabricated import make_run
+from tests.nightly import at_night
 from tests.test_look import LEAST_CONTRAST, LEAST_OF_SHAPES, contrast, painted
 
 CUT = """
@@ -59,10 +60,10 @@ LINES_OF_COMMANDS = "[...document.querySelectorAll('.command code')].map((one) =
     ("name", "size", "scheme"),
     [
         ("run", "wide", "light"),
-        ("run", "phone", "dark"),
+        at_night("run", "phone", "dark"),
         ("runs", "phone", "light"),
         ("evaluation", "phone", "dark"),
-        ("comparison", "phone", "light"),
+        at_night("comparison", "phone", "light"),
     ],
 )
 def test_everybody_can_use_the_pages_and_nothing_is_cut(browser, pages, name, size, scheme):

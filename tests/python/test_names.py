@@ -76,6 +76,7 @@ def test_the_epoch_is_about_twenty_lines_beside_imports_and_choices():
     assert len(epoch.strip().splitlines()) <= 22
 
 
+@pytest.mark.slow
 def test_the_page_runs_and_says_what_is_there(page):
     assert (page["where"] / "runs" / "warm" / "report.html").is_file()
     assert len(page["part"].images) == 6
@@ -85,6 +86,7 @@ def test_the_page_runs_and_says_what_is_there(page):
     assert page["trainer"].folder == Path("runs/warm-loop") and page["checkpoint"].name == "epoch-0000002"
 
 
+@pytest.mark.slow
 def test_sampled_pictures_are_those_of_evaluations_and_show_themselves(page):
     policy, texts = page["trained"], ["a red circle", "three blue squares", "a green cross"]
     pictures = policy.sample(texts, seed=3, steps=2, images_per_prompt=2)
@@ -136,6 +138,7 @@ def divided(trainer):
 FILES = (Path(__file__).parents[2] / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_of_files_names_every_file_and_every_key_of_a_run(page):
     run = page["where"] / "runs" / "warm"
     named = set()

@@ -104,6 +104,7 @@ def test_an_interrupted_evaluation_loses_no_epoch(tmp_path, monkeypatch, capsys,
     assert names_of(tmp_path / "stopped")[1] == names_of(tmp_path / "whole")[1]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(undisturbed, tmp_path, capsys):
     folder = tmp_path / "damaged"
     run(folder, "train.epochs=2")

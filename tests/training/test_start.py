@@ -97,6 +97,7 @@ def test_all_weights_are_no_start_for_a_lora(tmp_path):
         load_policy("shapes", adapter=AdapterConfig(), start=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_from_a_run_exactly_and_refuses_another_start(lora, tmp_path):
     """What is done again after a lost checkpoint, with a schedule, comes to the same weights."""
     settings = (*TINY, "optim.schedule=cosine", "optim.warmup=1", "train.checkpoint_every=1")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -169,12 +170,18 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise ConfigError(above[0], [f"base: {' -> '.join((*above, source))} goes round in a circle; remove one base"])
     path = Path(source)
     if source in recipe_names():
-        content = (RECIPES / f"{source}.yaml").read_bytes()
+        raw = deepcopy(_shipped(source))
     elif path.suffix in (".yaml", ".yml") and path.is_file():
-        content = path.read_bytes()
+        raw = _sections(path.read_bytes(), source)
     else:
         raise ConfigError(source, [f"no such recipe, and no YAML file; {nearest(source, recipe_names())}"])
-    return _onto_base(_sections(content, source), source, above)
+    return _onto_base(raw, source, above)
+
+
+@cache
+def _shipped(name: str) -> dict[str, Any]:
+    """A recipe of ours as it is written; a comparison reads one for every run."""
+    return _sections((RECIPES / f"{name}.yaml").read_bytes(), name)
 
 
 def _sections(content: bytes, source: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,7 +35,13 @@ class Interval:
 
 def bootstrap(values: Sequence[float] | np.ndarray, seed: int = 0) -> Interval:
     """Mean of the finite values [n] and its interval; deterministic. All NaN for no values, no width for one."""
-    finite = np.asarray(values, dtype=np.float64)
+    return _bootstrap(np.asarray(values, dtype=np.float64).tobytes(), seed)
+
+
+@lru_cache(maxsize=512)
+def _bootstrap(values: bytes, seed: int) -> Interval:
+    """Of float64 values. A page shows the interval of the same values in several places."""
+    finite = np.frombuffer(values)
     finite = finite[np.isfinite(finite)]
     if not len(finite):
         return Interval(float("nan"), float("nan"), float("nan"), 0)
