@@ -12,16 +12,19 @@ BIN := $(VENV)/bin
 
 PLANS := main differentiable ablations scores efficiency
 
+# A file's tests in one process, so that what they share is made once.
+TOGETHER := -n 2 --dist loadfile
+
 .PHONY: demo test test-long browser lint docs package clean setup results results-quick
 
 demo: setup
 	$(BIN)/fdfo train shapes --processes 2 --run runs/demo
 
 test: setup browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TOGETHER)
 
 test-long: setup browser
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest $(TOGETHER) -m slow
 
 # The tests of pages drive a Chromium: one that is there, or Debian's, which root can install. FDFO_CHROMIUM names another.
 browser:

@@ -91,9 +91,9 @@ def velocity_section(data: Path) -> str:
         "{mean:+.1%} [{low:+.1%}, {high:+.1%}] |\n".format(**one["more"])
         for one in found["cases"]
     ]
-    end = "\n{date}, {machine}, {threads} threads, torch {torch}, one run".format(**found)
-    end += f" ({found['note']}).\n" if "note" in found else ".\n"
-    return VELOCITY + "".join(rows) + end
+    return (
+        VELOCITY + "".join(rows) + "\n{date}, {machine}, {threads} threads, torch {torch}, one run.\n".format(**found)
+    )
 
 
 def shares(facts: dict[str, Any]) -> tuple[Interval, Interval]:

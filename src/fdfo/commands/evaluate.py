@@ -29,7 +29,7 @@ from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.heldout import judge_prompts
 from fdfo.evaluation.ledger import Ledger
-from fdfo.evaluation.report.text import plural
+from fdfo.evaluation.report.text import pixels, plural
 from fdfo.evaluation.summary import BASE, Row, summary
 from fdfo.files import write_json
 from fdfo.interfaces import Policy
@@ -237,5 +237,5 @@ def _facts(task: EvaluationTask, variants: Mapping[str, ModelChoice], config: Co
 
 def _conditions(settings: PolicyConfig, steps: int) -> str:
     """What images are drawn with."""
-    size = "{} × {} px".format(*settings.resolution) if settings.resolution else "its own size"
+    size = pixels(settings.resolution) if settings.resolution else "its own size"
     return f"{settings.name}, {size}, guidance {settings.guidance:g}, {plural(steps, 'step')}"

@@ -213,12 +213,8 @@ def _parse_overrides(source: str, overrides: Iterable[str]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     problems = []
     for text in overrides:
-        key, _, _ = text.partition("=")
         try:
-            value = _override_value(text)
-            for part in reversed(key.split(".")):
-                value = {part: value}
-            parsed = _nested(parsed, value)
+            parsed = _nested(parsed, _override(text))
         except BadDocument as error:
             problems.append(str(error))
     if problems:
@@ -226,18 +222,22 @@ def _parse_overrides(source: str, overrides: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
-def _override_value(text: str) -> Any:
-    """Of `section.key=value`. Raises BadDocument."""
+def _override(text: str) -> dict[str, Any]:
+    """The nested mapping of one `section.key=value`. Raises BadDocument."""
     key, equals, value = text.partition("=")
     if not equals:
         raise BadDocument(f"{shown(text)}: overrides look like section.key=value")
     try:
-        return parse_yaml(value)
+        content = parse_yaml(value)
     except BadSyntax as error:
         advice = "a text that begins with one of {[&*!|>%@` or holds a colon needs quotes inside: 'key=\"{text}\"'"
         raise BadDocument(f"{key}: cannot read {shown(value)} as YAML: {error}; {advice}") from error
     except BadDocument as error:
         raise BadDocument(f"{key}: cannot read {shown(value)}: {error}") from error
+    first, *rest = key.split(".")
+    for part in reversed(rest):
+        content = {part: content}
+    return {first: content}
 
 
 def _merge(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from torch.nn import Module
 
 from fdfo.config.bounds import Images
 from fdfo.errors import RewardError
-from fdfo.rewards.pretrained import dtype_problems, explained
+from fdfo.rewards.pretrained import explained
 from fdfo.rewards.questions import PAIR_QUESTIONS, QUESTIONS, answer_problems, defused, fill, question_texts
 from fdfo.rewards.soft_tifa import MEANS, Mean, PromptQuestions
-from fdfo.rewards.vlm_network import QUANTIZED, VlmNetwork, Words, load_network
+from fdfo.rewards.vlm_network import VlmNetwork, Words, load_network, option_problems
 
 DEFAULT_MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
 
@@ -37,15 +37,7 @@ class VlmAnswers:
         quantize: str | None,
     ):
         """`reward` is the name for messages, `words` the target and the contrast. Raises RewardError."""
-        problems = []
-        if not isinstance(model, str) or not model:
-            problems.append(f"model must be a folder or hub id, got {model!r}")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            problems.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
-        problems += dtype_problems(dtype)
-        if quantize not in (None, *QUANTIZED):
-            problems.append(f"quantize must be one of {', '.join(QUANTIZED)}, got {quantize!r}")
-        problems += answer_problems(words)
+        problems = [*option_problems(model, batch_size, dtype, quantize), *answer_problems(words)]
         if problems:
             raise RewardError(f"reward {reward!r}: " + "; ".join(problems))
         self._reward, self._model, self._revision = reward, model, revision

@@ -19,7 +19,7 @@ from torch.nn.functional import linear
 from fdfo.errors import RewardError, first_line, install_advice
 from fdfo.hub import quiet_loading
 from fdfo.rewards.preprocess_qwen import QwenPreprocess
-from fdfo.rewards.pretrained import explained, read_config
+from fdfo.rewards.pretrained import dtype_problems, explained, read_config
 from fdfo.rewards.vlm_inputs import QWEN, Inputs, ProcessorInputs, QwenInputs
 
 _TOKEN_TYPES = ("mm_token_type_ids", "token_type_ids")
@@ -36,6 +36,19 @@ QUANTIZED: dict[str, dict[str, Any]] = {
 
 Words = tuple[tuple[int, ...], tuple[int, ...]]
 """Tokens of the target and of the contrast word."""
+
+
+def option_problems(model: object, batch_size: object, dtype: object, quantize: object) -> list[str]:
+    """What is wrong with the options that every score by such a model has, for a message."""
+    found = []
+    if not isinstance(model, str) or not model:
+        found.append(f"model must be a folder or hub id, got {model!r}")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        found.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
+    found += dtype_problems(dtype)
+    if quantize not in (None, *QUANTIZED):
+        found.append(f"quantize must be one of {', '.join(QUANTIZED)}, got {quantize!r}")
+    return found
 
 
 class VlmNetwork:

@@ -270,8 +270,7 @@ class WeightedSum:
 
         Without such components, `total`.
         """
-        parts = [name for name in self.names if name in components]
-        return self.total({name: self._moments.standardized(name, components[name]) for name in parts}, applied)
+        return self.total({name: self._moments.standardized(name, x) for name, x in components.items()}, applied)
 
     def observe(self, components: Mapping[str, Tensor]) -> None:
         """Add scores [B], those of all processes, to what standardisation goes by; part of the training state."""

@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from fdfo.errors import RewardError
-from fdfo.rewards.pretrained import dtype_problems
 from fdfo.rewards.questions import defused, fill
-from fdfo.rewards.vlm_network import QUANTIZED, VlmNetwork, load_network
+from fdfo.rewards.vlm_network import VlmNetwork, load_network, option_problems
 
 
 class WrittenScore:
@@ -37,16 +36,7 @@ class WrittenScore:
         quantize: str | None,
     ):
         """Check the options that all such scores have. Raises RewardError for unusable ones, with other `problems`."""
-        found = []
-        if not isinstance(model, str) or not model:
-            found.append(f"model must be a folder or hub id, got {model!r}")
-        found += problems
-        if not isinstance(batch_size, int) or batch_size < 1:
-            found.append(f"batch_size must be a whole number from 1, got {batch_size!r}")
-        found += dtype_problems(dtype)
-        if quantize not in (None, *QUANTIZED):
-            found.append(f"quantize must be one of {', '.join(QUANTIZED)}, got {quantize!r}")
-        if found:
+        if found := [*problems, *option_problems(model, batch_size, dtype, quantize)]:
             raise RewardError(f"reward {self.name!r}: " + "; ".join(found))
         self._model, self._revision = model, revision
         self._batch_size, self._dtype, self._quantize = batch_size, getattr(torch, dtype), quantize

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdfo.evaluation.report.record import RunRecord, title_of
-from fdfo.evaluation.report.text import NONE, count, number, plain_time
+from fdfo.evaluation.report.text import NONE, count, number, pixels, plain_time
 
 Fact = tuple[str, str]
 
@@ -24,7 +24,7 @@ def facts(record: RunRecord) -> list[Fact]:
     if adapter.get("start") is not None:
         trained = f"{'LoRA' if adapter['kind'] == 'lora' else trained} from {adapter['start']}"
     planned, done = record.epochs_planned, record.epochs_done
-    size = "{} × {} px".format(*policy["resolution"]) if policy["resolution"] else "at its own size"
+    size = pixels(policy["resolution"]) if policy["resolution"] else "at its own size"
     held_out = prompts["eval_path"] or prompts["eval_name"] or "set aside"
     return [
         ("Method", str(config["method"]["name"])),
@@ -46,7 +46,7 @@ def _evaluated_otherwise(config: Mapping[str, Any]) -> list[Fact]:
     steps, trained_steps = evaluation["steps"], config["method"].get("steps")
     parts = [model] if model not in (None, policy["name"]) else []
     if size not in (None, policy["resolution"]):
-        parts.append("{} × {} px".format(*size))
+        parts.append(pixels(size))
     if guidance not in (None, policy["guidance"]):
         parts.append(f"guidance {number(guidance)} (trained with {number(policy['guidance'])})")
     if trained_steps not in (None, steps):

@@ -113,6 +113,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
+def pixels(resolution: Sequence[int]) -> str:
+    """Two sides, as `512 × 512 px`."""
+    return "{} × {} px".format(*resolution)
+
+
 def plain_time(moment: str) -> str:
     """`2026-11-29 09:02 UTC`, of a moment in ISO 8601."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fdfo.models.architectures.parts import (
+    BY_1024,
     BY_SIZE,
     DC_AE,
     FLUX_VAE,
@@ -138,7 +139,6 @@ OVIS_TEXT = (
     "Qwen3Model",
     {**QWEN3_4B, "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 28, "num_attention_heads": 16},
 )
-BY_1024 = {**BY_SIZE, "max_shift": 1.15, "max_image_seq_len": 4096}
 
 FURTHER: Mapping[str, Files] = {
     "Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers": sana(20, "rms_norm_across_heads"),

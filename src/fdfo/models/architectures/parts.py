@@ -160,7 +160,8 @@ DC_AE = (
 EULER = "FlowMatchEulerDiscreteScheduler"
 
 BY_SIZE = {"use_dynamic_shifting": True, "base_shift": 0.5, "base_image_seq_len": 256}
-"""Of schedulers whose times depend on the size of images."""
+BY_1024 = {**BY_SIZE, "max_shift": 1.15, "max_image_seq_len": 4096}
+"""Schedulers whose times depend on the size of images; of the latter, up to 1024 px as for FLUX."""
 
 
 def model(

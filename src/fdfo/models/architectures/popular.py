@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fdfo.models.architectures.parts import (
+    BY_1024,
     BY_SIZE,
     CLIP_L,
     FLUX_VAE,
@@ -60,7 +61,7 @@ def flux1(reads_guidance: bool) -> Files:
     }
     return model(
         "FluxPipeline",
-        {"shift": 3.0, **BY_SIZE, "max_shift": 1.15, "max_image_seq_len": 4096} if reads_guidance else {"shift": 1.0},
+        {"shift": 3.0, **BY_1024} if reads_guidance else {"shift": 1.0},
         transformer=("FluxTransformer2DModel", transformer),
         vae=FLUX_VAE,
         text_encoder=CLIP_L,
@@ -85,7 +86,7 @@ def flux2(
     }
     files = model(
         "Flux2KleinPipeline" if is_klein else "Flux2Pipeline",
-        {"shift": 3.0, **BY_SIZE, "max_shift": 1.15, "max_image_seq_len": 4096},
+        {"shift": 3.0, **BY_1024},
         transformer=("Flux2Transformer2DModel", transformer),
         vae=("AutoencoderKLFlux2", {"block_out_channels": [128, 256, 512, 512], "latent_channels": 32}),
         text_encoder=text,
