@@ -8,10 +8,9 @@ import argparse
 from dataclasses import dataclass
 from math import ceil
 
-from benchmarks.speed.flops import RowCost, row_cost
+from benchmarks.speed.flops import COUNTED, RowCost, row_cost
 from fdfo.comparison.counting import EpochCost, epoch_cost
 from fdfo.config.load import load_config
-from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.inputs import T5_TOKENS
 from fdfo.models.load import latent_shape
 
@@ -45,8 +44,8 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.recipe, options.changes)
     policy = config.policy
-    if policy.name not in ARCHITECTURES:
-        parser.error(f"FLOPs are counted for {', '.join(ARCHITECTURES)}, and not for policy.name={policy.name}")
+    if policy.name not in COUNTED:
+        parser.error(f"FLOPs are counted for {', '.join(COUNTED)}, and not for policy.name={policy.name}")
     tokens = T5_TOKENS if policy.text_tokens is None else policy.text_tokens
     row = row_cost(policy.name, latent_shape(policy)[1:], tokens, policy.adapter.rank)
     work, groups = epoch_cost(config), config.prompts.pairs_per_epoch

@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 
 from benchmarks.scores.network_shapes import CLIP_H, QWEN
 from benchmarks.scores.networks import random_network
-from benchmarks.speed.flops import row_cost
+from benchmarks.speed.flops import COUNTED, row_cost
 from benchmarks.speed.timing import timed
 from fdfo.config.tree import AdapterConfig, AttentionKernel
 from fdfo.models.architectures import ARCHITECTURES
@@ -209,7 +209,7 @@ def optimised(policy: FlowPolicy, mixed: bool, compiled: bool) -> FlowPolicy:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=MEDIUM, choices=sorted(ARCHITECTURES))
+    parser.add_argument("--model", default=MEDIUM, choices=sorted(COUNTED))
     parser.add_argument("--output", type=Path, default=Path("scale.json"))
     parser.add_argument("--sample-rows", type=int, default=32)
     parser.add_argument("--train-rows", type=int, default=12)
