@@ -7,6 +7,7 @@ from fdfo.config.load import load_config
 from fdfo.config.tree import RewardConfig
 from fdfo.errors import ConfigError, RewardError
 from fdfo.rewards import WeightedSum, build
+from fdfo.rewards.human import Human
 from fdfo.rewards.pairwise import group_scores
 
 NAN = float("nan")
@@ -221,3 +222,40 @@ def test_leaving_pairs_to_others_needs_others_and_pairs(mixed):
         WeightedSum([RewardConfig(name="darker", undecided_within=0.1)])
     with pytest.raises(RewardError, match=r"'grey': undecided_within .*; it has one of single images"):
         WeightedSum([RewardConfig(name="grey", undecided_within=0.1), RewardConfig(name="darker")])
+
+
+@pytest.fixture
+def told(monkeypatch, mixed):
+    """What people, who prefer nothing, are told about the pairs that the other scores cannot decide."""
+    found, others = [], build.find
+    monkeypatch.setattr(build, "find", lambda kind, name: Human if name == "human" else others(kind, name))
+    monkeypatch.setattr(Human, "weigh", lambda self, undecided: found.append(undecided))
+    monkeypatch.setattr(Human, "__call__", lambda self, first, *_: torch.zeros(len(first)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("human", "grey", "expected"),
+    [  # greys differ by 1/4, 1/8, 0
+        ({}, {"weight": 8.0}, [False, True, True]),  # 2, 1, 0 against a choice of 1
+        ({"weight": 2.0}, {"weight": 8.0}, [True, True, True]),
+        ({"weight": -0.5}, {"weight": 8.0}, [False, False, True]),
+        ({}, {"weight": 0.5, "standardize": True}, [False, True, True]),  # by 1/16: 2, 1, 0
+        ({"standardize": True}, {"weight": 8.0}, [True, True, True]),  # a choice is worth 1 / (1/4)
+        ({"undecided_within": 1.5}, {"weight": 8.0}, [True, True]),  # the first pair is not asked for at all
+        ({"undecided_within": 2.0, "weight": 0.5}, {"weight": 8.0}, [False, False, True]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_people_are_told_which_pairs_their_choice_can_turn(told, human, grey, expected, order):
+    entries = [RewardConfig(name="grey", **grey), RewardConfig(name="human", **human)][::order]
+    reward = WeightedSum(entries)
+    reward.observe({"grey": torch.tensor([0.0, 0.125]), "human": torch.tensor([-0.25, 0.25])})
+    reward.components(pictures(GREYS), TEXTS, [{}] * 6, group_size=2, batch=2)
+    assert [undecided.tolist() for undecided in told] == [expected]
+
+
+def test_people_alone_are_told_that_there_are_no_other_scores(told):
+    WeightedSum([RewardConfig(name="human")]).components(pictures(GREYS), TEXTS, [{}] * 6, group_size=2)
+    assert told == [None]

@@ -40,15 +40,17 @@ def pairs_in(run: Path, count: int, prompt: str = "prompt {}", side: int = 32, f
 
 
 def asked(run: Path, count: int, *, total: int | None = None, number: int = 0, rank: int = 0, **kind) -> list[Pair]:
-    """Pairs that a process of the run waits for."""
+    """Pairs that a process of the run waits for; undecided: how many of the last ones other scores cannot decide."""
+    undecided = kind.pop("undecided", None)
     pairs = pairs_in(run, count, **kind)
-    post(run, rank, Round(number=number, total=count if total is None else total, pairs=tuple(pairs)))
+    keys = None if undecided is None else tuple(pair.key for pair in pairs[count - undecided :])
+    post(run, rank, Round(number=number, total=total or count, pairs=tuple(pairs), undecided=keys))
     return pairs
 
 
-def desk_of(run: Path, names=(), *, is_local=True, votes=1, repeat=0.0) -> Desk:
+def desk_of(run: Path, names=(), *, is_local=True, votes=1, repeat=0.0, has_others=False) -> Desk:
     """What serves a folder."""
-    return Desk(run, people_of(run, names, is_local=is_local), Settings(votes, repeat))
+    return Desk(run, people_of(run, names, is_local=is_local), Settings(votes, repeat, has_others))
 
 
 def serving(desk: Desk, port: int = 0) -> Server:

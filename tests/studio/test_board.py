@@ -18,9 +18,10 @@ def chose(pair, chosen="first", who="me", repeat=False):
     return Choice(id=key, left="first", chosen=chosen, who=who, when=WHEN, seconds=1.0, repeat=repeat, **names)
 
 
-def board(choices=(), *, count=40, total=None, votes=1, repeat=0.0):
-    asked = Round(number=0, total=count if total is None else total, pairs=tuple(PAIRS[:count]))
-    return Board([asked], list(choices), votes, repeat)
+def board(choices=(), *, count=40, total=None, votes=1, repeat=0.0, undecided=None, **people):
+    keys = None if undecided is None else tuple(PAIRS[number].key for number in undecided)
+    asked = Round(number=0, total=count if total is None else total, pairs=tuple(PAIRS[:count]), undecided=keys)
+    return Board([asked], list(choices), votes, repeat, **people)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,67 @@ def test_where_all_was_skipped_it_is_asked_again():
 def test_what_is_closed_is_not_asked():
     closed = Round(number=0, total=2, pairs=tuple(PAIRS[:2]), is_closed=True)
     assert Board([closed], [], 1, 0.0).next_for("me", {}, 3) == []
+
+
+# ---- only pairs that the other scores cannot decide ----
+
+
+def next_pairs(one, who="me"):
+    return [item.pair for item in one.next_for(who, {}, 9)]
+
+
+def test_who_wants_only_undecided_pairs_sees_these_and_the_rest_is_left_to_the_other_scores():
+    me = frozenset({"me"})
+    assert next_pairs(board(count=4, undecided=[1, 3])) == PAIRS[:4]
+    assert next_pairs(board(count=4, undecided=[1, 3], selective=me)) == [PAIRS[1], PAIRS[3]]
+    done = board([chose(PAIRS[1]), chose(PAIRS[3], "skip")], count=4, undecided=[1, 3], selective=me)
+    assert done.is_over and [done.outcome(pair) for pair in PAIRS[:3]] == [0, 1, 0] and isnan(done.outcome(PAIRS[3]))
+    assert board(count=4, undecided=[], selective=me).is_over
+    assert not board(count=4, total=5, undecided=[], selective=me).is_over
+
+
+def test_before_the_other_scores_are_known_such_a_person_sees_nothing():
+    unknown = board(count=4, selective=frozenset({"me"}))
+    assert next_pairs(unknown) == [] and not unknown.is_over and unknown.undecided is None
+    rounds = [board(count=2, undecided=[0]).rounds[0], Round(number=0, total=1, pairs=(PAIRS[2],))]
+    assert Board(rounds, [], 1, 0.0).undecided is None  # one process is not so far
+    assert Board(rounds[:1], [], 1, 0.0).undecided == {PAIRS[0].key}
+
+
+def test_what_was_chosen_counts_whatever_one_wants_to_see():
+    one = board([chose(PAIRS[0])], count=2, undecided=[1], selective=frozenset({"me"}))
+    assert one.outcome(PAIRS[0]) == 1 and one.may_choose(PAIRS[1], "me", False)
+    early = board(count=2, undecided=[1], selective=frozenset({"me"}))
+    assert early.may_choose(PAIRS[0], "me", False)  # on its way when the switch was moved
+
+
+def test_what_one_does_not_want_to_see_goes_to_the_others():
+    some = {"count": 3, "undecided": [2], "people": ("anna", "ben", "carl"), "selective": frozenset({"anna"})}
+    assert next_pairs(board(**some), "anna") == [PAIRS[2]]
+    assert next_pairs(board(**some), "ben") == PAIRS[:3]
+    assert not board([chose(PAIRS[2], who="anna")], **some).is_over
+    twice = some | {"votes": 2}
+    bens = [chose(pair, who="ben") for pair in PAIRS[:3]]
+    assert not board(bens, **twice).is_over  # carl sees all pairs
+    all_but_ben = twice | {"selective": frozenset({"anna", "carl"})}
+    left = board([*bens, chose(PAIRS[2], who="anna")], **all_but_ben)
+    assert left.is_over and left.outcome(PAIRS[0]) == 1  # by the one vote that it has
+
+
+def test_what_was_left_before_an_interruption_stays_so():
+    one = board(count=2, undecided=[0, 1], left=frozenset({PAIRS[0].key}))
+    assert next_pairs(one) == [PAIRS[1]] and not one.may_choose(PAIRS[0], "me", False)
+    assert one.is_decided(PAIRS[0]) and one.outcome(PAIRS[0]) == 0
+
+
+def test_pairs_that_were_all_skipped_come_again_to_everybody():
+    skipped = [chose(pair, "skip") for pair in PAIRS[:2]]
+    again = board(skipped, count=2, undecided=[], selective=frozenset({"me"}))
+    assert again.all_skipped and next_pairs(again) == PAIRS[:2]
+
+
+def test_repetitions_are_of_pairs_that_one_wants_to_see():
+    choices = [chose(pair) for pair in PAIRS[:30]]
+    shown = {"undecided": range(20, 40), "repeat": 1.0, "selective": frozenset({"me"})}
+    again = [item for item in board(choices, **shown).next_for("me", {}, 99) if item.repeat]
+    assert again and all(item.pair in PAIRS[20:] for item in again)

@@ -37,6 +37,20 @@ def test_what_is_taken_back_does_not_count_and_is_kept(tmp_path):
     assert journal.path.read_text().count("\n") == 3
 
 
+def test_what_people_want_to_see_and_what_was_left_is_kept(tmp_path):
+    journal = Journal(tmp_path)
+    with journal.held():
+        journal.switch("anna", True)
+        journal.switch("ben", True)
+        journal.add(chose(PAIRS[0]))
+        journal.leave([PAIRS[1].key])
+        journal.switch("ben", False)
+        journal.leave([PAIRS[2].key])
+    found = Journal(tmp_path).read()
+    assert found.choices == [chose(PAIRS[0])]
+    assert found.selective == {"anna"} and found.left == {PAIRS[1].key, PAIRS[2].key}
+
+
 @pytest.mark.parametrize("torn", [b'{"id": "x', b"null\n", b"[1]\n", b'{"id": 3}\n', b"\xff\xfe\n", b"\n"], ids=repr)
 def test_lines_that_are_none_are_passed_over(tmp_path, torn):
     journal = Journal(tmp_path)

@@ -86,6 +86,53 @@ def test_undo_shows_the_pair_again(browser, run, key):
         saved(page, desk, 1)
 
 
+SWITCHES = {
+    "keys": lambda page: page.keyboard.press("o"),
+    "space": lambda page: (page.focus("#only"), page.keyboard.press("Space")),
+    "clicks": lambda page: page.click("#switch"),
+    "touch": lambda page: page.tap("#only"),
+}
+
+
+@pytest.mark.parametrize("way", SWITCHES)
+def test_a_switch_leaves_the_pairs_that_other_scores_decide(browser, run, way):
+    asked(run, 5, undecided=2)
+    desk = desk_of(run, has_others=True)
+    with serving(desk) as server, opened(browser, server.url, "phone" if way == "touch" else "wide") as page:
+        reads(page, "prompt 0")
+        assert page.inner_text("#switch > span").endswith("that the other scores cannot decide (2 of 5)")
+        assert not page.is_checked("#only")
+        SWITCHES[way](page)
+        reads(page, "prompt 3")
+        assert page.is_checked("#only") and desk.journal.read().selective == {"me"}
+        assert page.inner_text("#count") == "0 of 2 pairs" and violations(page) == []
+        page.keyboard.press("ArrowLeft")
+        reads(page, "prompt 4")
+        page.reload()
+        reads(page, "prompt 4")
+        assert page.is_checked("#only")
+        SWITCHES[way](page)
+        reads(page, "prompt 0")
+        assert page.inner_text("#count") == "1 of 5 pairs"
+
+
+def test_without_other_scores_there_is_no_switch_and_one_that_could_not_be_saved_goes_back(browser, run, monkeypatch):
+    asked(run, 3, undecided=1)
+    with serving(desk_of(run)) as server, opened(browser, server.url) as page:
+        reads(page, "prompt 0")
+        assert page.is_hidden("#switch")
+    desk = desk_of(run, has_others=True)
+
+    def full(who, is_on):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(desk.journal, "switch", full)
+    with serving(desk) as server, opened(browser, server.url) as page:
+        page.keyboard.press("o")
+        page.wait_for_selector("#notice:not([hidden])")
+        assert not page.is_checked("#only") and page.inner_text("#prompt") == "prompt 0"
+
+
 MEASURE = """async () => {
   const begun = performance.now();
   const before = document.querySelector("#left img");
@@ -245,8 +292,8 @@ def test_a_wrong_link_says_so(browser, run):
 @pytest.mark.parametrize("size", SIZES)
 def test_everybody_can_use_it_and_it_fits(browser, run, size, scheme):
     long = "a very long prompt about {} " + "with many words that go on and on, " * 12
-    asked(run, 2, prompt=long, side=512)
-    desk = desk_of(run, repeat=0.5)
+    asked(run, 2, prompt=long, side=512, undecided=2)
+    desk = desk_of(run, repeat=0.5, has_others=True)
     with serving(desk) as server, opened(browser, server.url, size, scheme) as page:
         assert violations(page) == []
         edge = page.locator("#left .frame").evaluate("(one) => getComputedStyle(one).boxShadow")
@@ -257,7 +304,7 @@ def test_everybody_can_use_it_and_it_fits(browser, run, size, scheme):
             box = page.locator(f"#{side} .frame").bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
             assert box["width"] > 0.35 * min(width, height)
-        below = page.locator("#skip").bounding_box()
+        below = page.locator("#switch").bounding_box()
         assert below["y"] + below["height"] <= height
         assert page.locator("#prompt").evaluate("(one) => one.classList.contains('more')")  # tells that it goes on
         assert page.evaluate("document.documentElement.scrollWidth") <= width

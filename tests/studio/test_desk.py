@@ -11,7 +11,7 @@ import pytest
 
 from fdfo.studio import desk as module
 from fdfo.studio.choices import Journal
-from fdfo.studio.desk import Declined
+from fdfo.studio.desk import Declined, Wish
 from fdfo.studio.pairs import Round, pictures_of, post
 from fdfo.studio.people import people_of
 from tests.studio.folders import answer, asked, choose_all, desk_of, run_folder, serving
@@ -145,6 +145,65 @@ def test_a_pair_without_its_picture_can_only_be_skipped(run):
     desk.answer("me", answer(desk, pair, "skip"))
 
 
+def wish(desk, is_on):
+    return Wish(run=desk.people.run, only_undecided=is_on)
+
+
+def test_the_switch_is_kept_before_it_is_acknowledged_and_tells_how_many_pairs_there_are(run):
+    asked(run, 5, undecided=2)
+    desk = desk_of(run, has_others=True)
+    view = desk.view("me")
+    assert (view["has_others"], view["only_undecided"], view["undecided"]) == (True, False, [2, 5])
+    before = desk.version()
+    desk.show("me", wish(desk, True))
+    assert desk.version() != before and Journal(run).read().selective == {"me"}
+    view = desk_of(run, has_others=True).view("me")  # started again
+    assert view["only_undecided"] and (view["decided"], view["total"]) == (0, 2) and len(view["items"]) == 2
+    desk.show("me", wish(desk, True))
+    assert desk.journal.path.read_text().count("\n") == 1
+    desk.show("me", wish(desk, False))
+    assert (view := desk.view("me"))["total"] == 5 and not view["only_undecided"]
+
+
+def test_pairs_that_are_left_are_chosen_from_by_nobody_and_the_round_is_over(run):
+    pairs = asked(run, 5, undecided=2)
+    desk = desk_of(run, has_others=True)
+    desk.show("me", wish(desk, True))
+    assert [item["pair"] for item in choose_all(desk)] == [pair.key for pair in pairs[3:]]
+    view = desk.view("me")
+    assert (view["phase"], view["decided"], view["total"]) == ("done", 2, 2)
+    desk.show("me", wish(desk, False))
+    assert [item["pair"] for item in desk.view("me")["items"]] == [
+        pair.key for pair in pairs[:3]
+    ]  # until training goes on, they can be had back
+
+
+def test_who_waits_for_the_other_scores_is_told_so(run):
+    asked(run, 5)
+    desk = desk_of(run, has_others=True)
+    desk.show("me", wish(desk, True))
+    assert (view := desk.view("me"))["phase"] == "weighing" and view["undecided"] is None and view["total"] == 5
+
+
+def test_a_switch_that_is_not_offered_or_of_another_run_is_refused(run, tmp_path):
+    asked(run, 2)
+    alone, other = desk_of(run), desk_of(run_folder(tmp_path / "other"), has_others=True)
+    with pytest.raises(Declined, match="no other scores"):
+        alone.show("me", wish(alone, True))
+    with pytest.raises(Declined, match="another run"):
+        other.show("me", wish(alone, True))
+    assert not alone.journal.path.exists() and not other.journal.path.exists()
+
+
+def test_a_switch_is_moved_no_faster_than_a_hand_moves(run):
+    asked(run, 2)
+    desk = desk_of(run, has_others=True)
+    for number in range(module.BURST):
+        desk.show("me", wish(desk, number % 2 == 0))
+    with pytest.raises(Declined, match="a second"):
+        desk.show("me", wish(desk, module.BURST % 2 == 0))
+
+
 # ---- over HTTP ----
 
 
@@ -194,6 +253,30 @@ def test_what_is_no_choice_is_refused(run, change):
     with serving(desk) as server:
         reply, content = ask(server, "POST", "/choose/answer", change if isinstance(change, str) else good | change)
     assert reply.status == 400 and "no choice" in content["error"] and desk.journal.choices() == []
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"run": "x"}', '{"run": "x", "only_undecided": "yes"}'], ids=str)
+def test_what_is_no_wish_is_refused(run, body):
+    with serving(desk_of(run, has_others=True)) as server:
+        reply, content = ask(server, "POST", "/choose/show", body)
+    assert reply.status == 400 and "no such wish" in content["error"]
+
+
+def test_a_switch_that_cannot_be_written_is_not_acknowledged(run, monkeypatch):
+    asked(run, 3, undecided=1)
+    desk = desk_of(run, has_others=True)
+
+    def full(who, is_on):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with serving(desk) as server:
+        body = wish(desk, True).model_dump()
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.journal, "switch", full)
+            assert ask(server, "POST", "/choose/show", body)[0].status == 507
+            assert not desk.view("me")["only_undecided"]
+        reply, view = ask(server, "POST", "/choose/show", body)
+    assert reply.status == 200 and view["only_undecided"] and view["total"] == 1
 
 
 def test_large_bodies_and_unknown_paths_are_refused(run):

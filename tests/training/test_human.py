@@ -268,6 +268,7 @@ def test_one_line_tells_the_address_and_the_scores_are_there_when_all_is_chosen(
         scores = reward.components(pictures, PROMPTS, [{}] * 8, group_size=2, batch=2)["human"]
     reward.asked.leave()
     assert [line.partition(" at ")[0] for line in lines[:2]] == ["choose pictures", "4 pairs wait to be chosen from"]
+    assert lines[2].startswith("chosen from 4 pairs: ")
     chosen = {choice.prompt: choice for choice in Journal(tmp_path / "run").choices() if not choice.repeat}
     assert len(chosen) == 4  # in one round, however small the batches of other scores are
     for prompt, gap in zip(PROMPTS[::2], scores[0::2] - scores[1::2], strict=True):
@@ -329,6 +330,34 @@ def test_several_processes_wait_for_each_other(tmp_path, pictures):
         early.join()
     assert len(results[0]) == len(results[1]) == 4 and len(decisions(tmp_path / "run")) == 4
     first.asked.leave()
+
+
+def test_pairs_that_the_other_scores_decide_are_left_to_them_and_stay_so_after_an_interruption(tmp_path, pictures):
+    """The switch is on when training goes on; the process is killed, and the person moves the switch back."""
+    grey = pictures.mean((1, 2, 3)).double()
+    gaps = (grey[0::2] - grey[1::2]).abs()
+    weight = gaps.sort().values[1:3].mean().item()  # two of four pairs differ by more
+    code = "def grey(images, prompts, metadata):\n    return images.mean((1, 2, 3))\n"
+    (tmp_path / "grey.py").write_text(code)
+    measured = RewardConfig(name=f"{tmp_path}/grey.py:grey", label="grey")
+    reward, lines = attending(tmp_path, measured, weight=weight)
+    journal = Journal(tmp_path / "run")
+    with journal.held():
+        journal.switch("me", True)
+    with Person(port_of(lines)):
+        scores = reward.components(pictures, PROMPTS, [{}] * 8, group_size=2)
+    reward.asked.leave()
+    chosen = {choice.prompt for choice in journal.choices()}
+    assert chosen == {prompt for prompt, gap in zip(PROMPTS[::2], gaps.tolist(), strict=True) if gap <= weight}
+    assert lines[-1].endswith("; 2 left to the other scores") and lines[-1].startswith("chosen from 2 pairs: ")
+    left = (scores["human"][0::2] == 0) & (gaps > weight)
+    assert left.sum() == 2
+    with journal.held():
+        journal.switch("me", False)
+    again, _ = attending(tmp_path, measured, weight=weight)
+    repeated = again.components(pictures, PROMPTS, [{}] * 8, group_size=2)  # nobody is there
+    assert all(torch.equal(repeated[name].nan_to_num(9), values.nan_to_num(9)) for name, values in scores.items())
+    again.asked.leave()
 
 
 def test_a_port_in_use_is_passed_over_and_told(tmp_path):

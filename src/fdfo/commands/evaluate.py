@@ -29,7 +29,7 @@ from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.heldout import judge_prompts
 from fdfo.evaluation.ledger import Ledger
-from fdfo.evaluation.report.text import pixels, plural
+from fdfo.evaluation.report.text import pixels
 from fdfo.evaluation.summary import BASE, Row, summary
 from fdfo.files import write_json
 from fdfo.interfaces import Policy
@@ -40,6 +40,7 @@ from fdfo.rewards.weighted import WeightedSum
 from fdfo.training.distributed import Team, this_team
 from fdfo.training.folder import environment
 from fdfo.visible import can_redraw, visible
+from fdfo.words import plural
 
 ENCODED_AHEAD = 512
 """Prompts that are encoded at a time: text encoders and transformer change places on the device once for them."""

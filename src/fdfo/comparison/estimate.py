@@ -11,7 +11,8 @@ from fdfo.comparison.plan import Plan
 from fdfo.comparison.results import Result
 from fdfo.comparison.tuning import state, tuning_runs
 from fdfo.config.tree import Config
-from fdfo.evaluation.report.text import duration, plural
+from fdfo.evaluation.report.text import duration
+from fdfo.words import plural
 
 SECONDS_PER_EVALUATION = {"shapes": 1 / 350}
 """Of one core, by policy: network evaluations of whole runs, their scores, steps and pictures with them. Measured where

@@ -18,8 +18,9 @@ from fdfo.comparison.settings import budget_table, cells_table, failures_table, 
 from fdfo.comparison.tables import Table, labels, mark_text, told
 from fdfo.evaluation.report.chart import Chart
 from fdfo.evaluation.report.page import fill
-from fdfo.evaluation.report.text import duration, enumerate_words, number, plural
+from fdfo.evaluation.report.text import duration, enumerate_words, number
 from fdfo.visible import visible
+from fdfo.words import plural
 
 LIMITS = {
     "shapes": (

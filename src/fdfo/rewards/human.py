@@ -25,6 +25,8 @@ from fdfo.rewards.png import levels, png_file
 from fdfo.studio.board import Board
 from fdfo.studio.choices import Journal
 from fdfo.studio.pairs import Pair, Round, forget_rounds, keep_picture, post, rounds
+from fdfo.studio.people import ALONE
+from fdfo.words import plural
 
 if TYPE_CHECKING:
     from fdfo.web.server import Server
@@ -80,6 +82,7 @@ class Human:
         self._server: Server | None = None
         self._number = 0
         self._drawn: dict[str, Pair] = {}
+        self._undecided: Tensor | None = None
 
     def _problems(self, assist: str | None) -> list[str]:
         names, found = self._people, []
@@ -102,8 +105,9 @@ class Human:
         if self._assistant is not None:
             self._assistant.load(device, dtype)
 
-    def attend(self, run: Path, rank: int, size: int, say: Callable[[str], None]) -> None:
-        """Ask in a run folder, as one of `size` processes; the first one serves the page and tells where.
+    def attend(self, run: Path, rank: int, size: int, say: Callable[[str], None], *, has_others: bool = False) -> None:
+        """Ask in a run folder, as one of `size` processes; the first one serves the page and tells where. With other
+        scores, people may choose from those pairs alone that these cannot decide: see `weigh`.
 
         Raises RewardError where that cannot be.
         """
@@ -112,14 +116,14 @@ class Human:
             return
         try:
             forget_rounds(run)
-            self._serve(run)
+            self._serve(run, has_others)
         except OSError as error:
             raise RewardError(
                 f"reward 'human' cannot serve its page at {self._host}:{self._port}, or write to {run}: "
                 f"{error.strerror or error}; give another host or port"
             ) from error
 
-    def _serve(self, run: Path) -> None:
+    def _serve(self, run: Path, has_others: bool) -> None:
         from fdfo.studio.app import MOST_BYTES, studio_app
         from fdfo.studio.desk import Desk, Settings
         from fdfo.studio.people import people_of
@@ -128,7 +132,7 @@ class Human:
 
         listener = listen(self._host, self._port, tries=PORTS if self._port else 1)
         people = people_of(run, self._people, is_local=is_local(listener))
-        app = studio_app(Desk(run, people, Settings(self._votes, self._repeat)))
+        app = studio_app(Desk(run, people, Settings(self._votes, self._repeat, has_others)))
         self._server = Server(app, listener, most_bytes=MOST_BYTES).__enter__()
         if self._port not in (0, self._server.port):
             self._say(f"port {self._port} is in use; people choose at {self._server.port}")
@@ -150,6 +154,10 @@ class Human:
             self._drawn[pair.key] = pair
         self._post(Round(number=self._number, total=total, pairs=tuple(self._drawn.values())))
 
+    def weigh(self, undecided: Tensor | None) -> None:
+        """Tell which of the pairs that are judged next the other scores cannot decide, [Q] bool; None: no others."""
+        self._undecided = undecided
+
     def __call__(
         self, first: Tensor, second: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
     ) -> Tensor:
@@ -161,7 +169,11 @@ class Human:
         differing = {pair.key: pair for pair, sign in pairs if sign}
         plan = self._plan(pairs, first, second)
         asked = {key: pair for key, pair in differing.items() if plan is None or key in plan.asked}
-        mine = Round(number=self._number, total=len(asked), pairs=tuple(asked.values()))
+        undecided = None
+        if self._undecided is not None:
+            marked = zip(pairs, self._undecided.tolist(), strict=True)
+            undecided = tuple(dict.fromkeys(pair.key for (pair, _), is_open in marked if is_open and pair.key in asked))
+        mine = Round(number=self._number, total=len(asked), pairs=tuple(asked.values()), undecided=undecided)
         self._post(mine)
         board = self._decided(mine)
         self._number, self._drawn = self._number + 1, {}
@@ -227,15 +239,16 @@ class Human:
     def _decided(self, mine: Round) -> Board:
         """Wait until the pairs of all processes are decided; their choices stand then."""
         assert self._run is not None
-        journal, is_told, touched, seen = Journal(self._run), False, 0.0, -1
+        journal, is_told, touched, seen = Journal(self._run), False, 0.0, None
         while True:
             with journal.held():
                 board, is_over = self._board(mine, journal)
-                if seen not in (-1, len(board.choices)):
+                state = len(board.choices), board.selective
+                if seen not in (None, state):
                     touched = time.monotonic()
-                seen = len(board.choices)
+                seen = state
                 if is_over and time.monotonic() - touched > LAST_UNDO_S:
-                    self._post(replace(mine, is_closed=True))
+                    self._close(mine, board, journal)
                     return board
             if not is_told:
                 self._tell_waiting(board)
@@ -244,25 +257,39 @@ class Human:
                 raise RewardError("reward 'human' was asked to stop: not waiting for people any longer")
             time.sleep(POLL_S)
 
+    def _close(self, mine: Round, board: Board, journal: Journal) -> None:
+        """Let choices stand, and what was left to the other scores."""
+        left = [pair.key for pair in mine.pairs if len(board.votes_of(pair)) < self._votes]
+        try:
+            if not board.left.issuperset(left):
+                journal.leave(left)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._post(replace(mine, is_closed=True))
+
     def _board(self, mine: Round, journal: Journal) -> tuple[Board, bool]:
         """All that is asked in this epoch, and whether it is over for every process."""
         assert self._run is not None
         posted = [asked for asked in rounds(self._run).values() if asked.number >= mine.number]
         here = [replace(asked, is_closed=False) for asked in posted if asked.number == mine.number]
-        board = Board(here, journal.choices(), self._votes, self._repeat)
+        written, people = journal.read(), self._people or (ALONE,)
+        board = Board(here, written.choices, self._votes, self._repeat, people, written.selective, written.left)
         return board, len(posted) == self._size and board.is_over
 
     def _tell_waiting(self, board: Board) -> None:
         left = sum(not board.is_decided(pair) for pair in board.pairs)
         if self._server is not None and left:
-            self._say(f"{left} pairs wait to be chosen from at {self._server.url}/")
+            verb = "waits" if left == 1 else "wait"
+            self._say(f"{plural(left, 'pair')} {verb} to be chosen from at {self._server.url}/")
 
     def _tell(self, board: Board, decided: int) -> None:
         if self._server is not None:
-            outcomes = [board.outcome(pair) for pair in board.pairs]
+            outcomes = [board.outcome(pair) for pair in board.pairs if board.votes_of(pair)]
             ties, skipped = outcomes.count(0.0), sum(value != value for value in outcomes)
-            self._say(f"chosen from {len(outcomes)} pairs: {ties} ties, {skipped} skipped")
+            line = f"chosen from {plural(len(outcomes), 'pair')}: {plural(ties, 'tie')}, {skipped} skipped"
+            left = len(board.pairs) - len(outcomes)
+            self._say(f"{line}; {left} left to the other scores" if left else line)
         if self._server is not None and decided and self._run is not None:
             record = record_of(self._run)
             random = f"{record.right} of the latest {record.count} random ones, {record.promised:.0%} promised"
-            self._say(f"decided by the head: {decided} pairs; right on {random}")
+            self._say(f"decided by the head: {plural(decided, 'pair')}; right on {random}")

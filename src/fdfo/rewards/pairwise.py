@@ -58,8 +58,7 @@ def only_close(judge: Judge, others: Tensor, margin: float, group_size: int) -> 
 
     They do where those of the two images differ by `margin` at most.
     """
-    first, second = pairs_of(len(others), group_size)
-    is_open = (others[first] - others[second]).abs() <= margin  # [Q]; in either order of the images
+    is_open = close(others, margin, group_size)  # [Q]
 
     def ask(one: Tensor, other: Tensor, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         rows: list[int] = is_open.nonzero().flatten().tolist()
@@ -68,6 +67,12 @@ def only_close(judge: Judge, others: Tensor, margin: float, group_size: int) -> 
         return told.new_zeros(len(prompts)).index_put((torch.tensor(rows, dtype=torch.long),), told)
 
     return ask
+
+
+def close(others: Tensor, margin: float, group_size: int) -> Tensor:
+    """Which pairs have scores, of [B], that differ by `margin` at most, in either order of the images: [Q] bool."""
+    first, second = pairs_of(len(others), group_size)
+    return (others[first] - others[second]).abs() <= margin
 
 
 def pairs_of(count: int, group_size: int) -> tuple[list[int], list[int]]:

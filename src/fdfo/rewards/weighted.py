@@ -24,7 +24,7 @@ from fdfo.rewards.build import build_reward
 from fdfo.rewards.checked import OTHER_PLACE, checked, occasion
 from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit, is_pairwise, misplaced, numbered
 from fdfo.rewards.moments import RunningMoments
-from fdfo.rewards.pairwise import group_scores, margin_problems, only_close
+from fdfo.rewards.pairwise import close, group_scores, margin_problems, only_close
 from fdfo.rewards.when import Applied, Conditions, Given, of_asked, scored, weighted_sum
 
 if TYPE_CHECKING:
@@ -190,9 +190,11 @@ class WeightedSum:
         applied = self.applied(metadata)
         scores: dict[str, Tensor] = {}
         named = zip(self.names, self.rewards, strict=True)
-        for name, reward in sorted(named, key=lambda pair: self._margins[pair[0]] is not None):
+        for name, reward in sorted(named, key=lambda pair: (asks_people(pair[1]), self._margins[pair[0]] is not None)):
             if only is not None and name not in only:
                 continue
+            if asks_people(reward):
+                reward.weigh(self._undecided(name, scores, applied, group_size))
             others = None if self._margins[name] is None else self._weighted(scores, applied)
             given = Given(images, prompts, metadata, others, group_size)
             ask = partial(self._ask, name, reward, size=size, watch=watch)
@@ -230,6 +232,20 @@ class WeightedSum:
                     part = judge(images, *described)
                 parts.append(part.to(given.images.device))
         return torch.cat(parts)
+
+    def _undecided(self, name: str, scores: Mapping[str, Tensor], applied: Applied, group_size: int) -> Tensor | None:
+        """Which pairs that people are asked about, [Q] bool, their choice can turn: in the sum that is trained on, the
+        other scores [B] differ by what a choice weighs at most. None without other scores."""
+        measured = {other: values for other, values in scores.items() if other not in self.asked.names}
+        if not measured:
+            return None
+        sides = self._moments.standardized(name, torch.tensor([0.5, -0.5], dtype=torch.float64))
+        weighs = abs(self.weights[self.names.index(name)] * float(sides[0] - sides[1]))
+        trained = {other: self._moments.standardized(other, values) for other, values in measured.items()}
+        undecided = close(self._weighted(trained, applied), weighs, group_size)
+        if (margin := self._margins[name]) is None:
+            return undecided
+        return undecided[close(self._weighted(scores, applied), margin, group_size)]
 
     def applied(self, metadata: Sequence[Mapping[str, Any]]) -> Applied:
         """Which images [B] with these metadata each component is asked about, of those with a `when`."""

@@ -1,9 +1,13 @@
-"""What people chose: choices.jsonl beside the run, one line for each choice, and one for each that was taken back."""
+"""What people chose: choices.jsonl beside the run, one line for each choice, and one for each that was taken back.
+
+So it is told when somebody wants to see only the pairs that the other scores cannot decide, and which pairs were left
+to these when training went on.
+"""
 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -60,6 +64,40 @@ class Undo:
     when: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """What a person wants to see from now on."""
+
+    only_undecided: bool
+    """Only pairs that the other scores cannot decide."""
+    who: str
+    when: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """That training went on with pairs left to the other scores, which stays so."""
+
+    left: tuple[str, ...]
+    """Keys of the pairs."""
+    when: str
+
+
+Line = Choice | Undo | Switch | Left
+
+
+@dataclass(frozen=True)
+class Written:
+    """All that stands in a journal."""
+
+    choices: list[Choice]
+    """Those that count, in order."""
+    selective: frozenset[str] = frozenset()
+    """People who see only pairs that the other scores cannot decide."""
+    left: frozenset[str] = frozenset()
+    """Keys of the pairs that were left to the other scores."""
+
+
 def now() -> str:
     """The time, as it is written."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -92,20 +130,39 @@ class Journal:
         """As `add`: it does not count any more."""
         self._append(Undo(undo=choice.id, who=choice.who, when=now()))
 
+    def switch(self, who: str, only_undecided: bool) -> None:
+        """As `add`: what a person wants to see."""
+        self._append(Switch(only_undecided=only_undecided, who=who, when=now()))
+
+    def leave(self, pairs: Sequence[str]) -> None:
+        """As `add`: these pairs, by their keys, are left to the other scores."""
+        self._append(Left(left=tuple(pairs), when=now()))
+
     def choices(self) -> list[Choice]:
-        """All that count, in order; lines that are none, such as the last one of a killed process, are passed over."""
+        """All that count, in order."""
+        return self.read().choices
+
+    def read(self) -> Written:
+        """All of it; lines that are none, such as the last one of a killed process, are passed over."""
         found: dict[str, Choice] = {}
+        selective: dict[str, bool] = {}
+        left: set[str] = set()
         content = self.path.read_bytes() if self.path.is_file() else b""
         for line in content.split(b"\n"):
             with suppress(ValueError):
                 done = _LINE.validate_json(line, strict=True)
-                if isinstance(done, Choice):
-                    found[done.id] = done
-                else:
-                    found.pop(done.undo, None)
-        return list(found.values())
+                match done:
+                    case Choice():
+                        found[done.id] = done
+                    case Undo():
+                        found.pop(done.undo, None)
+                    case Switch():
+                        selective[done.who] = done.only_undecided
+                    case Left():
+                        left.update(done.left)
+        return Written(list(found.values()), frozenset(who for who in selective if selective[who]), frozenset(left))
 
-    def _append(self, done: Choice | Undo) -> None:
+    def _append(self, done: Line) -> None:
         line = json.dumps(asdict(done), ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with open(self.path, "ab", buffering=0) as file:
             size = file.tell()
@@ -126,4 +183,4 @@ class Journal:
             return file.read(1) == b"\n"
 
 
-_LINE = TypeAdapter[Choice | Undo](Choice | Undo)
+_LINE = TypeAdapter[Line](Line)

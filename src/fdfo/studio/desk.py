@@ -50,12 +50,23 @@ class Answer(BaseModel):
     seconds: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
+class Wish(BaseModel):
+    """Which pairs a page is to show, as it sends it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: str
+    only_undecided: bool
+
+
 @dataclass(frozen=True)
 class Settings:
     """Of a run's questions; see fdfo.rewards.human."""
 
     votes: int = 1
     repeat: float = 0.1
+    has_others: bool = False
+    """Whether there are other scores than people's."""
 
 
 class Desk:
@@ -83,15 +94,15 @@ class Desk:
 
     def board(self) -> Board:
         """As it is now."""
-        asked = list(rounds(self.run).values())
-        return Board(asked, self.journal.choices(), self._settings.votes, self._settings.repeat)
+        asked, written, settings = list(rounds(self.run).values()), self.journal.read(), self._settings
+        people = self.people.names
+        return Board(asked, written.choices, settings.votes, settings.repeat, people, written.selective, written.left)
 
     # ---- what people do ----
 
     def answer(self, who: str, answer: Answer) -> str:
         """Write a choice, once however often it is sent; the pair. Raises Declined, or OSError with nothing written."""
-        if answer.run != self.people.run:
-            raise Declined(409, "this choice belongs to another run; reload the page")
+        self._check_run(answer.run)
         with self.journal.held():
             board = self.board()
             if any(choice.id == answer.id and choice.who == who for choice in board.choices):
@@ -117,6 +128,22 @@ class Desk:
             self.journal.take_back(mine[-1])
         return mine[-1].pair
 
+    def show(self, who: str, wish: Wish) -> None:
+        """Write which pairs a person wants to see. Raises Declined, or OSError with nothing written."""
+        self._check_run(wish.run)
+        if not self._settings.has_others:
+            raise Declined(409, "there are no other scores here that could decide a pair")
+        with self.journal.held():
+            if wish.only_undecided == (who in self.journal.read().selective):
+                return
+            self._check_rate(who)
+            self.journal.switch(who, wish.only_undecided)
+            self._latest[who].append(time.monotonic())
+
+    def _check_run(self, run: str) -> None:
+        if run != self.people.run:
+            raise Declined(409, "this choice belongs to another run; reload the page")
+
     def missing(self, pair: Pair) -> bool:
         """Whether a picture is not there."""
         return not all((pictures_of(self.run) / f"{name}.png").is_file() for name in (pair.first, pair.second))
@@ -141,21 +168,27 @@ class Desk:
         mine = [choice for choice in board.choices if choice.who == who]
         paces = [choice.seconds for choice in mine[-PACE_OF:]]
         pace = median(paces) if paces else None
-        decided = 0 if board.all_skipped else sum(board.is_decided(pair) for pair in board.pairs)
+        waits = who in board.selective and board.undecided is None  # for the other scores
+        pairs = board.pairs if waits else [pair for pair in board.pairs if board.is_shown(pair, who)]
+        total = board.total - len(board.pairs) + len(pairs)
+        decided = 0 if board.all_skipped else sum(board.is_decided(pair) for pair in pairs)
         sharers = max(1, len(self.people.tokens))
         return {
             "run": self.people.run,
             "who": who,
             "people": sharers,
-            "phase": _phase(board, items, progress),
+            "phase": "weighing" if waits and board.pairs else _phase(board, items, progress),
             "epoch": progress.epoch + 1,
             "epochs": progress.epochs,
             "items": [self._shown(item) for item in items],
             "decided": decided,
-            "total": board.total,
+            "total": total,
+            "has_others": self._settings.has_others,
+            "only_undecided": who in board.selective,
+            "undecided": None if board.undecided is None else [len(board.undecided), len(board.pairs)],
             "all_skipped": board.all_skipped,
             "pace_s": pace,
-            "left_s": None if pace is None else pace * (board.total - decided) * self._settings.votes / sharers,
+            "left_s": None if pace is None else pace * (total - decided) * self._settings.votes / sharers,
             "training_s": progress.training_s,
             "can_undo": bool(board.of(who)),
             "self": with_oneself(mine),

@@ -60,6 +60,8 @@ class Round:
     """Those that are drawn."""
     is_closed: bool = False
     """Training goes on with its choices: they stand."""
+    undecided: tuple[str, ...] | None = None
+    """Keys of the pairs that the other scores cannot decide; None: there are no others, or they are not known yet."""
 
     @property
     def is_whole(self) -> bool:

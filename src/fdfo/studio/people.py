@@ -35,6 +35,11 @@ class People:
     tokens: dict[str, str]
     """By name. Empty: whoever uses this machine may choose, without one."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all who may choose."""
+        return tuple(self.tokens) or (ALONE,)
+
     def who(self, token: str | None) -> str | None:
         """The name of a token's owner; None where it is wrong."""
         if not self.tokens:

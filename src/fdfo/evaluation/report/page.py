@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fdfo import look
+from fdfo import look, words
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
 from fdfo.evaluation.report import costs, curves, decimals, gallery, groups, results, setup, text, tradeoffs
@@ -27,8 +27,8 @@ FILTERS = {
     "number": text.number,
     "signed": lambda value, places: text.fixed(value, places, signed=True),
     "bounds": lambda interval, places: text.bounds(interval, signed=True, places=places),
-    "count": text.count,
-    "plural": text.plural,
+    "count": words.count,
+    "plural": words.plural,
     "duration": text.duration,
     "share": text.percent,
     "one_line": text.one_line,

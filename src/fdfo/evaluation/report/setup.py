@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fdfo.evaluation.report.record import RunRecord, title_of
-from fdfo.evaluation.report.text import NONE, count, number, pixels, plain_time
+from fdfo.evaluation.report.text import NONE, number, pixels, plain_time
+from fdfo.words import count
 
 Fact = tuple[str, str]
 

@@ -81,16 +81,6 @@ def with_deviation(mean: float, deviation: float, places: int) -> str:
     return fixed(mean, places) + spread
 
 
-def count(value: float) -> str:
-    """A whole number with thousands separated."""
-    return f"{value:,.0f}"
-
-
-def plural(value: int, noun: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
-
-
 def short(value: float, digits: int = 4) -> str:
     """A very large or small number with `digits` significant digits for an axis: 12k, 3M, 1.5e−05."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from fdfo.studio.desk import Answer, Declined, Desk
+from fdfo.studio.desk import Answer, Declined, Desk, Wish
 from fdfo.studio.pages import page
 from fdfo.studio.pairs import pictures_of
 from fdfo.studio.routes.streams import changes
@@ -63,11 +63,19 @@ class Choosing:
             raise Refusal(400, f"no choice: {error.errors()[0]['msg']}") from error
         return await self._done(lambda: self._desk.answer(who, answer), who)
 
+    async def show(self, request: Request, who: str) -> Response:
+        """Take which pairs the page is to show; acknowledged once it is on the disk."""
+        try:
+            wish = Wish.model_validate_json(await request.body())
+        except ValidationError as error:
+            raise Refusal(400, f"no such wish: {error.errors()[0]['msg']}") from error
+        return await self._done(lambda: self._desk.show(who, wish), who)
+
     async def undo(self, request: Request, who: str) -> Response:
         """Take the latest choice back, and tell which it was."""
         return await self._done(lambda: self._desk.undo(who), who)
 
-    async def _done(self, work: Callable[[], str], who: str) -> Response:
+    async def _done(self, work: Callable[[], str | None], who: str) -> Response:
         try:
             pair = await run_in_threadpool(work)
         except Declined as declined:
@@ -75,7 +83,7 @@ class Choosing:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "the disk of the run is full" if full else f"the run folder cannot be written ({error.strerror})"
-            raise Refusal(507, f"Not saved: {reason}. Make room, then choose again.") from error
+            raise Refusal(507, f"Not saved: {reason}. Make room, then do it again.") from error
         return JSONResponse(await run_in_threadpool(self._desk.view, who) | {"done": pair})
 
     async def events(self, request: Request, who: str) -> Response:
@@ -116,6 +124,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/choose/state", part.known(part.state)),
         Route("/choose/events", part.known(part.events)),
         Route("/choose/answer", part.known(part.answer), methods=["POST"]),
+        Route("/choose/show", part.known(part.show), methods=["POST"]),
         Route("/choose/undo", part.known(part.undo), methods=["POST"]),
         Route("/choose/pictures/{name:str}.png", part.known(part.picture)),
     ]

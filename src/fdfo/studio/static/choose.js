@@ -15,6 +15,7 @@ let isSending = false;
 let seen = 0; // milliseconds that the pair was visible, until `since`
 let since = 0;
 let isLost = false; // the run does not answer
+let isSwitching = false; // what the switch shows is on its way
 const pictures = new Map(); // address -> image, loaded ahead
 
 const same = (a, b) => a !== null && b !== null && a.pair === b.pair && a.repeat === b.repeat;
@@ -105,6 +106,9 @@ function draw() {
   const hasPace = view.pace_s !== null && isPair;
   at("pace").textContent = hasPace ? `${view.pace_s.toFixed(1)} s a pair ·` : "";
   at("left-time").textContent = hasPace ? `${clock(view.left_s)} left` : "";
+  at("switch").hidden = !view.has_others;
+  if (!isSwitching) at("only").checked = view.only_undecided;
+  at("undecided").textContent = view.undecided?.[1] ? `(${view.undecided[0]} of ${view.undecided[1]})` : "";
   at("facts").textContent = facts().join(" · ");
   for (const button of document.querySelectorAll(".undo")) button.disabled = !view.can_undo && !unsent.length;
   for (const side of ["left", "right", "tie"]) at(side).disabled = isPair && current.missing;
@@ -123,9 +127,11 @@ function facts() {
 
 function rest() {
   const soon = view.training_s === null ? "" : ` That took ${clock(view.training_s)} the last time.`;
+  const theirs = view.only_undecided ? "They also get those that the other scores decide. " : "";
   const texts = {
     drawing: ["Pictures are being drawn", "They appear here one after the other, as soon as they are there."],
-    others: ["Others are still choosing", "You have chosen from all your pairs of this epoch. The next ones appear here."],
+    weighing: ["Pictures are being drawn", "Pairs appear here when all are there, and the other scores have judged them."],
+    others: ["Others are still choosing", `You have chosen from all your pairs of this epoch. ${theirs}The next ones appear here.`],
     done: ["That was the last pair of this epoch", "Training goes on with your choices in a moment."],
     starting: ["The first pictures are being drawn", "They appear here by themselves."],
     training: ["Training on your choices", `The next pairs appear here by themselves.${soon}`],
@@ -209,6 +215,23 @@ async function undo() {
   at("told").textContent = "Undone";
 }
 
+async function showOnly(isOn) {
+  isSwitching = true;
+  at("only").checked = isOn;
+  while (isSending) await new Promise((done) => setTimeout(done, 20));
+  const answer = await post("/choose/show", { run: view.run, only_undecided: isOn });
+  isSwitching = false;
+  if (answer?.status === 200) {
+    notice("");
+    current = null; // what is shown may be none of those that are wanted
+    apply(answer.content);
+  } else {
+    draw();
+    if (answer !== null) notice(answer.content.error);
+  }
+}
+at("only").addEventListener("change", () => showOnly(at("only").checked));
+
 async function post(address, body) {
   try {
     const answer = await fetch(address, {
@@ -234,6 +257,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Backspace" || event.key === "u" || (event.ctrlKey && event.key === "z")) {
     event.preventDefault();
     void undo();
+  } else if (event.key === "o" && view?.has_others && !isSwitching) {
+    void showOnly(!at("only").checked);
   } else if (event.key in KEYS && view !== null) {
     event.preventDefault();
     choose(KEYS[event.key]);
