@@ -10,6 +10,9 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 
+# Bytecode is kept, also where a shell switches it off: every process would compile this code and its tests anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 PLANS := main differentiable ablations scores efficiency
 
 # A file's tests in one process, so that what they share is made once.
