@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -61,9 +62,14 @@ def package(path):
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
+@cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path, top_level_only=False):
     """Dotted names of everything a file imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     nodes = tree.body if top_level_only else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -107,7 +113,7 @@ def test_no_modules_import_each_other_in_a_circle():
     for name, path in modules.items():
         named = {
             f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in modules else node.module
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for node in ast.walk(parsed(path))
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
@@ -143,7 +149,7 @@ def test_every_configuration_field_is_read_somewhere():
     read = {
         node.attr
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
     ours = [cls for cls in sections(Section) if cls.__module__.startswith("fdfo.")]
@@ -172,7 +178,7 @@ def test_files_and_functions_stay_small():
     long_functions = [
         f"{path.name}:{node.name}"
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno > 75
     ]
     assert long_functions == []

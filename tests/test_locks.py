@@ -128,6 +128,7 @@ def test_a_second_training_is_refused_and_changes_nothing(tmp_path):
     assert after == {**before, folder / ".lock": b""}
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_holds_the_folder_for_both(tmp_path):
     def trained(rank):
         run(tmp_path / "run", "train.epochs=1")
@@ -193,6 +194,7 @@ def test_commands_that_keep_what_they_did_refuse_a_second_one(tmp_path, monkeypa
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name[0] != "."] == []
 
 
+@pytest.mark.slow
 def test_an_export_refuses_a_second_one(tmp_path, monkeypatch, capsys):
     folder = run(tmp_path / "run", "train.epochs=1")
     (folder / "export").mkdir()

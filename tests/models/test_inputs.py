@@ -15,8 +15,10 @@ from fdfo.models.sizes import policy_sizes
 from fdfo.models.source import ModelSource
 from fdfo.planning.batches import chosen_batches
 from tests.models.families.world import PROMPTS, World
+from tests.nightly import by_day
 
 GIB = 2**30
+DAILY = ("StableDiffusion3Pipeline", "Flux2KleinPipeline", "ZImagePipeline", "QwenImagePipeline")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def shapes(arguments):
     return {path: (*tensor.shape,) for path, tensor in tensors(arguments).items()}
 
 
-@pytest.mark.parametrize("world", list(INPUTS), indirect=True, scope="module")
+@pytest.mark.parametrize("world", by_day(DAILY, INPUTS), indirect=True, scope="module")
 def test_the_table_has_what_pipelines_give_their_networks(world, monkeypatch):
     row = world.policy(1.0).row(PROMPTS[1])
     assert all(tensor.is_meta for tensor in tensors(row).values())

@@ -20,6 +20,7 @@ from fdfo.models.recording import PROBE
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
 from fdfo.records import Prompt
 from fdfo.shapes.pretrain.components import T5_TOKENS
+from tests.nightly import at_night
 
 PROMPTS = ["a red circle", "three blue squares"]
 
@@ -193,7 +194,7 @@ def test_tiles_decode_nearly_the_same_images(policy):
 
 
 @pytest.mark.parametrize("kernel", ["flash", "math"])
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [True, at_night(False)])
 def test_attention_kernels_agree(monkeypatch, kernel, checkpointing):
     used = []
     attention = F.scaled_dot_product_attention

@@ -16,6 +16,7 @@ from fdfo.shapes.sampling import sample_scene
 from fdfo.shapes.scene import BACKGROUND, CATEGORIES, COLORS, Object, Scene
 from fdfo.shapes.segment import segment
 from fdfo.shapes.verifier import WRONG_ATTRIBUTE, WRONG_RELATION, judge
+from tests.nightly import at_night
 
 RED_CIRCLE = Object(shape="circle", color="red", x=9, y=16, radius=6)
 BLUE_SQUARE = Object(shape="square", color="blue", x=23, y=16, radius=6)
@@ -38,7 +39,7 @@ def passed(image: np.ndarray, text: str) -> bool:
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize("noise", [0.05, at_night(0.0)])
 def test_true_pictures_pass_and_mismatched_ones_do_not(category, noise):
     result = measure(category, pictures=100, seed=1, noise=noise)
     assert result.true_passed > 0.97

@@ -51,6 +51,7 @@ def test_a_run_that_has_loaded_keeps_its_folder(tmp_path):
         folder.prepare(load_config("shapes-smoke", ["optim.lr=0.5"]))
 
 
+@pytest.mark.slow
 def test_weights_have_the_permissions_of_any_new_file(tmp_path):
     before = os.umask(0o027)
     try:

@@ -173,6 +173,7 @@ def test_a_run_cannot_stop_by_a_score_that_only_people_give(metric):
         check(config)
 
 
+@pytest.mark.slow
 def test_the_next_prompts_are_encoded_while_people_choose_which_changes_nothing(undisturbed, tmp_path, monkeypatch):
     noted = json.loads((undisturbed / NOTED).read_text())
     asked = {choice.prompt for choice in Journal(undisturbed).choices()}

@@ -75,7 +75,7 @@ def assert_same_evaluations(first, second):
             np.testing.assert_allclose(other.values(name), one.values(name), rtol=0, atol=1e-4, err_msg=name)
 
 
-@pytest.fixture(scope="module", params=[at_night(2), 3])
+@pytest.fixture(scope="module", params=[2, at_night(3)])
 def shared(tmp_path_factory, request):
     """A run of several processes. 5 pairs and 5 held-out prompts: shares of 2 and 3, or of 1, 2 and 2."""
     folder = tmp_path_factory.mktemp("runs") / "shared"
@@ -104,6 +104,7 @@ def test_the_bytes_of_an_epoch_have_a_closed_form(shared):
     assert all(0 < event["waited_s"] < sum(event["seconds"].values()) for event in rollouts)
 
 
+@pytest.mark.slow
 def test_the_seed_does_change_it(reference, tmp_path):
     run(tmp_path / "run", *SMOOTH, "train.seed=1")
     assert largest_difference(tmp_path / "run", reference) > 1e-4

@@ -52,7 +52,7 @@ def start_and_wait_for(folder, *lines):
     raise AssertionError(f"the run ended before {lines}")
 
 
-@pytest.mark.parametrize("kills", [2, at_night(8)])
+@pytest.mark.parametrize("kills", [1, at_night(8)])
 def test_killed_at_random_moments(undisturbed, tmp_path, kills):
     folder = tmp_path / "killed"
     moments = random.Random(0)
@@ -203,6 +203,7 @@ def test_a_longer_run_continues_a_shorter_one(tmp_path):
     assert same(tmp_path / "in two", tmp_path / "in one")
 
 
+@pytest.mark.slow  # by day as a command: tests/commands/test_train.py
 def test_another_configuration_is_refused(tmp_path):
     run(tmp_path / "run", "train.epochs=1")
     with pytest.raises(ConfigError, match=r"optim.lr is 0.0003 in the folder, 0.5 now"):
