@@ -506,6 +506,27 @@ def test_a_merged_folder_of_a_run_without_t5_is_loaded_by_plain_diffusers(comman
     assert without.text_encoder_3 is None
 
 
+def test_a_run_of_a_folder_without_t5_is_exported(command, trained, tmp_path):
+    from fdfo.shapes import PIPELINE
+
+    with quiet_loading():
+        whole = StableDiffusion3Pipeline.from_pretrained(PIPELINE, text_encoder_3=None, tokenizer_3=None)
+        whole.save_pretrained(tmp_path / "model")
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    config["policy"] |= {"name": str(tmp_path / "model"), "t5": False, "resolution": [32, 32]}
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    code, _, err = command("export", "run", "-o", "lora")
+    assert code == 0, err
+    assert (tmp_path / "lora" / "pytorch_lora_weights.safetensors").is_file()
+    code, out, err = command("export", "run", "--to", "merged", "-o", "out")
+    assert code == 0, err
+    assert "give diffusers text_encoder_3=None and tokenizer_3=None" in out
+    with quiet_loading():
+        drawn = StableDiffusion3Pipeline.from_pretrained(tmp_path / "out", text_encoder_3=None, tokenizer_3=None)
+    assert drawn.text_encoder_3 is None
+
+
 def test_export_refuses_a_lora_file_of_all_weights_before_anything_loads(command, trained, tmp_path):
     config = yaml.safe_load((trained / "config.yaml").read_text())
     config["policy"]["adapter"]["kind"] = "full"

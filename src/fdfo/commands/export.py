@@ -73,10 +73,13 @@ def export_to(
     from fdfo.locks import one_writer
     from fdfo.models.load import configured_policy
     from fdfo.models.lora_layouts import LoraLayout
+    from fdfo.models.source import ModelSource
 
     source = _chosen(run, checkpoint)
-    if to == "merged" and not settings.t5:  # diffusers loads no folder without it
-        settings = settings.model_copy(update={"t5": True})
+    if to == "merged" and not settings.t5:
+        # As large as the model was: diffusers loads no folder that lacks it without being told.
+        there = "text_encoder_3" in ModelSource.find(settings.name, settings.revision).components
+        settings = settings.model_copy(update={"t5": there})
         say("the run left T5 out: give diffusers text_encoder_3=None and tokenizer_3=None to draw as it did")
     try:
         folder.mkdir(parents=True, exist_ok=True)

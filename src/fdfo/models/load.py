@@ -142,7 +142,7 @@ def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], 
     """The pipeline with its weights, safetensors only, less some components. Raises ModelError."""
     source = outline.source
     texts = [name for name in source.components if name.startswith(("text_encoder", "tokenizer"))]
-    left_out: dict[str, Any] = dict.fromkeys(dispensed if reads_text else texts)
+    left_out: dict[str, Any] = dict.fromkeys([*dispensed, *([] if reads_text else texts)])
     try:
         with reaching_hub(source.location):
             return outline.pipeline_class.from_pretrained(
