@@ -105,3 +105,17 @@ def test_every_row_of_charts_is_full(in_a_row):
 def test_ticks_of_thousands_are_written_whole():
     assert [label for _, label in ticks(0, 45_000, 5)] == ["0", "10k", "20k", "30k", "40k"]
     assert [label for _, label in ticks(0, 450_000, 5)] == ["0", "100k", "200k", "300k", "400k"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0067379, 0.0067461, ["0.006738", "0.006740", "0.006742", "0.006744", "0.006746"]),
+        (1e-5, 3e-5, ["1.0e−5", "1.5e−5", "2.0e−5", "2.5e−5", "3.0e−5"]),
+        (-2e-7, 1e-7, ["−2.0e−7", "−1.5e−7", "−1.0e−7", "−5.0e−8", "0", "5.0e−8", "1.0e−7"]),
+        (10_000, 10_004, ["10000", "10001", "10002", "10003", "10004"]),
+    ],
+    ids=str,
+)
+def test_labels_take_little_room(low, high, expected):
+    assert [label for _, label in ticks(low, high, 5)] == expected

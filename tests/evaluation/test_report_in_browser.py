@@ -74,6 +74,23 @@ def test_everybody_can_use_the_pages_and_nothing_is_cut(browser, pages, name, si
         assert set(page.evaluate(LINES_OF_COMMANDS)) <= {1}
 
 
+ROOM = """([count, label]) => {
+  const plot = document.querySelector(".plot"), shown = plot.querySelector(".y-axis span");
+  plot.style.setProperty("--widest", count);
+  shown.textContent = label;
+  return shown.getBoundingClientRect().left - plot.getBoundingClientRect().left;
+}"""
+
+
+def test_the_longest_label_of_an_axis_has_room(browser, pages):
+    with opened(browser, pages["run"], "phone") as page:
+        known = page.evaluate("""[...document.querySelectorAll(".plot")].map((plot) => [
+          Number(plot.style.getPropertyValue("--widest")),
+          Math.max(...[...plot.querySelectorAll(".y-axis span")].map((one) => one.textContent.length))])""")
+        assert known and all(told == longest for told, longest in known)
+        assert page.evaluate(ROOM, [9, "−0.006738"]) >= 0 > page.evaluate(ROOM, [0, "−0.006738"])
+
+
 STYLES = """([selector, names]) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility())
   .map((one) => names.map((name) => getComputedStyle(one)[name]))"""
 

@@ -59,6 +59,13 @@ def test_one_trained_score_is_weighed_against_what_is_watched():
     assert len(found.plots) == 1
 
 
+def test_labels_of_an_axis_stand_side_by_side():
+    tiny = run({"reward": [0.006738, 0.006745], "u": [0.006738, 0.006745]}, reward="trained", u="unseen")
+    (plot,) = trade_offs(tiny, PLACES).plots
+    assert {len(label) for _, label in plot.y_ticks} == {8} and len(plot.y_ticks) > 3
+    assert 2 <= len(plot.x_ticks) <= 3  # 5 of these would be 270 pixels of 290 on a phone
+
+
 @pytest.mark.parametrize(
     "record",
     [

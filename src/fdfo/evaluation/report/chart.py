@@ -174,7 +174,7 @@ def _span(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, wanted: int, whole: bool = False) -> list[tuple[float, str]]:
-    """About `wanted` round numbers between low and high, with labels of one format."""
+    """About `wanted` round numbers between low and high, with labels of one format: the one that takes less room."""
     rough = (high - low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
     step = min((power * factor for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
@@ -183,11 +183,17 @@ def ticks(low: float, high: float, wanted: int, whole: bool = False) -> list[tup
     exponent = math.floor(math.log10(step) + 1e-9)
     values = [i * step for i in numbers]
     largest = max(map(abs, values), default=0.0)
+    places = max(0, -exponent)
+    labels = [f"{value:.{places}f}".replace("-", MINUS) for value in values]
     if largest >= 10_000 or exponent < -5:
         digits = max(1, math.floor(math.log10(largest or step)) - exponent + 1)
-        return [(value, short(value, digits)) for value in values]
-    places = max(0, -exponent)
-    return [(value, f"{value:.{places}f}".replace("-", MINUS)) for value in values]
+        labels = min(labels, [short(value, digits) for value in values], key=widest)
+    return list(zip(values, labels, strict=True))
+
+
+def widest(labels: Sequence[str]) -> int:
+    """Characters of the longest label."""
+    return max(map(len, labels), default=0)
 
 
 def _line(series: Series, x_scale: _Scale, y_scale: _Scale, has_dots: bool) -> Line:

@@ -17,7 +17,7 @@ from fdfo import look, words
 from fdfo.errors import CheckpointError
 from fdfo.evaluation.alarms import DIVERSITY_FLOOR, SHARPNESS_RANGE, VELOCITY_CEILING
 from fdfo.evaluation.report import costs, curves, decimals, gallery, groups, results, setup, text, tradeoffs
-from fdfo.evaluation.report.chart import placed
+from fdfo.evaluation.report.chart import placed, widest
 from fdfo.evaluation.report.record import RunRecord, read_runs
 from fdfo.evaluation.runs import REPORT
 from fdfo.files import write_atomically
@@ -28,6 +28,7 @@ FILTERS = {
     "signed": lambda value, places: text.fixed(value, places, signed=True),
     "bounds": lambda interval, places: text.bounds(interval, signed=True, places=places),
     "count": words.count,
+    "widest": widest,
     "plural": words.plural,
     "duration": text.duration,
     "share": text.percent,

@@ -82,12 +82,15 @@ def with_deviation(mean: float, deviation: float, places: int) -> str:
 
 
 def short(value: float, digits: int = 4) -> str:
-    """A very large or small number with `digits` significant digits for an axis: 12k, 3M, 1.5e−05."""
+    """A very large or small number with `digits` significant digits for an axis: 12k, 3M, 1.5e−5."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             whole = len(f"{abs(value) / limit:.0f}")  # digits before the point, which are all written
             return f"{value / limit:.{max(digits, whole)}g}{unit}".replace("-", MINUS)
-    return "0" if value == 0 else f"{value:.{digits - 1}e}".replace("-", MINUS)
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from fdfo.evaluation.report.chart import ticks
+from fdfo.evaluation.report.chart import ticks, widest
 from fdfo.evaluation.report.curves import color_of_run
 from fdfo.evaluation.report.decimals import Decimals
 from fdfo.evaluation.report.record import RunRecord
@@ -15,6 +15,8 @@ from fdfo.evaluation.report.text import fixed
 PLOTTED = 3
 """Scores of a run that are plotted against each other."""
 
+SHORT = 6
+"""Longest labels, in characters, of which five stand side by side on a phone."""
 MARGIN = 0.06
 """Of the span, around the points."""
 
@@ -129,13 +131,16 @@ def trade_off(
         for place, (record, index, epoch, x, y) in enumerate(found)
     ]
     line = sorted((point for point in points if point.is_best), key=lambda point: point.left)
+    x_ticks = ticks(x_low, x_high, 5)
+    if widest([label for _, label in x_ticks]) > SHORT:
+        x_ticks = ticks(x_low, x_high, 2)
     return TradeOff(
         x_name,
         y_name,
         list(dict.fromkeys((point.run, point.color) for point in points)),
         points,
         "".join(f"{'L' if i else 'M'}{point.left:.2f} {point.top:.2f}" for i, point in enumerate(line)),
-        [(100 * (value - x_low) / (x_high - x_low), text) for value, text in ticks(x_low, x_high, 5)],
+        [(100 * (value - x_low) / (x_high - x_low), text) for value, text in x_ticks],
         [(100 * (y_high - value) / (y_high - y_low), text) for value, text in ticks(y_low, y_high, 5)],
     )
 
