@@ -128,7 +128,7 @@ def test_dry_run_prints_the_tree_and_the_arithmetic_and_writes_nothing(command, 
     assert code == 0
     assert "432 prompts x 2 = 864" in out
     assert "34560 network evaluations (forward)" in out
-    assert "4 of 8640 rows an epoch, 400 in all" in out
+    assert "4 of 8,640 rows an epoch, 400 in all" in out
     assert "latent: 16 x 64 x 64" in out
     printed = yaml.safe_load(out)
     assert printed["method"]["strength"] == 0.0025

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterable
 from typing import Any
 
+from fdfo.words import plural
+
 
 class FdfoError(Exception):
     """Base of every error that is shown to a user as one message without a traceback."""
@@ -51,13 +53,12 @@ class ConfigError(FdfoError):
         self, source: str, problems: list[str], tree: Any = None, *, advice: str | None = None, most: int | None = None
     ):
         self.source, self.problems, self.tree = source, problems, tree
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = [f"  - {problem}" for problem in problems[:most]]
         if most is not None and len(problems) > most:
             lines.append(f"  - and {len(problems) - most} more like these")
         if advice is not None:
             lines.append(f"  {advice}")
-        super().__init__("\n".join([f"{count} in {source}", *lines]))
+        super().__init__("\n".join([f"{plural(len(problems), 'problem')} in {source}", *lines]))
 
 
 class PluginError(FdfoError):

@@ -93,7 +93,7 @@ def test_failed_scores_are_told(command, tmp_path):
     code, out, err = command("--rewards", "own.py:f", "--images", 2)
     assert code == 0, err
     for weights in ("base", "adapter"):
-        assert f"own.py:f failed on 1 images of {weights}: its mean is over 4 of 5 prompts" in out
+        assert f"own.py:f failed on 1 image of {weights}: its mean is over 4 of 5 prompts" in out
     assert "| own.py:f | base | 4 |" in (tmp_path / "judged" / "summary.md").read_text()
 
 

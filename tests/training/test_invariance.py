@@ -112,7 +112,7 @@ def test_the_seed_does_change_it(reference, tmp_path):
 
 def test_more_processes_than_prompts_are_refused():
     team = SimpleNamespace(size=6)
-    with pytest.raises(ConfigError, match="5 prompts do not go round 6 processes; use at least 6"):
+    with pytest.raises(ConfigError, match="5 prompts cannot go round 6 processes; use at least 6"):
         training_prompts(load_config("shapes-smoke", TINY), team)
-    with pytest.raises(ConfigError, match="4 prompts do not go round 6 processes"):
+    with pytest.raises(ConfigError, match="4 prompts cannot go round 6 processes"):
         held_out_prompts(load_config("shapes-smoke", TINY), team)

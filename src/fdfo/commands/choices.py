@@ -9,6 +9,7 @@ from fdfo.errors import CheckpointError
 from fdfo.studio.choices import FILE, Choice, Journal
 from fdfo.studio.export import export
 from fdfo.studio.statistics import between_people, habits, kappas
+from fdfo.words import plural
 
 
 def run_export(runs: Sequence[Path], output: Path) -> None:
@@ -20,8 +21,8 @@ def run_export(runs: Sequence[Path], output: Path) -> None:
         done = export(runs, output)
     except OSError as error:
         raise CheckpointError(f"cannot write {output}: {error.strerror or error}; give another --output") from error
-    say(f"wrote {output}: {done.rows} choices")
-    for count, what in ((done.skipped, "skipped"), (done.repeats, "repetitions"), (done.missing, "without pictures")):
+    say(f"wrote {output}: {plural(done.rows, 'choice')}")
+    for count, what in ((done.skipped, "skipped"), (done.repeats, "repeated"), (done.missing, "without pictures")):
         if count:
             say(f"  {count} {what}: left out")
 
@@ -32,15 +33,19 @@ def run_stats(runs: Sequence[Path]) -> None:
     for person in habits(choices):
         counts = person.counts
         sides = counts["first"] + counts["second"]
-        say(f"{person.who}: {sum(counts.values())} pairs, {person.median_s:.1f} s each (median)")
+        say(f"{person.who}: {plural(sum(counts.values()), 'pair')}, {person.median_s:.1f} s each (median)")
         say(f"  no preference {counts['tie']}, skipped {counts['skip']}, left picture {person.left} of {sides}")
         alike, again = person.alike
-        say(f"  with themselves: {alike} of {again} pairs that came again" if again else "  nothing came again")
+        say(
+            f"  with themselves: {alike} of {plural(again, 'pair')} that came again"
+            if again
+            else "  nothing came again"
+        )
     unanimous, shared = between_people(choices)
     if shared:
-        say(f"between people: all alike on {unanimous} of {shared} pairs that several chose from")
+        say(f"between people: all alike on {unanimous} of {plural(shared, 'pair')} that several chose from")
     for pair in kappas(choices):
-        say(f"  {pair.first} and {pair.second}: Cohen's kappa {pair.value:.2f} on {pair.pairs} pairs")
+        say(f"  {pair.first} and {pair.second}: Cohen's kappa {pair.value:.2f} on {plural(pair.pairs, 'pair')}")
 
 
 def choices_of(run: Path) -> list[Choice]:

@@ -20,6 +20,7 @@ from fdfo.rewards.embedding import Embedding
 from fdfo.rewards.learned import About, save
 from fdfo.rewards.tasting import Chosen, Differences, chosen_in, ready_gaps
 from fdfo.rewards.weighted import WeightedSum
+from fdfo.words import plural
 
 LEAST = 10
 """Prompts with a choice of a side, below which held-out accuracy says nothing."""
@@ -78,14 +79,14 @@ def _entries(against: str | None) -> Sequence[RewardConfig]:
 def _refuse_few(chosen: Chosen) -> None:
     count = chosen.sided_prompts
     if count < LEAST:
-        raise CheckpointError(
-            f"a side was chosen for {count} prompts, too few to learn from and to judge by; choose for at least {LEAST}"
-        )
+        few = f"a side was chosen for {plural(count, 'prompt')}, too few to learn from and to judge by"
+        raise CheckpointError(f"{few}; choose for at least {LEAST}")
 
 
 def _tell(chosen: Chosen, given: Comparisons) -> None:
     ties = int((given.chosen == 0).sum())
-    say(f"{len(given)} choices for {len(np.unique(given.prompt))} prompts: {len(given) - ties} of a side, {ties} ties")
+    choices, prompts = plural(len(given), "choice"), plural(len(np.unique(given.prompt)), "prompt")
+    say(f"{choices} for {prompts}: {len(given) - ties} of a side, {plural(ties, 'tie')}")
     for count, what in ((chosen.skipped, "skipped"), (chosen.missing, "without pictures")):
         if count:
             say(f"  {count} {what}: left out")
@@ -93,7 +94,7 @@ def _tell(chosen: Chosen, given: Comparisons) -> None:
 
 def _tell_accuracy(accuracy: Mapping[str, Interval], given: Comparisons) -> None:
     sided = int((given.chosen != 0).sum())
-    say(f"right on the {sided} choices of a side, mean over prompts with its 95 % interval:")
+    say(f"right on the {plural(sided, 'choice')} of a side, mean over prompts with its 95 % interval:")
     width = max(map(len, accuracy))
     for name, one in accuracy.items():
         unseen = "  each by a fit without its prompt" if name == TITLE else ""

@@ -12,6 +12,7 @@ from fdfo.evaluation.diversity import Features
 from fdfo.evaluation.features import diversity_features, load_features
 from fdfo.evaluation.summary import BASE
 from fdfo.files import write_json
+from fdfo.words import plural
 
 
 def distance_features(choice: str, embedders: Mapping[str, Features]) -> Features | None:
@@ -29,7 +30,7 @@ def tell_distances(
     measured = distances(images / BASE, [images / label for label in adapters], features, device)
     found = dict(zip(adapters, measured, strict=True))
     for label, one in found.items():
-        say(f"{label} to base, {one.images} images each, in features of {choice}: ", end="")
+        say(f"{label} to base, {plural(one.images, 'image')} each, in features of {choice}: ", end="")
         spread = "" if one.kid_std is None else f" (std {one.kid_std:.2g} over subsets)"
         say(f"KID {one.kid:.4g}{spread}, FID {one.fid:.4g}")
     write_json(folder / "distances.json", {label: {"features": choice, **asdict(one)} for label, one in found.items()})

@@ -19,6 +19,7 @@ from fdfo.planning.describe import describe
 from fdfo.records import Prompt, Scores
 from fdfo.rewards.jpeg import JpegSize
 from fdfo.training.folder import environment
+from fdfo.words import plural
 
 HUB_TIMEOUT_S = 5.0
 GATED_EXAMPLE = "stabilityai/stable-diffusion-3.5-medium"
@@ -33,7 +34,7 @@ def run_doctor(model: str) -> None:
     for name, finding in {
         "python": f"{facts['python']} on {facts['system']}",
         "libraries": libraries,
-        "devices": f"{', '.join(facts['devices'])}; {facts['threads']} threads",
+        "devices": f"{', '.join(facts['devices'])}; {plural(facts['threads'], 'thread')}",
         "memory": _memory(),
         "disk": f"{shutil.disk_usage('.').free / 2**30:.1f} GiB free here",
         "writable": "yes" if os.access(".", os.W_OK) else "NO: this folder cannot be written to",

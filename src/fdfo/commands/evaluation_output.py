@@ -16,6 +16,7 @@ from fdfo.evaluation.statistics import Interval
 from fdfo.evaluation.summary import BASE, Row, as_csv, markdown
 from fdfo.files import write_atomically, write_json
 from fdfo.visible import on_one_line
+from fdfo.words import plural
 
 LONGEST_NAME = 30
 """Characters of a score or category in the terminal, so that the numbers beside it fit."""
@@ -38,7 +39,7 @@ def print_evaluation(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> 
     """A table for each adapter beside the base, or one for the base alone; then what could not be judged."""
     base, *adapters = results
     prompts, images = len(results[base].prompts), results[base].images_per_prompt
-    say(f"{prompts} prompts x {images} images, 95 % intervals over prompts")
+    say(f"{plural(prompts, 'prompt')} x {plural(images, 'image')}, 95 % intervals over prompts")
     for adapter in adapters or [None]:
         table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)  # fits 80 columns
         table.add_column("score", no_wrap=True, overflow="ellipsis", max_width=LONGEST_NAME)
@@ -59,7 +60,8 @@ def print_evaluation(rows: Sequence[Row], results: Mapping[str, Evaluation]) -> 
         for score, failed in result.failed.items():
             if failed:
                 judged = result.interval(score).n
-                say(f"{score} failed on {failed} images of {weights}: its mean is over {judged} of {prompts} prompts")
+                told = f"its mean is over {judged} of {plural(prompts, 'prompt')}"
+                say(f"{score} failed on {plural(failed, 'image')} of {weights}: {told}")
 
 
 def _cell(text: str) -> Text:

@@ -25,6 +25,7 @@ from fdfo.limits import MOST_STRENGTH
 from fdfo.models.reading import reading_notes
 from fdfo.prompts import read_column
 from fdfo.records import Prompt
+from fdfo.words import plural
 
 SETTINGS = "fdfo"
 """Name of the PNG text that says how a sheet was made, as JSON."""
@@ -78,7 +79,7 @@ def _write(drawing: "_Drawing", rows: Mapping[str, Tensor], output: Path, is_fol
     if is_folder:
         write_dataset(output, dict(zip(rows, pictures.unbind(1), strict=True)), captions, drawing.settings())
         count = pictures.shape[:3].numel()
-        say(f"wrote {output}: {count} pictures and metadata.jsonl, a data set of the kind imagefolder")
+        say(f"wrote {output}: {plural(count, 'picture')} and metadata.jsonl, a data set of the kind imagefolder")
         return
     columns = columns_of(drawing.noise_seed, seeds)
     drawn = sheet(pictures, captions, list(rows), columns)
@@ -90,7 +91,8 @@ def _write(drawing: "_Drawing", rows: Mapping[str, Tensor], output: Path, is_fol
         say(f"wrote {beside}: the prompts that no font here can write; the sheet has their numbers")
     height, width = images.shape[-2:]
     order = f"{' above '.join(rows)}, " if len(rows) > 1 else ""
-    say(f"wrote {output}: {len(prompts)} prompts, {order}{seeds} seeds, {height} x {width} pixels each")
+    what = f"{plural(len(prompts), 'prompt')}, {order}{plural(seeds, 'seed')}"
+    say(f"wrote {output}: {what}, {height} x {width} pixels each")
 
 
 def columns_of(noise_seed: int, seeds: int) -> list[str]:

@@ -17,6 +17,7 @@ from fdfo.locks import one_writer
 from fdfo.own import sound_lines
 from fdfo.training.distributed import this_team
 from fdfo.training.interrupt import Interrupted, stop_on_signals
+from fdfo.words import plural
 
 
 def run_probe(
@@ -42,7 +43,7 @@ def run_probe(
             probed.append(Probed.from_dict(one.to_dict()))  # as it is read from the file: the same page
             lines = [json.dumps(finite(one.to_dict()), allow_nan=False) + "\n" for one in probed]
             write_atomically(data, "".join(lines))
-            say(f"{one.cell} on {one.score}: {len(one.products.own)} estimates", flush=True)
+            say(f"{one.cell} on {one.score}: {plural(len(one.products.own), 'estimate')}", flush=True)
 
         try:
             with (

@@ -11,6 +11,7 @@ from fdfo.studio.watch.actions import Actions
 from fdfo.studio.watch.library import Library
 from fdfo.web.listening import listen
 from fdfo.web.server import Server
+from fdfo.words import plural
 
 PORTS = 20
 """Tried from the given one, where it is in use."""
@@ -31,8 +32,8 @@ def run_studio(roots: Sequence[Path], port: int) -> None:
         if port not in (0, server.port):
             say(f"port {port} is in use; taking {server.port}")
         count = len(library.runs())
-        what, them = ("1 run", "it") if count == 1 else (f"{count} runs", "them")
-        say(f"{what} below {', '.join(map(str, roots))}; watch {them} at {server.url}/", flush=True)
+        them = "it" if count == 1 else "them"
+        say(f"{plural(count, 'run')} below {', '.join(map(str, roots))}; watch {them} at {server.url}/", flush=True)
         try:
             server.serve()
         except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from fdfo.config.load import load_config, load_typed, to_yaml
 from fdfo.config.run_folder import CONFIG, has_begun, refuse_another
 from fdfo.config.tree import Config
 from fdfo.errors import ConfigError, FdfoError
+from fdfo.words import plural
 
 
 def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inputs: bool, count: int) -> None:
@@ -98,7 +99,7 @@ def plan(config: Config) -> dict[str, str]:
     method = method_of(config.method)
     prompts, group = config.prompts.pairs_per_epoch, method.group_size
     images = prompts * group
-    rows = images * method.trained_times
+    rows, updates = images * method.trained_times, config.optim.updates_per_epoch
     guided = 1 if config.policy.guidance == 1 else 2
     evaluations = f"{rows * method.row_evaluations * guided:.0f} (forward and backward)"
     if method.row_forwards:
@@ -108,10 +109,9 @@ def plan(config: Config) -> dict[str, str]:
     if not is_custom(config.policy):
         latent = " x ".join(map(str, latent_shape(config.policy))) + ", float32"
     return {
-        "images an epoch": f"{prompts} prompts x {group} = {images}",
+        "images an epoch": f"{plural(prompts, 'prompt')} x {group} = {images}",
         "sampling": f"{method.sampling_evaluations(prompts) * guided:.0f} network evaluations (forward)",
         "training": f"{images} x {method.trained_times} trained times{each} = {evaluations}",
-        "updates": f"{config.optim.updates_per_epoch} of {rows // config.optim.updates_per_epoch} rows an epoch, "
-        f"{config.optim.updates_per_epoch * config.train.epochs} in all",
+        "updates": f"{updates} of {plural(rows // updates, 'row')} an epoch, {updates * config.train.epochs} in all",
         "latent": latent,
     }

@@ -14,6 +14,7 @@ from fdfo.comparison.workers import Job, Places, run_all
 from fdfo.config.load import to_yaml
 from fdfo.files import write_atomically
 from fdfo.training.interrupt import StopRequest
+from fdfo.words import plural
 
 Say = Callable[[str], None]
 
@@ -128,4 +129,4 @@ def _outcome(result: Result) -> str:
         return f"failed: {result.error}"
     first, last = result.curve[0], result.curve[-1]
     before, after = first.values[TRAINING_SCORE], last.values[TRAINING_SCORE]
-    return f"{before:.4g} -> {after:.4g} in {last.steps} steps, {last.seconds:.0f} s of training"
+    return f"{before:.4g} -> {after:.4g} in {plural(last.steps, 'step')}, {last.seconds:.0f} s of training"

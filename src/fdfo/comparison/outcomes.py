@@ -32,6 +32,7 @@ from fdfo.comparison.tables import (
 )
 from fdfo.comparison.verdicts import Finding, Tested, findings, in_all
 from fdfo.evaluation.report.text import NONE, fixed, number, places_of_spread
+from fdfo.words import plural
 
 LEVELS = (0.25, 0.5, 0.75, 1.0)
 """Shares of the best rise whose cost is shown, where the plan names no levels."""
@@ -185,9 +186,9 @@ def claims_table(plan: Plan, results: Sequence[Result]) -> Table | None:
         "Claims",
         ["claim", "trained on", "claimed", "found", "raw weights", "p", "verdict", "in all"],
         rows,
-        f"p: that the truth is what is claimed, corrected for {len(found)} tests (Holm). confirmed: more than claimed; "
-        "weakened: an effect in this direction, but not surely of this size; refuted: less than claimed, and no "
-        "effect; open: undecided. What holds at equal evaluations alone is arithmetic of cost. "
+        f"p: that the truth is what is claimed, corrected for {plural(len(found), 'test')} (Holm). confirmed: more "
+        "than claimed; weakened: an effect in this direction, but not surely of this size; refuted: less than claimed, "
+        "and no effect; open: undecided. What holds at equal evaluations alone is arithmetic of cost. "
         f"{OVER_BOTH}{IN_BRACKETS}",
     )
 
@@ -209,5 +210,7 @@ def _claimed(one: Tested) -> str:
 def _found(one: Finding) -> str:
     effect = one.tested.effect
     if effect.without_level:
-        return f"{effect.without_level} of {effect.estimate.n} pairs have no level above the noise of the start"
+        return (
+            f"{effect.without_level} of {plural(effect.estimate.n, 'pair')} have no level above the noise of the start"
+        )
     return ratio(effect.estimate) if one.tested.claim.kind == "speed" else signed(effect.estimate)

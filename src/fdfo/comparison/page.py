@@ -131,7 +131,8 @@ def facts(plan: Plan, results: Sequence[Result]) -> list[tuple[str, str]]:
         ("A run", " and ".join(mark_text(plan, results, mark) for mark in MARKS)),
         (
             "Judged on",
-            f"{judged.prompts} prompts of {judged.path or judged.name}, {plural(judged.images, 'image')} each",
+            f"{plural(judged.prompts, 'prompt')} of {judged.path or judged.name}, "
+            f"{plural(judged.images, 'image')} each",
         ),
         ("Time", f"{duration(seconds)} of runs in all, one after another, with their evaluations"),
     ]

@@ -16,6 +16,7 @@ from fdfo.evaluation.summary import BASE, Row, markdown, summary
 from fdfo.own import numbered, sound
 from fdfo.pictures import png, tile
 from fdfo.visible import visible
+from fdfo.words import plural
 
 SHEET = "before-after.png"
 SHOWN = 8
@@ -156,8 +157,8 @@ def _numbers(rows: Sequence[Row], evaluations: Mapping[int, Evaluation], epoch: 
     if not rows:
         return "This checkpoint was not evaluated; `fdfo eval` measures it."
     one = evaluations[epoch]
-    prompts = "1 held-out prompt" if len(one.prompts) == 1 else f"{len(one.prompts)} held-out prompts"
-    head = f"{prompts} x {one.images_per_prompt} images of {one.steps} steps"
+    prompts, images = plural(len(one.prompts), "held-out prompt"), plural(one.images_per_prompt, "image")
+    head = f"{prompts} x {images} of {plural(one.steps, 'step')}"
     return f"{head}, before and after; in brackets 95 % intervals over prompts.\n\n{markdown(rows)}".rstrip()
 
 

@@ -11,6 +11,7 @@ from fdfo.hub import LOADING_ERRORS, quiet_loading
 from fdfo.models.custom_policy import is_custom
 from fdfo.models.outline import Outline
 from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource
+from fdfo.words import plural
 
 MARKS = 8
 """Tokens that are no part of a text, at most: of its start, its end, a language. An ASCII character is one at most."""
@@ -38,8 +39,8 @@ def reading_notes(config: PolicyConfig, texts: Sequence[str]) -> list[str]:
     if not cut:
         return []
     return [
-        f"{len(cut)} of {len(distinct)} prompts are longer than the {longest} tokens that {config.name} reads: "
-        f"their ends do nothing; shorten them (the first: {cut[0][:60]!r})"
+        f"{len(cut)} of {plural(len(distinct), 'prompt')} have more than the {longest} tokens that {config.name} reads"
+        f": their ends do nothing; shorten them (the first: {cut[0][:60]!r})"
     ]
 
 

@@ -16,6 +16,7 @@ from fdfo.models.asking import ASKED_STEPS, Asked, Asking
 from fdfo.models.families import Family, Wishes
 from fdfo.models.structure import Row, arguments, row_of, slots, structure
 from fdfo.records import Conditioning
+from fdfo.words import plural
 
 TIMES = ("timestep", "timesteps", "t")
 """Names of a network's argument for the time."""
@@ -142,7 +143,7 @@ class Recorder:
         if (len(asked.calls), batch) not in ((wanted, 1), (1, wanted)):
             raise ModelError(
                 f"{self._name}: for guidance {self.wishes.guidance:g} it evaluates its network {len(asked.calls)} "
-                f"times, on {batch} rows, where {wanted} were expected"
+                f"times, on {plural(batch, 'row')}, where {wanted} were expected"
                 + ("; this model takes no guidance: use policy.guidance=1" if wanted == 2 else "")
             )
         if tuple(asked.state.shape[1:]) != self.state_shape:
@@ -216,7 +217,7 @@ class Recorder:
             falls = bool((grid.diff() < 0).all()) and len(grid) == steps + 1
             if not (falls and abs(float(grid[0]) - 1) < START_TOLERANCE and grid[-1] == 0):
                 raise ModelError(
-                    f"{self._name}: its scheduler's {steps} steps go {grid.tolist()}, not down from 1 to 0; "
+                    f"{self._name}: its scheduler's {plural(steps, 'step')} go {grid.tolist()}, not down from 1 to 0; "
                     "set another number of steps, or another scheduler in its folder"
                 )
             grid[0] = 1.0

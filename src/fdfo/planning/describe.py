@@ -6,6 +6,7 @@ from fdfo.config.tree import Config
 from fdfo.models.custom_policy import is_custom
 from fdfo.planning.batches import planner
 from fdfo.planning.memory import GIB, MemoryPlan, peak
+from fdfo.words import plural
 
 CARDS_GIB = (12, 16, 24, 40, 48, 80, 141)
 """Memory of cards that people have."""
@@ -29,8 +30,8 @@ def describe(config: Config) -> str:
     card = f"a card of {usable / GIB / USABLE_SHARE:.0f} GB"
     where = card if here is None else f"the {here / GIB:.1f} GiB that are free here"
     lines = [
-        f"memory on the device, GiB, for a micro-batch of {batches.micro_batch} rows "
-        f"and {batches.sample_batch} prompts sampled at a time:",
+        f"memory on the device, GiB, for a micro-batch of {plural(batches.micro_batch, 'row')} "
+        f"and {plural(batches.sample_batch, 'prompt')} sampled at a time:",
         *_table(plan),
         "host memory of each process, GiB:",
         *(f"  {part:<36}{size / GIB:>6.2f}" for part, size in plan.host.items() if size),

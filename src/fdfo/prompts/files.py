@@ -10,6 +10,7 @@ from fdfo.errors import PromptError
 from fdfo.prompts.forms import decoded, opened
 from fdfo.prompts.tables import PROMPT, READERS, USUAL_COLUMNS, Table, of_parquet
 from fdfo.records import Prompt
+from fdfo.words import plural
 
 _NUMBERS_NAMED = 5
 """Numbers of lines of each kind of problem that a message lists."""
@@ -32,7 +33,7 @@ class PromptFile:
     @property
     def notes(self) -> list[str]:
         """What was not read, in words."""
-        notes = [f"{self.blank_lines} blank lines skipped"] if self.blank_lines else []
+        notes = [f"{plural(self.blank_lines, 'blank line')} skipped"] if self.blank_lines else []
         return notes + ([f"columns of bytes left out: {', '.join(self.left_out)}"] if self.left_out else [])
 
 
@@ -59,7 +60,10 @@ def read_prompts(path: str | Path, key: str | None = None) -> PromptFile:
             table.refuse(number, str(error))
     if table.problems:
         kinds = "".join(f"\n  - {_places(table.unit, table.problems[reason])}: {reason}" for reason in table.problems)
-        count, all_of_it = sum(map(len, table.problems.values())), f"{table.total} {_plural(table.unit)}"
+        count, all_of_it = (
+            sum(map(len, table.problems.values())),
+            f"{plural(table.total, table.unit, _plural(table.unit))}",
+        )
         raise PromptError(f"{path}: {count} of {all_of_it} cannot be used{kinds}")
     if not prompts:
         raise PromptError(f"{path}: the file has no prompts; write one a line")

@@ -8,6 +8,7 @@ from typing import Any
 
 from fdfo.documents import BadDocument, BadSyntax, parse_json
 from fdfo.errors import PromptError, install_advice
+from fdfo.words import plural
 
 PROMPT = "prompt"
 
@@ -182,7 +183,7 @@ def _separated(text: str, **form: Any) -> Table:
             elif header is None:
                 header = [cell.strip() for cell in cells]
             elif len(cells) != len(header):
-                few = f"{len(cells)} values where the header names {len(header)} columns"
+                few = f"{plural(len(cells), 'value')} where the header names {plural(len(header), 'column')}"
                 table.refuse(number, f'{few}; put a value that holds a separator in quotes ("...")')
             else:
                 table.rows.append((number, {name: cell for name, cell in zip(header, cells, strict=True) if name}))

@@ -39,6 +39,10 @@ class Asked:
         for reward in self._at_once:
             reward.expect(images[first], images[second], [prompts[i] for i in first], total * (group_size - 1) // 2)
 
+    def weigh(self, name: str, undecided: Tensor | None) -> None:
+        """Tell one of them which of the pairs that it is asked for next the other scores cannot decide, [Q] bool."""
+        self._rewards[name].weigh(undecided)
+
     def warnings(self) -> list[str]:
         """Current warnings about the answers."""
         found = [getattr(reward, "warning", None) for reward in self._rewards.values()]

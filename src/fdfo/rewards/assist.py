@@ -25,6 +25,7 @@ from fdfo.rewards.tasting import Differences, chosen_in
 from fdfo.studio.board import outcome
 from fdfo.studio.choices import Journal
 from fdfo.studio.pairs import CHOICES, Pair, digest
+from fdfo.words import plural
 
 LEAST = 10
 """With fewer prompts that have a choice of a side, people are asked about every pair."""
@@ -69,7 +70,7 @@ class Record:
         if not self.count or binom.cdf(self.right, self.count, self.promised) >= SURE:
             return None
         return (
-            f"the head that decides for people was right on {self.right} of the latest {self.count} pairs that were "
+            f"the head that decides for people was right on {self.right} of the latest {plural(self.count, 'pair')} "
             f"asked at random, and says {self.promised:.0%}: it does not know the taste; raise ask, or remove assist"
         )
 

@@ -12,6 +12,7 @@ from fdfo.errors import RewardError
 from fdfo.guard.contact import Guard
 from fdfo.guard.own import own, own_tensor
 from fdfo.rewards.scores import as_scores, failed_kinds, usable
+from fdfo.words import plural
 
 OTHER_PLACE = "name another device for it, or a smaller model"
 """What to do where memory does not suffice and there is nothing to divide."""
@@ -60,7 +61,7 @@ def checked(
 
 def occasion(prompts: Sequence[str]) -> str:
     """Which images a reward was asked about."""
-    return f"on {len(prompts)} images" + (f", the first for {prompts[0][:200]!r}" if prompts else "")
+    return f"on {plural(len(prompts), 'image')}" + (f", the first for {prompts[0][:200]!r}" if prompts else "")
 
 
 def _remedy(batch_size: int, count: int) -> str:

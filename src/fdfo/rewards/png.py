@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fdfo.words import plural
+
 LARGEST_SIDE = 8192
 _FAST = 1
 """zlib's level; the higher ones save little on noise-like pictures and cost most of the time."""
@@ -47,7 +49,7 @@ def from_png(texts: Sequence[str], most_pixels: int) -> Tensor:
     if max(width, height) > LARGEST_SIDE:
         raise ValueError(f"an image of {width} x {height} pixels; the largest side is {LARGEST_SIDE}")
     if height * width * len(texts) > most_pixels:
-        held = f"{len(texts)} images of {width} x {height} pixels, more than {most_pixels} pixels in all"
+        held = f"{plural(len(texts), 'image')} of {width} x {height} pixels, more than {most_pixels} pixels in all"
         raise ValueError(f"{held}; send fewer at a time (batch_size)")
     images = torch.empty(len(texts), 3, height, width)
     for image, text in zip(images, texts, strict=True):

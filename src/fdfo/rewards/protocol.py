@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fdfo.files import finite
 from fdfo.rewards.png import from_png, to_png
+from fdfo.words import plural
 
 PROTOCOL = 1
 NAME_PATH, SCORE_PATH = "/v1/reward", "/v1/score"
@@ -53,8 +54,10 @@ def read_reply(payload: Any, count: int) -> list[float]:
     check_version(payload)
     scores = payload.get("scores")
     if not isinstance(scores, list) or len(scores) != count:
-        found = f"{len(scores)} scores" if isinstance(scores, list) else f"scores of type {type(scores).__name__}"
-        raise ValueError(f"{found} for {count} images")
+        found = (
+            f"{plural(len(scores), 'score')}" if isinstance(scores, list) else f"scores of type {type(scores).__name__}"
+        )
+        raise ValueError(f"{found} for {plural(count, 'image')}")
     if not all(score is None or (isinstance(score, int | float) and not isinstance(score, bool)) for score in scores):
         raise ValueError("scores that are not all numbers or null")
     return [float("nan") if score is None else float(score) for score in scores]

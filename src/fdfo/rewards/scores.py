@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fdfo.errors import RewardError
+from fdfo.words import plural
 
 LARGEST = torch.finfo(torch.float32).max
 
@@ -27,8 +28,8 @@ def as_scores(returned: Any, *, name: str, images: Tensor, gradient: bool) -> Te
         values = values[None]
     if values is None or values.is_complex() or values.shape != (len(images),):
         raise RewardError(
-            f"reward {name!r} returned {_describe(returned)} for {len(images)} images; "
-            f"accepted: a tensor, array or list of {len(images)} numbers, one for each image"
+            f"reward {name!r} returned {_describe(returned)} for {plural(len(images), 'image')}; "
+            f"accepted: a tensor, array or list of {plural(len(images), 'number')}, one for each image"
             + _hint(returned, values, len(images))
         )
     if not gradient:

@@ -194,7 +194,7 @@ class WeightedSum:
             if only is not None and name not in only:
                 continue
             if asks_people(reward):
-                reward.weigh(self._undecided(name, scores, applied, group_size))
+                self.asked.weigh(name, self._undecided(name, scores, applied, group_size))
             others = None if self._margins[name] is None else self._weighted(scores, applied)
             given = Given(images, prompts, metadata, others, group_size)
             ask = partial(self._ask, name, reward, size=size, watch=watch)

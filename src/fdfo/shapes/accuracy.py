@@ -12,6 +12,7 @@ from fdfo.shapes.sampling import sample_scene, satisfies
 from fdfo.shapes.scene import CATEGORIES, Scene, Spec
 from fdfo.shapes.splits import SPLITS, captions
 from fdfo.shapes.verifier import judge
+from fdfo.words import plural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print_line = sys.stdout.write
-    print_line(f"{options.pictures} pictures a category, seed {options.seed}, noise {options.noise}\n")
+    print_line(f"{plural(options.pictures, 'picture')} a category, seed {options.seed}, noise {options.noise}\n")
     print_line(f"{'':10} {'true: graded':>12} {'strict [95 %]':>22} {'wrong: graded':>14} {'strict [95 %]':>22}\n")
     for name in CATEGORIES:
         result = measure(name, options.pictures, options.seed, options.noise)

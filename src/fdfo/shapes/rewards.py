@@ -10,6 +10,7 @@ from fdfo.errors import RewardError
 from fdfo.shapes.neatness import neatness
 from fdfo.shapes.render import Array, magnification_of
 from fdfo.shapes.verifier import judge
+from fdfo.words import plural
 
 
 class _ByPixels:
@@ -34,7 +35,7 @@ class _ByPixels:
         except ValueError as error:
             raise RewardError(f"{self.name}: {error}; use it with a shapes model at its own resolution") from error
         if len(prompts) != len(images):
-            raise RewardError(f"{self.name} got {len(images)} images but {len(prompts)} prompts")
+            raise RewardError(f"{self.name} got {plural(len(images), 'image')} but {plural(len(prompts), 'prompt')}")
         arrays = images.detach().float().cpu().numpy()
         scores = [
             self.score(array, prompt) if np.isfinite(array).all() else float("nan")

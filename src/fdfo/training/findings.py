@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fdfo.evaluation.heldout import Evaluation
+from fdfo.words import plural
 
 
 def levels(evaluation: Evaluation, pairwise: Sequence[str] = ()) -> list[str]:
@@ -37,4 +38,4 @@ def gain(history: Sequence[Evaluation], pairwise: Sequence[str] = ()) -> list[st
 def _outcomes(evaluation: Evaluation, name: str) -> str:
     """Wins, losses and ties of a pairwise score."""
     values = np.asarray(evaluation.scores[name], dtype=np.float64)
-    return f"won {(values > 0).sum()}, lost {(values < 0).sum()}, {(values == 0).sum()} ties"
+    return f"won {(values > 0).sum()}, lost {(values < 0).sum()}, {plural(int((values == 0).sum()), 'tie')}"

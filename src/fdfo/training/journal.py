@@ -13,6 +13,7 @@ from fdfo.training.findings import levels
 from fdfo.training.folder import RunFolder
 from fdfo.training.phases import peak_memory_gib
 from fdfo.training.trackers import Trackers
+from fdfo.words import plural
 
 Metrics = Mapping[str, float]
 
@@ -75,7 +76,9 @@ class Journal:
         self.folder.log("evaluation", evaluation.epoch, values)
         self.console.say_items(f"held-out, epoch {evaluation.epoch}", levels(evaluation, self.pairwise))
         for name, count in values["failed"].items():
-            self.console.say(f"{name} failed on {count} of {len(evaluation.scores[name])} images", style="yellow")
+            self.console.say(
+                f"{name} failed on {count} of {plural(len(evaluation.scores[name]), 'image')}", style="yellow"
+            )
         for alarm in found:
             self._alarm("alarm", alarm)
         self.trackers.log({f"held-out/{name}": i.mean for name, i in intervals.items()}, evaluation.epoch)

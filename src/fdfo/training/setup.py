@@ -30,6 +30,7 @@ from fdfo.training.interrupt import StopRequest
 from fdfo.training.phases import Phases
 from fdfo.training.sharding import check_sharding, shard_base, shards_base
 from fdfo.training.start import start_of
+from fdfo.words import plural
 
 USUAL_TEXT = ", ".join(["a small red house on a hill by the sea"] * 10)
 """A text as long as long prompts of people. Its conditioning is measured where no table gives the size."""
@@ -77,7 +78,7 @@ def held_out_prompts(config: Config, team: Team) -> list[Prompt]:
     _check_share("eval.prompts", len(prompts), team)
     if shards_base() and (left := len(prompts) % team.size):
         even = len(prompts) - left
-        problem = f"{len(prompts)} prompts do not divide by {team.size} processes; use {even}, or DDP"
+        problem = f"{plural(len(prompts), 'prompt')} do not divide by {team.size} processes; use {even}, or DDP"
         raise ConfigError("eval.prompts, for sharded base weights (FSDP)", [problem])
     return prompts
 
@@ -95,7 +96,9 @@ def _prompt_files(config: Config) -> list[tuple[str, PromptFile]]:
 
 def _check_share(key: str, count: int, team: Team) -> None:
     if count < team.size:
-        raise ConfigError(key, [f"{count} prompts do not go round {team.size} processes; use at least {team.size}"])
+        raise ConfigError(
+            key, [f"{plural(count, 'prompt')} cannot go round {team.size} processes; use at least {team.size}"]
+        )
 
 
 def check(config: Config) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fdfo.evaluation.report.record import RunRecord, title_of
 from fdfo.evaluation.report.text import NONE, number, pixels, plain_time
-from fdfo.words import count
+from fdfo.words import count, plural
 
 Fact = tuple[str, str]
 
@@ -51,7 +51,7 @@ def _evaluated_otherwise(config: Mapping[str, Any]) -> list[Fact]:
     if guidance not in (None, policy["guidance"]):
         parts.append(f"guidance {number(guidance)} (trained with {number(policy['guidance'])})")
     if trained_steps not in (None, steps):
-        parts.append(f"{count(steps)} steps (trained with {count(trained_steps)})")
+        parts.append(f"{plural(steps, 'step')} (trained with {count(trained_steps)})")
     return [("Evaluated on", ", ".join(parts))] if parts else []
 
 

@@ -16,6 +16,7 @@ let seen = 0; // milliseconds that the pair was visible, until `since`
 let since = 0;
 let isLost = false; // the run does not answer
 let isSwitching = false; // what the switch shows is on its way
+const pairs = (count) => `${count} ${count === 1 ? "pair" : "pairs"}`;
 const pictures = new Map(); // address -> image, loaded ahead
 
 const same = (a, b) => a !== null && b !== null && a.pair === b.pair && a.repeat === b.repeat;
@@ -99,7 +100,7 @@ function draw() {
     ? "Every pair was skipped, and training needs at least one. Which picture do you prefer for"
     : "Which picture do you prefer for";
   at("epoch").textContent = view.phase === "finished" ? "Finished" : `Epoch ${view.epoch} of ${view.epochs}`;
-  at("count").textContent = view.total ? `${view.decided} of ${view.total} pairs` : "";
+  at("count").textContent = view.total ? `${view.decided} of ${pairs(view.total)}` : "";
   at("progress").hidden = !view.total;
   at("progress").max = view.total || 1;
   at("progress").value = view.decided;
@@ -120,8 +121,8 @@ function facts() {
   const [unanimous, shared] = view.others;
   const found = [];
   if (view.people > 1) found.push(`You choose as ${view.who}`);
-  if (again) found.push(`You agree with yourself on ${alike} of ${again} ${again === 1 ? "pair" : "pairs"} that came again`);
-  if (shared) found.push(`All agree on ${unanimous} of ${shared} ${shared === 1 ? "pair" : "pairs"} that several people chose from`);
+  if (again) found.push(`You agree with yourself on ${alike} of ${pairs(again)} that came again`);
+  if (shared) found.push(`All agree on ${unanimous} of ${pairs(shared)} that several people chose from`);
   return found;
 }
 
