@@ -8,7 +8,9 @@ import socket
 import time
 
 import pytest
+import torch
 
+from fdfo.evaluation.dataset import write_dataset
 from fdfo.evaluation.report.decimals import together
 from fdfo.evaluation.report.record import read_run
 from fdfo.evaluation.report.tradeoffs import front, scores_of, trade_off
@@ -281,7 +283,13 @@ def test_drawing_is_a_command_of_its_own(root, actions, recorded):
     adapter = str(run / "checkpoints" / "epoch-0000005")
     assert arguments[:6] == ["-m", "fdfo", "generate", "--run", str(run), "--adapter"] and arguments[6] == adapter
     assert arguments[7:11] == ["--strength", "0.5,1.5", "--seed", "3"] and arguments[-2:] == ["--", "--evil <b>"]
-    assert job.state == "done"
+    assert job.state == "done" and job.captions == ("before training", "strength 0.5", "strength 1.5")
+    assert job.pictures == []  # the program wrote none
+    drawn = torch.zeros(1, 1, 3, 4, 4, dtype=torch.uint8)
+    write_dataset(job.output, {"base": drawn, "trained at 0.5": drawn, "trained at 1.5": drawn}, ["x"], {})
+    assert [path.parent.name[2:] for path in job.pictures] == ["base", "trained-at-0-5", "trained-at-1-5"]
+    job.pictures[1].unlink()
+    assert job.pictures == []
 
 
 @pytest.mark.parametrize(("kind", "form"), [("lora", "diffusers"), ("full", "merged")])

@@ -1,13 +1,11 @@
 """The studio in a real browser: what it shows, that it keeps itself up to date, and that everybody can use it."""
 
-import io
 import json
 import re
 
 import pytest
-from PIL import Image
 
-from fdfo.commands.generate import SETTINGS, run_generate
+from fdfo.commands.generate import run_generate
 from fdfo.commands.model_choice import ModelChoice
 from fdfo.evaluation.report.record import read_run
 from fdfo.studio.app import MOST_BYTES, watch_app
@@ -154,18 +152,24 @@ def test_a_prompt_is_drawn_now_as_generate_draws_it(browser, tmp_path):
         page.locator("[name=strengths]").fill("0, 1, 1.5")
         page.get_by_role("button", name="Draw", exact=True).click()
         page.locator(".job .state.done").wait_for(timeout=300_000)
-        shown = page.locator(".job img")
-        shown.evaluate("(one) => one.decode()")
-        data = page.request.get(server.url + shown.get_attribute("src")).body()
-        assert page.locator(".job").inner_text() == "Drawing: a red circle (epoch-0000001, seed 3) done"
+        assert page.locator(".drawn figcaption").all_inner_texts() == ["before training", "strength 1", "strength 1.5"]
+        addresses = [image.get_attribute("src") for image in page.locator(".drawn img").all()]
+        data = [page.request.get(server.url + address).body() for address in addresses]
+        told = " ".join(page.locator(".job .what").inner_text().split())
+        assert told == "Drawing: a red circle (epoch-0000001, seed 3) done"
         assert violations(page) == []
-    here = tmp_path / "here.png"
+        page.get_by_role("button", name="strength 1, large").click()
+        page.keyboard.press("ArrowRight")
+        assert page.locator("dialog.viewer figcaption").inner_text() == "strength 1.5"
+    here = tmp_path / "here"
     adapter = str(trained / "checkpoints" / "epoch-0000001")
     choice = ModelChoice(trained, None, adapter, None, None)
     wanted = {"seeds": 1, "noise_seed": 3, "strengths": "1,1.5", "steps": None}
     run_generate([choice], ["a red circle"], None, None, **wanted, output=here)
-    with Image.open(io.BytesIO(data)) as drawn, Image.open(here) as expected:
-        assert drawn.size == expected.size and drawn.tobytes() == expected.tobytes()
-        assert drawn.text == expected.text
-        settings = json.loads(drawn.text[SETTINGS])
-        assert (settings["strengths"], settings["noise_seed"], settings["prompts"]) == ([1.0, 1.5], 3, ["a red circle"])
+    expected = [
+        (here / json.loads(line)["file_name"]).read_bytes()
+        for line in (here / "metadata.jsonl").read_text().splitlines()
+    ]
+    assert data == expected and len({*data}) == 3
+    settings = json.loads((here / "settings.json").read_text())
+    assert settings == json.loads((tmp_path / "jobs" / "drawn-1" / "settings.json").read_text())

@@ -138,12 +138,13 @@ class Watching:
         return StreamingResponse(changes(request, version, POLL_S), media_type="text/event-stream")
 
     async def drawn(self, request: Request) -> Response:
-        """What was drawn last for a run."""
+        """One picture of what was drawn last for a run."""
         (folder,) = self._folders(request, 1).values()
-        job = self._actions.jobs.get((folder, "draw"))
-        if job is None or not job.output.is_file():
+        job, number = self._actions.jobs.get((folder, "draw")), _number(request, "number")
+        pictures = job.pictures if job is not None else []
+        if job is None or number >= len(pictures) or request.query_params.get("of") != job.output.name:
             raise Refusal(404, "this picture is not there any more")
-        return FileResponse(job.output, media_type="image/png", headers={"Cache-Control": "no-store"})
+        return FileResponse(pictures[number], media_type="image/png", headers={"Cache-Control": "no-store"})
 
     def picture(self, request: Request) -> Response:
         """One picture of an evaluation, of the size that it was saved in."""

@@ -4,6 +4,7 @@
 const main = document.getElementById("main");
 const told = document.getElementById("told");
 const RETRY_MS = 2000;
+const SMALL = 96; // pixels a side: shown with visible pixels, as in the report
 
 // What is wrong is told until the next look succeeds; the answer to a wish stays.
 let isBroken = false;
@@ -96,6 +97,26 @@ bindings.push((part) => {
       const fields = Object.fromEntries(new FormData(form));
       const strengths = fields.strengths.split(",").map(Number);
       void send(form.dataset.draw, { ...fields, seed: Number(fields.seed), strengths });
+    });
+  }
+  // What was drawn: a row of strengths, each of which opens large.
+  for (const row of part.querySelectorAll("[data-drawn]")) {
+    const figures = [...row.querySelectorAll("figure")];
+    const isSmall = (image) => Math.max(image.naturalWidth, image.naturalHeight) <= SMALL;
+    const source = {
+      count: () => figures.length,
+      item: (at) => {
+        const [image, text] = [figures[at].querySelector("img"), figures[at].querySelector("figcaption").textContent];
+        return { title: row.dataset.drawn, isPixelated: isSmall(image), pictures: [{ source: image.src, text }] };
+      },
+      turn: () => {},
+    };
+    figures.forEach((figure, at) => {
+      const image = figure.querySelector("img");
+      const mark = () => image.classList.toggle("small", isSmall(image));
+      image.addEventListener("load", mark);
+      mark();
+      figure.querySelector("button").addEventListener("click", () => viewer.show(source, at));
     });
   }
   // A contact sheet, picture by picture: the next prompt, or the same one of another row.

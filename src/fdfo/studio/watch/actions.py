@@ -16,11 +16,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fdfo.evaluation.dataset import METADATA
 from fdfo.evaluation.report.record import read_run
 from fdfo.evaluation.report.setup import export_format
 from fdfo.evaluation.runs import CHECKPOINTS, EPOCH, KEPT
 from fdfo.locks import holder_of, is_held
-from fdfo.own import numbered
+from fdfo.own import numbered, sound_lines
 from fdfo.web.guard import Refusal
 
 LAST_LINES = 6
@@ -55,6 +56,14 @@ class Job:
     process: subprocess.Popen[bytes]
     output: Path
     log: Path
+    captions: tuple[str, ...] = ()
+    """Of the pictures that it draws, in their order."""
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Files of what was drawn, one for each caption; none where some are gone."""
+        files = sound_lines(self.output / METADATA, lambda row: self.output / row["file_name"])
+        return files if len(files) == len(self.captions) and all(file.is_file() for file in files) else []
 
     @property
     def state(self) -> Literal["working", "done", "failed"]:
@@ -99,20 +108,27 @@ class Actions:
         name, output = _checkpoint(run, checkpoint).name, run / "export" / checkpoint
         form = export_format(read_run(run))
         command = ["export", str(run), "--to", form, "--checkpoint", name, "--output", str(output)]
-        self._start(run, "export", f"export of {name}", command, output)
+        self._start(run, "export", name, command, output)
 
     def draw(self, run: Path, wish: Drawing) -> None:
-        """Draw a prompt without and with a checkpoint, a row for each strength. Raises Refusal, or OSError."""
+        """Draw a prompt without and with a checkpoint, a picture for each strength. Raises Refusal, or OSError."""
         path = _checkpoint(run, wish.checkpoint)
         self._count += 1
-        output = self._folder / f"drawn-{self._count}.png"
+        output = self._folder / f"drawn-{self._count}"
         strengths = [f"{one:g}" for one in dict.fromkeys(wish.strengths) if one > 0] or ["1"]
         options = ["--adapter", str(path), "--strength", ",".join(strengths), "--seed", str(wish.seed), "--seeds", "1"]
         command = ["generate", "--run", str(run), *options, "--output", str(output), "--", wish.prompt]
-        self._start(run, "draw", f"{wish.prompt} ({path.name}, seed {wish.seed})", command, output)
+        captions = ("before training", *(f"strength {one}" for one in strengths))
+        self._start(run, "draw", f"{wish.prompt} ({path.name}, seed {wish.seed})", command, output, captions)
 
     def _start(
-        self, run: Path, kind: Literal["export", "draw"], title: str, command: Sequence[str], output: Path
+        self,
+        run: Path,
+        kind: Literal["export", "draw"],
+        title: str,
+        command: Sequence[str],
+        output: Path,
+        captions: tuple[str, ...] = (),
     ) -> None:
         known = self.jobs.get((run, kind))
         if known is not None and known.state == "working":
@@ -128,7 +144,7 @@ class Actions:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.jobs[run, kind] = Job(kind, title, process, output, log)
+        self.jobs[run, kind] = Job(kind, title, process, output, log, captions)
 
     def end(self) -> None:
         """The studio ends: so does what it started."""
