@@ -181,7 +181,7 @@ def test_generate_and_eval_read_the_named_column(command, tmp_path):
     model = ("--model", "shapes", "--steps", 1, "--key", "words")
     code, out, err = command("generate", "--file", "mine.json", *model, "--seeds", 1)
     assert code == 0, err
-    assert "1 prompts" in out
+    assert "1 prompt," in out
     code, out, err = command("eval", "--prompts", "mine.json", "--rewards", "jpeg", *model)
     assert code == 0, err
     assert '["a", 3]' in out

@@ -157,7 +157,7 @@ def test_columns_of_bytes_are_left_out_and_told_and_times_are_text(tmp_path):
             "prompt,tag\na,b\na cat, a dog,c\n",
             r"1 of 3 lines cannot be used\n  - line 3: 3 values where the h",
         ),
-        ("p.csv", "prompt,tag\nonly\n", "line 2: 1 values where the header names 2 columns"),
+        ("p.csv", "prompt,tag\nonly\n", "line 2: 1 value where the header names 2 columns"),
         ("p.csv", 'prompt,tag\n"a" b,c\n', "line 2 is not CSV"),
         ("p.csv", 'prompt,tag\n"a,b\n', "is not CSV"),
         ("p.csv", "prompt,tag,tag\na,b,c\n", "the column 'tag' stands twice in the header"),

@@ -146,7 +146,7 @@ def test_what_it_returns_and_raises_is_explained(make):
         raise KeyError("colour")
 
     broken.pairwise = True
-    with pytest.raises(RewardError, match=r"'better' failed on 1 images, the first for 'p': KeyError"):
+    with pytest.raises(RewardError, match=r"'better' failed on 1 image, the first for 'p': KeyError"):
         make(broken).components(pictures([0.0] * 2), ["p"] * 2, [{}] * 2, group_size=2)
 
 

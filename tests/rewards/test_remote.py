@@ -169,7 +169,7 @@ def test_a_reply_need_not_name_its_reward(told):
 @pytest.mark.parametrize(
     ("reply", "fragment"),
     [
-        ({"protocol": 1, "scores": [1.0]}, "1 scores for 2 images"),
+        ({"protocol": 1, "scores": [1.0]}, "1 score for 2 images"),
         ({"protocol": 1, "scores": [1.0, "2"]}, "scores that are not all numbers or null"),
         ({"protocol": 1, "scores": [1.0, True]}, "scores that are not all numbers or null"),
         ({"protocol": 1, "scores": "many"}, "scores of type str"),

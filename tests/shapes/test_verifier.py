@@ -178,7 +178,7 @@ def test_reward_scores_batches():
 def test_reward_refuses_what_does_not_fit():
     with pytest.raises(RewardError, match=r"got \[3, 64, 32\]"):
         ShapesVerifier()(torch.zeros(2, 3, 64, 32), ["a circle"] * 2, [None] * 2)
-    with pytest.raises(RewardError, match="2 images but 1 prompts"):
+    with pytest.raises(RewardError, match="2 images but 1 prompt"):
         ShapesVerifier()(torch.zeros(2, 3, 32, 32), ["a circle"], [None] * 2)
 
 

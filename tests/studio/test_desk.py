@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -282,7 +283,7 @@ def test_a_switch_that_cannot_be_written_is_not_acknowledged(run, monkeypatch):
 def test_large_bodies_and_unknown_paths_are_refused(run):
     asked(run, 1)
     with serving(desk_of(run)) as server:
-        assert ask(server, "POST", "/choose/answer", " " * 5000)[0].status == 413
+        assert ask(server, "POST", "/choose/answer", " " * 20_000)[0].status == 413
         for path in ("/nothing", "/assets/secret", "/choose/pictures/none.png", "/choose/pictures/..%2Fasked%2F0.png"):
             assert ask(server, "GET", path)[0].status == 404, path
 
@@ -354,6 +355,19 @@ def test_a_stream_tells_every_change_and_streams_are_bounded(run):
             desk.answer("me", answer(desk, pair))
             assert next(events) == b"data: true\n"
             assert b" 429 " in stream(opened)[0]
+
+
+def test_a_run_folder_that_is_gone_stays_so_and_is_told(run):
+    (pair, *_), desk = asked(run, 2), desk_of(run, has_others=True)
+    with serving(desk) as server:
+        shutil.rmtree(run)
+        reply, content = ask(server, "GET", "/choose/state")
+        assert reply.status == 410 and "is not a run folder" in content["error"]
+        wishes = {"answer": answer(desk, pair), "show": wish(desk, True)}
+        for path, body in wishes.items():
+            reply, content = ask(server, "POST", f"/choose/{path}", body.model_dump())
+            assert reply.status == 507 and "cannot be written" in content["error"]
+    assert not run.exists()
 
 
 def test_choices_sent_at_once_are_all_written(run):

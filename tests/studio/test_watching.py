@@ -9,12 +9,15 @@ import time
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from fdfo.evaluation.dataset import write_dataset
 from fdfo.evaluation.report.decimals import together
 from fdfo.evaluation.report.record import read_run
 from fdfo.evaluation.report.tradeoffs import front, scores_of, trade_off
 from fdfo.locks import one_writer
+from fdfo.studio.app import MOST_BYTES, watch_app
+from fdfo.studio.routes import watching
 from fdfo.studio.watch import actions as actions_module
 from fdfo.studio.watch.actions import Actions, Drawing
 from fdfo.studio.watch.contact import contact_sheet
@@ -23,7 +26,10 @@ from fdfo.studio.watch.parts import run_parts, seen
 from fdfo.studio.watch.status import status_of
 from fdfo.training.checkpoint import prune
 from fdfo.web.guard import Refusal
+from fdfo.web.listening import listen
+from fdfo.web.server import Server
 from tests.evaluation.fabricated import log_epoch, make_run
+from tests.studio.test_desk import ask
 from tests.training.forks import started
 
 SIZE = {"prompts": 8, "shown": 4, "epochs": 10, "every": 5}
@@ -325,3 +331,36 @@ def test_what_was_started_ends_with_the_studio(root, actions, recorded):
     actions.end()
     (job,) = actions.jobs.values()
     assert job.process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("prompt", ["a\0b", "", "x" * 2001])
+def test_what_no_command_can_be_given_is_no_wish(prompt):
+    with pytest.raises(ValidationError):
+        Drawing(checkpoint="epoch-0000005", prompt=prompt)
+
+
+def test_the_longest_prompt_of_any_script_can_be_sent():
+    wish = {"checkpoint": "epoch-0000005", "prompt": "\u753b" * 2000, "seed": 2**31 - 1, "strengths": [1.25] * 8}
+    assert len(json.dumps(wish)) <= MOST_BYTES
+
+
+def test_a_list_of_many_runs_is_shown_in_parts(root, tmp_path, monkeypatch):
+    for number in range(3):
+        shutil.copytree(root / "first", root / f"copy-{number}")
+    monkeypatch.setattr(watching, "MOST_LISTED", 2)
+    with Server(watch_app(Library([root]), Actions(tmp_path / "jobs")), listen("127.0.0.1", 0), most_bytes=9) as server:
+        pages = [ask(server, "GET", path)[1].decode() for path in ("/", "/?first=2", "/?first=4", "/?first=99")]
+    assert [page.count('class="card one-run"') for page in pages] == [2, 2, 1, 0]
+    assert "3 older runs" in pages[0] and "newer" not in pages[0]
+    assert "1 older run<" in pages[1] and "2 newer runs" in pages[1]
+    assert "4 newer runs" in pages[2] and "older run" not in pages[2] and "5 newer runs" in pages[3]
+
+
+def test_what_a_failed_command_said_may_be_gone(root, actions, recorded):
+    run = with_checkpoints(root / "first", 5)
+    actions.draw(run, Drawing(checkpoint="epoch-0000005", prompt="x"))
+    job = actions.jobs[run, "draw"]
+    shutil.rmtree(job.log.parent)
+    assert job.said == ""
+    job.process.kill()
+    job.process.wait()

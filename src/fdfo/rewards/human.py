@@ -175,7 +175,10 @@ class Human:
             undecided = tuple(dict.fromkeys(pair.key for (pair, _), is_open in marked if is_open and pair.key in asked))
         mine = Round(number=self._number, total=len(asked), pairs=tuple(asked.values()), undecided=undecided)
         self._post(mine)
-        board = self._decided(mine)
+        try:
+            board = self._decided(mine)
+        except OSError as error:
+            raise self._unwritable(error) from error
         self._number, self._drawn = self._number + 1, {}
         self._tell(board, len(differing) - len(asked))
 
@@ -260,11 +263,8 @@ class Human:
     def _close(self, mine: Round, board: Board, journal: Journal) -> None:
         """Let choices stand, and what was left to the other scores."""
         left = [pair.key for pair in mine.pairs if len(board.votes_of(pair)) < self._votes]
-        try:
-            if not board.left.issuperset(left):
-                journal.leave(left)
-        except OSError as error:
-            raise self._unwritable(error) from error
+        if not board.left.issuperset(left):
+            journal.leave(left)
         self._post(replace(mine, is_closed=True))
 
     def _board(self, mine: Round, journal: Journal) -> tuple[Board, bool]:

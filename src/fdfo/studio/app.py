@@ -18,8 +18,8 @@ from fdfo.studio.watch.actions import Actions
 from fdfo.studio.watch.library import Library
 from fdfo.web.guard import Refusal
 
-MOST_BYTES = 4096
-"""Of a request's body: a choice has 300, a wish to draw a prompt of at most 2000 characters."""
+MOST_BYTES = 16384
+"""Of a request's body: a choice has 300, a wish to draw a prompt of 2000 characters 6 each at most, and 200 more."""
 
 KINDS = {"css": "text/css", "js": "text/javascript"}
 OWN = ("choose.css", "choose.js", "watch.css", "watch.js")

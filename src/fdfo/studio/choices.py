@@ -112,8 +112,9 @@ class Journal:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else writes, or closes a round, for the time of the block. Raises OSError."""
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        """Nobody else writes, or closes a round, for the time of the block. Raises OSError; a run folder that is gone
+        stays so."""
+        self._lock.parent.mkdir(exist_ok=True)
         with open(self._lock, "w") as file:
             while not try_lock(file):
                 time.sleep(POLL_S)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from fdfo.errors import FdfoError
 from fdfo.studio.desk import Answer, Declined, Desk, Wish
 from fdfo.studio.pages import page
 from fdfo.studio.pairs import pictures_of
@@ -36,7 +37,10 @@ class Choosing:
             who = self._desk.people.who(request.cookies.get(self._cookie))
             if who is None:
                 raise Refusal(401, "This link is not valid here; open the one that the run printed for you.")
-            return await handler(request, who)
+            try:
+                return await handler(request, who)
+            except FdfoError as error:
+                raise Refusal(410, f"The run cannot be read any more: {error}") from error
 
         return answer
 

@@ -29,6 +29,8 @@ from fdfo.web.guard import Refusal
 POLL_S = 1.0
 """How often a stream looks at run folders, which may be on another machine."""
 MOST_COMPARED = 12
+MOST_LISTED = 100
+"""Runs on one page, of those that are kept in memory."""
 
 Wish = TypeVar("Wish", bound=BaseModel)
 
@@ -43,15 +45,17 @@ class Watching:
 
     def runs(self, request: Request) -> Response:
         """All runs."""
-        known, damaged = self._library.runs(), []
+        known, damaged, first = list(self._library.runs().items()), [], _number(request, "first", 0)
         found = []
-        for key, folder in known.items():
+        for key, folder in known[first : first + MOST_LISTED]:
             try:
                 found.append(seen(key, folder))
             except FdfoError as error:
                 damaged.append(str(error))
         roots = [str(root) for root in self._library.roots]
         values = {"runs": found, "damaged": damaged, "roots": roots, "link": link}
+        values |= {"newer": min(first, len(known)), "older": max(0, len(known) - first - MOST_LISTED)}
+        values |= {"before": max(0, first - MOST_LISTED), "after": first + MOST_LISTED}
         html = filled("watch/runs.html", values | {"decimals": together(one.decimals for one in found)})
         return _page(request, "Runs", "runs", [Part("runs", "", html)])
 
@@ -186,9 +190,9 @@ class Watching:
         return JSONResponse({"done": True})
 
 
-def _number(request: Request, name: str) -> int:
+def _number(request: Request, name: str, default: int | None = None) -> int:
     """A whole number of the address. Raises Refusal."""
-    text = request.query_params.get(name, "")
+    text = request.query_params.get(name, "" if default is None else str(default))
     if not text.isdecimal():
         raise Refusal(404, f"{name} is a whole number")
     return int(text[:9])

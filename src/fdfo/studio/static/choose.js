@@ -14,6 +14,7 @@ let unsent = []; // choices on their way, oldest first
 let isSending = false;
 let seen = 0; // milliseconds that the pair was visible, until `since`
 let since = 0;
+let isRefused = false; // what the run shows cannot be had
 let isLost = false; // the run does not answer
 let isSwitching = false; // what the switch shows is on its way
 const pairs = (count) => `${count} ${count === 1 ? "pair" : "pairs"}`;
@@ -285,8 +286,15 @@ async function refresh() {
   try {
     const answer = await fetch("/choose/state");
     if (answer.status === 401) return location.reload();
-    apply(await answer.json());
+    const content = await answer.json();
     lost(false);
+    if (!answer.ok) {
+      isRefused = true;
+      return notice(content.error);
+    }
+    if (isRefused) notice("");
+    isRefused = false;
+    apply(content);
   } catch {
     lost(true);
   }

@@ -34,7 +34,7 @@ class Drawing(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     checkpoint: str
-    prompt: Annotated[str, Field(min_length=1, max_length=2000)]
+    prompt: Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     strengths: Annotated[list[Annotated[float, Field(ge=0, le=1.5)]], Field(min_length=1, max_length=8)] = [0.5, 1, 1.5]
 
@@ -73,7 +73,7 @@ class Job:
     @property
     def said(self) -> str:
         """Its last lines."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
         return "\n".join(text.strip().splitlines()[-LAST_LINES:])
 
 
