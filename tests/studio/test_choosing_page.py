@@ -234,6 +234,18 @@ def test_a_page_survives_the_end_of_the_server_and_goes_on(browser, run):
             page.wait_for_selector("#notice", state="hidden")
 
 
+def test_a_run_that_is_gone_is_told_until_it_is_there_again(browser, run):
+    asked(run, 3)
+    with serving(desk_of(run)) as server, opened(browser, server.url) as page:
+        reads(page, "prompt 0")
+        run.rename(run.with_name("moved"))
+        page.wait_for_selector("#notice:not([hidden])")
+        assert "cannot be read any more" in page.inner_text("#notice")
+        run.with_name("moved").rename(run)
+        page.wait_for_selector("#notice", state="hidden")
+        assert page.inner_text("#prompt") == "prompt 0"
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_notice_leaves_room_for_all_that_can_be_chosen(browser, run, size):
     asked(run, 1)

@@ -362,7 +362,7 @@ def test_a_run_folder_that_is_gone_stays_so_and_is_told(run):
     with serving(desk) as server:
         shutil.rmtree(run)
         reply, content = ask(server, "GET", "/choose/state")
-        assert reply.status == 410 and "is not a run folder" in content["error"]
+        assert reply.status == 404 and "is not a run folder" in content["error"]
         wishes = {"answer": answer(desk, pair), "show": wish(desk, True)}
         for path, body in wishes.items():
             reply, content = ask(server, "POST", f"/choose/{path}", body.model_dump())

@@ -40,7 +40,7 @@ class Choosing:
             try:
                 return await handler(request, who)
             except FdfoError as error:
-                raise Refusal(410, f"The run cannot be read any more: {error}") from error
+                raise Refusal(404, f"The run cannot be read any more: {error}") from error
 
         return answer
 

@@ -15,6 +15,7 @@ let isSending = false;
 let seen = 0; // milliseconds that the pair was visible, until `since`
 let since = 0;
 let isRefused = false; // what the run shows cannot be had
+let again = 0; // the timer of the next try then
 let isLost = false; // the run does not answer
 let isSwitching = false; // what the switch shows is on its way
 const pairs = (count) => `${count} ${count === 1 ? "pair" : "pairs"}`;
@@ -129,7 +130,7 @@ function facts() {
 
 function rest() {
   const soon = view.training_s === null ? "" : ` That took ${clock(view.training_s)} the last time.`;
-  const theirs = view.only_undecided ? "They also get those that the other scores decide. " : "";
+  const theirs = view.only_undecided ? "Others also get the pairs that you leave to the other scores. " : "";
   const texts = {
     drawing: ["Pictures are being drawn", "They appear here one after the other, as soon as they are there."],
     weighing: ["Pictures are being drawn", "Pairs appear here when all are there, and the other scores have judged them."],
@@ -290,6 +291,8 @@ async function refresh() {
     lost(false);
     if (!answer.ok) {
       isRefused = true;
+      clearTimeout(again); // no line may tell when it is there again
+      again = setTimeout(refresh, RETRY_MS);
       return notice(content.error);
     }
     if (isRefused) notice("");
