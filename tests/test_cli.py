@@ -167,7 +167,7 @@ def test_training_reads_the_named_column_of_a_table_and_says_what_it_left_out(co
     given = ("train", "shapes-smoke", *TINY, "prompts.key=words", "train.epochs=1")
     code, out, err = command(*given, "prompts.path=mine.CSV", "prompts.eval_path=mine.CSV", "--run", "run")
     assert code == 0, err
-    assert "mine.CSV: 1 blank lines skipped" in out
+    assert "mine.CSV: 1 blank line skipped" in out
     record = json.loads((tmp_path / "run" / "evaluations" / "epoch-0000001.json").read_text())
     assert (record["prompts"], record["categories"]) == (["a red circle", "a blue cross"], ["3", "4"])
     (tmp_path / "plain.txt").write_text("a red circle\n")
