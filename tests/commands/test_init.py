@@ -39,6 +39,7 @@ def test_the_recipe_validates_and_its_dry_run_works(command):
     assert printed["prompts"]["path"] == "mine.txt"
     assert printed["prompts"]["eval_path"] is printed["prompts"]["eval_name"] is None  # a part of them is set aside
     assert printed["reward"][0]["name"] == "warm.py:warm"
+    assert (printed["policy"]["dtype"], printed["train"]["epochs"]) == ("float32", 20)  # minutes on a laptop
     code, _, err = command("init", "my.yaml", *given)
     assert code == 2
     assert "my.yaml is there already; give another name" in err

@@ -10,6 +10,7 @@ from fdfo.flow.noise import NoiseStreams
 from fdfo.plugins import find, names
 from fdfo.shapes import PIPELINE
 from fdfo.training.loop import train
+from fdfo.training.setup import precision_notes
 from tests.methods.world import Quadratic, flat, prompts, scored, start_averages
 from tests.worlds import GaussianPolicy
 
@@ -57,3 +58,11 @@ def test_every_method_runs_on_its_defaults(name):
     rollout = method.rollout(policy, prompts(1), NoiseStreams(seed=0, epoch=0))
     rows = flat(method.credit(rollout, scored(method, rollout)))
     assert bool(torch.isfinite(method.loss(policy, rows, Quadratic()).losses).all())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "told"), [("bfloat16", "cpu", 1), ("float32", "cpu", 0), ("bfloat16", "cuda", 0)]
+)
+def test_a_precision_that_is_slow_on_a_cpu_is_told(dtype, device, told):
+    notes = precision_notes(load_config("shapes", [f"policy.dtype={dtype}"]), torch.device(device))
+    assert len(notes) == told and all("policy.dtype=float32" in note for note in notes)

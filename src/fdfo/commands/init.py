@@ -34,6 +34,7 @@ policy:
   # resolution: [512, 512]   # height and width in pixels; left out: the model's own
   # guidance: 4.5            # classifier-free guidance; left out: 1, which is off
   # gradient_checkpointing: true   # less memory, slower
+  {dtype}
 
 reward: {reward}
 
@@ -45,9 +46,22 @@ prompts:
 # eval:
 #   rewards: [clip]          # a score that is not trained on shows what the training does beside it
 
-# optim: {{lr: 3.0e-5}}
-# train: {{epochs: 100}}
+{knobs}
 """
+
+LARGE = {
+    "dtype": "# dtype: float32         # without a GPU: most processors are slow in the usual bfloat16",
+    "knobs": "# optim: {lr: 3.0e-5}\n# train: {epochs: 100}",
+}
+SMALL = {
+    "dtype": "dtype: float32           # most processors are slow in the usual bfloat16",
+    "knobs": """\
+# The embedded model is small: few sampling steps, large steps of training, minutes on two CPU cores.
+method: {steps: 10, trained_times: 2}
+optim: {lr: 1.0e-3, updates_per_epoch: 1}
+train: {epochs: 20}""",
+}
+"""What a recipe says for a model of usual size, and for the embedded one."""
 
 
 def run_init(file: Path, given: Mapping[str, str | None]) -> None:
@@ -67,6 +81,7 @@ def run_init(file: Path, given: Mapping[str, str | None]) -> None:
         model=_yaml(model),
         prompts=f"{place}: {_yaml(prompts)}",
         reward=_yaml(score_list(reward)),
+        **(SMALL if model == "shapes" else LARGE),
     )
     check_recipe_text(text, str(file))
     file.parent.mkdir(parents=True, exist_ok=True)

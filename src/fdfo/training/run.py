@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -42,7 +43,7 @@ from fdfo.training.folder import RunFolder
 from fdfo.training.interrupt import Interrupted, StopRequest
 from fdfo.training.journal import Journal
 from fdfo.training.judging import build_jury
-from fdfo.training.setup import build_engine, prompt_notes
+from fdfo.training.setup import build_engine, precision_notes, prompt_notes
 from fdfo.training.state import put_back, state_of
 from fdfo.training.trackers import Trackers
 from fdfo.visible import from_here
@@ -65,7 +66,8 @@ class Run:
     ):
         self.config, self.folder, self.source, self.team = config, folder, source, team
         self.console = Console(team.is_main, config.train.epochs)
-        for line in [*policy_notes(config.policy), *prompt_notes(config)]:
+        notes = (policy_notes(config.policy), prompt_notes(config), precision_notes(config, team.device))
+        for line in chain.from_iterable(notes):
             self.console.say(line, style="yellow")
         self.engine = build_engine(config, team, stop, self.console)
         for line in reading_notes(config.policy, [prompt.text for prompt in (*source.prompts, *held_out)]):

@@ -88,6 +88,14 @@ def prompt_notes(config: Config) -> list[str]:
     return [f"{path}: {note}" for path, file in _prompt_files(config) for note in file.notes]
 
 
+def precision_notes(config: Config, device: torch.device) -> list[str]:
+    """A line where the precision makes the run slow without a gain: measured here, .3 instead of 3.1 images/s."""
+    dtype = config.policy.dtype
+    if device.type != "cpu" or dtype == "float32":
+        return []
+    return [f"policy.dtype={dtype} on a CPU: most are several times as fast with policy.dtype=float32"]
+
+
 def _prompt_files(config: Config) -> list[tuple[str, PromptFile]]:
     """Path and content of each prompt file. Raises PromptError."""
     paths = dict.fromkeys((config.prompts.path, config.prompts.eval_path))
