@@ -64,8 +64,9 @@ class Trackers:
 
     def log(self, numbers: Mapping[str, float], epoch: int) -> None:
         """Send the numbers of an epoch."""
-        if self._is_used:
-            self._accelerator.log(dict(numbers), step=epoch)
+        for tracker in self._accelerator.trackers if self._is_used else ():
+            # accelerate before 1.15 does not tell trackio the step.
+            (tracker.tracker if tracker.name == "trackio" else tracker).log(dict(numbers), step=epoch)
 
     def show_samples(self, epoch: int) -> None:
         """Send the pictures of an evaluation below those before training."""
@@ -87,7 +88,7 @@ class Trackers:
             elif tracker.name == "trackio":
                 import trackio
 
-                tracker.log({title: trackio.Image(picture)}, step=epoch)
+                tracker.tracker.log({title: trackio.Image(picture)}, step=epoch)
 
     def end(self) -> None:
         """End all trackers."""
