@@ -15,6 +15,7 @@ from transformers import ViTConfig, ViTForImageClassification
 import fdfo
 from fdfo import cli
 from fdfo.config.load import load_config, recipe_names
+from fdfo.evaluation.runs import read_evaluations
 from fdfo.models.families import JOINT_ATTENTION, Family
 from fdfo.plugins import entry_points_of, find
 from tests.test_cli import fdfo as command_line
@@ -66,6 +67,7 @@ def test_every_command_is_one_of_the_command_line(page):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pictures are shown, and not closed
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     """With runs made small: what they learn is not told here."""
@@ -84,6 +86,23 @@ def test_the_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
                 )
             code, _, error = command_line(monkeypatch, capsys, *arguments)
             assert code == 0, f"{arguments}: {error}"
+
+
+@pytest.mark.slow
+def test_the_run_of_your_own_learns_what_its_page_says(tmp_path, monkeypatch, capsys):
+    """In the page's words: warmth from .01 to about .45, and half the diversity."""
+    monkeypatch.chdir(tmp_path)
+    for language, title, content in blocks(DOCS / "tutorials" / "your-own.md"):
+        if title:
+            Path(title).write_text(content)
+        for _, *arguments in commands(content) if language == "bash" and not Path("runs").exists() else ():
+            if arguments[0] in ("init", "train") and "--dry-run" not in arguments:
+                code, _, error = command_line(monkeypatch, capsys, *arguments)
+                assert code == 0, error
+    first, *_, last = read_evaluations(Path("runs/mine"))
+    assert abs(first.interval("warmth.py:warmth").mean - 0.01) < 0.05
+    assert 0.3 < last.interval("warmth.py:warmth").mean < 0.6
+    assert 0.3 < last.interval("diversity").mean / first.interval("diversity").mean < 0.75
 
 
 def of_page(page, title):
