@@ -24,6 +24,9 @@ def home() -> str:
 
 GENERATED = {"index.md": home, "reference/keys.md": keys.page, "reference/commands.md": commands.page}
 
+RESULTS_BOOST = 0.001
+"""A title counts a thousand times in the search: one of results as much as a text elsewhere."""
+
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -32,6 +35,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, make in GENERATED.items():
         files.append(File.generated(config, path, content=make()))
     return files
+
+
+def on_page_content(html: str, page: Page, **_: Any) -> str:
+    """Results stand below the pages that say how. Their commands write them, so they do not say it themselves."""
+    if page.file.src_uri.startswith("results/"):
+        page.meta.setdefault("search", {"boost": RESULTS_BOOST})
+    return html
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files, **_: Any) -> str:
