@@ -19,6 +19,7 @@ from PIL import Image
 from fdfo.cli import main
 from fdfo.commands.doctor import _hub
 from fdfo.commands.protocol import PRESETS
+from fdfo.config.load import recipe_names
 from fdfo.drawing import BATCH
 from fdfo.errors import PeerError
 from fdfo.evaluation.captions import _path_for
@@ -96,6 +97,41 @@ def test_help_names_every_command(command, monkeypatch):
     ):
         assert name in out
     assert "..." not in out.partition("Commands:")[2]
+
+
+def test_the_help_of_train_names_every_recipe(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = command("train", "--help")
+    lines = out[out.index("Recipes (or") :].splitlines()[1:]
+    assert code == 0 and len(lines) < 10 and max(map(len, lines)) <= 80
+    told = set()
+    for line in " ".join(line if line.startswith("    ") else f"\n{line}" for line in lines).splitlines():
+        start, _, names = line.strip().rpartition(": ")
+        told |= {f"{start}{name.strip()}" for name in names.split(",")}
+    assert told - {""} == set(recipe_names())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("train", "my.yaml", "--epochs", "3"), "--epochs; settings are words: train.epochs=3"),
+        (("train", "--lr=1e-4"), "--lr; settings are words: optim.lr=1e-4"),
+        (("train", "--micro-batch", "2"), "--micro-batch; settings are words: train.micro_batch=2"),
+        (("train", "--policy.dtype", "float32"), "--policy.dtype; settings are words: policy.dtype=float32"),
+        (("train", "--steps", "--dry-run"), "--steps; settings are words: eval.steps=... or method.steps=..."),
+        (("train", "--reward", "[{name: a}]"), "--reward; settings are words: 'reward=[{name: a}]'"),
+        (("train", "--proces", "2"), "--proces (Possible options: --processes)"),
+        (("train", "--frob"), "--frob; settings are words, as key=value"),
+        (("compare", "--seeds", "3"), "--seeds; settings are words: seeds=3"),
+        (("probe", "--methods", "fdfo"), "--methods; settings are words: methods=fdfo"),
+        (("rewards", "check", "clip", "--image_size", "4"), "--image_size; settings are words: image_size=4"),
+        (("serve-reward", "clip", "--image_size", "4"), "--image_size; settings are words: image_size=4"),
+    ],
+)
+def test_a_setting_that_is_given_as_an_option_is_told_as_a_word(command, arguments, told):
+    code, _, err = command(*arguments)
+    assert code == 2
+    assert err.endswith(f"Error: No such option: {told}\n")
 
 
 @pytest.mark.parametrize(

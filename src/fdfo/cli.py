@@ -44,6 +44,7 @@ from fdfo.commands.rewards_app import rewards_app
 from fdfo.commands.startup import check_surroundings, prepare_terminal
 from fdfo.commands.studio_app import studio
 from fdfo.commands.terminal import say, tell
+from fdfo.commands.words import TakesConfiguration, TakesPlan, TakesWords
 from fdfo.errors import ConfigError, FdfoError, PeerError, SettingError
 from fdfo.limits import MOST, MOST_IMAGES
 
@@ -60,7 +61,7 @@ app.add_typer(choices_app, name="choices")
 app.command()(studio)
 
 
-@app.command()
+@app.command(cls=TakesConfiguration)
 def train(
     arguments: RecipeArgument = None,
     run: RunFolderOption = None,
@@ -77,10 +78,6 @@ def train(
     fdfo train shapes --processes 2                     faster on two cores; the same run
     fdfo train shapes optim.lr=1e-4 'reward=[{name: my.py:score}]'
     fdfo train sd35-medium-paper --dry-run              what would happen
-
-    \b
-    Recipes: shapes, shapes-smoke, sd35-medium-paper, -24gb, -48gb, -80gb, -fast; shapes-METHOD and sd35-METHOD for
-    flow-grpo, ddpo, nft, awm, refl, draft; or the path of a YAML file, as `fdfo init` writes.
     """
     from fdfo.commands.train import run_train
 
@@ -185,8 +182,8 @@ def report(
     say(f"wrote {write_report(runs, output)}")
 
 
-app.command()(compare)
-app.command()(probe)
+app.command(cls=TakesPlan)(compare)
+app.command(cls=TakesPlan)(probe)
 app.command()(export)
 app.command()(push)
 
@@ -205,7 +202,7 @@ def doctor(
     run_doctor(model)
 
 
-@app.command("serve-reward")
+@app.command("serve-reward", cls=TakesWords)
 def serve_reward(
     name: Annotated[str, typer.Argument(help="A score's name, a preset, or path/to/file.py:function.")],
     options: OptionsArgument = None,

@@ -112,7 +112,14 @@ OTHER_NAMES = frozenset(
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A suggestion to append to a message: the valid name of which `name` is a part or a misspelling, or all of them.
+    """A suggestion to append to a message: the valid name that is meant, or all of them."""
+    valid = sorted(valid)
+    found = meant(name, valid)
+    return f"valid: {', '.join(valid)}" if found is None else f"did you mean {found!r}?"
+
+
+def meant(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name of which `name` is a part or a misspelling, or None.
 
     A misspelling keeps the first letter and all digits, which tell models, cards and versions apart.
     """
@@ -121,7 +128,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     valid, words = sorted(valid), _words(name)
     whole = [one for one in valid if set(words) <= set(_words(one))]
     if name.lower() in OTHER_NAMES and not whole:
-        return f"valid: {', '.join(valid)}"
+        return None
     alike = {
         one: SequenceMatcher(None, "".join(words), "".join(_words(one))).ratio()
         for one in valid
@@ -129,8 +136,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     }
     best = max(alike, key=lambda one: alike[one], default=None)
     if best is not None and alike[best] >= LEAST_LIKENESS:
-        return f"did you mean {best!r}?"
-    return f"did you mean {whole[0]!r}?" if words and len(whole) == 1 else f"valid: {', '.join(valid)}"
+        return best
+    return whole[0] if words and len(whole) == 1 else None
 
 
 LEAST_LIKENESS = 0.74

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from fdfo.config.load import config_hash, from_mapping, load_config, recipe_names, to_yaml
+from fdfo.config.recipe_files import grouped
 from fdfo.config.run_folder import load_run_config
 from fdfo.errors import CheckpointError, ConfigError
 
@@ -106,6 +107,13 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
         ("train.micro-batch=3", "train.micro-batch: unknown key; did you mean 'micro_batch'?"),
         ("method.trained-times=2", "method.trained-times: unknown key; did you mean 'trained_times'?"),
         ("my-key=1", "my-key: unknown key; valid: eval"),
+        ("lr=1e-4", "lr: unknown key; did you mean optim.lr?"),
+        ("optim.epochs=3", "optim.epochs: unknown key; did you mean train.epochs?"),
+        ("method.rank=3", "method.rank: unknown key; did you mean policy.adapter.rank?"),
+        ("policy.adapter.strength=1", "policy.adapter.strength: unknown key; did you mean method.strength?"),
+        ("eval.stop_when={metric: reward, betas: 1}", "eval.stop_when.betas: unknown key; did you mean optim.betas?"),
+        ("pairs_per_epok=3", "pairs_per_epok: unknown key; did you mean prompts.pairs_per_epoch?"),
+        ("steps=3", "steps: unknown key; did you mean eval.steps or method.steps?"),
         ("train.int=3", "train.int: unknown key"),
         ("eval=5", "eval: expected a section such as {key: value}, got 5"),
         ("optim.betas=[2,0.5]", "optim.betas.0: input should be less than or equal to 0.999999, got 2"),
@@ -217,6 +225,26 @@ def test_the_resolution_defaults_to_the_models_own(tmp_path):
     (tmp_path / "mine.yaml").write_text("method: {name: fdfo}\nreward: [jpeg]\n")
     assert load_config(tmp_path / "mine.yaml").policy.resolution is None
     assert load_config("shapes").policy.resolution == (32, 32)
+
+
+def test_a_recipe_that_is_not_there_is_told_by_what_is(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text("base: shapes\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "warmth.yml").touch()
+    for given, there in {"my.yml": "my.yaml", "my": "my.yaml", "warmht.yaml": "warmth.yml"}.items():
+        assert problems(given) == f"no such file; did you mean {there}?"
+    assert problems("sub/my.yaml").startswith("no such recipe, and no YAML file; `fdfo train --help` lists")
+    assert "`fdfo train --run folder`" in problems("folder")
+    assert problems("notes.txt") == "a recipe's name ends in .yaml; rename the file"
+    (tmp_path / "based.yaml").write_text("base: my.yml\n")
+    assert problems("based.yaml") == "no such file; did you mean my.yaml?"
+
+
+def test_recipes_are_listed_by_how_they_begin():
+    names = ["a-1", "a-2-x", "a-3", "a-4", "a", "b-1", "c-1", "c-2"]
+    assert grouped(names) == {"": ["a", "b-1", "c-1", "c-2"], "a-": ["1", "2-x", "3", "4"]}
 
 
 def test_unknown_recipe_names_the_nearest(tmp_path):

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from fdfo.commands.options import DeviceOption, OptionsArgument
+from fdfo.commands.words import TakesWords
 
 rewards_app = typer.Typer(help="Look at the scores: list, check.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -17,7 +18,7 @@ def rewards_list() -> None:
     run_list()
 
 
-@rewards_app.command("check")
+@rewards_app.command("check", cls=TakesWords)
 def rewards_check(
     name: Annotated[str, typer.Argument(help="A score's name, a preset, or path/to/file.py:function.")],
     options: OptionsArgument = None,

@@ -1,11 +1,12 @@
 """What pydantic found, as one line for every problem, with the dotted key of the command line."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from fdfo.errors import nearest, shown
+from fdfo.config.keys import keys_named, keys_of
+from fdfo.errors import meant, nearest, shown
 
 ASKED_FOR = {
     "policy.name": "name your model: a pipeline folder, a hub id, my_policy.py:function, or shapes (embedded)",
@@ -14,12 +15,15 @@ ASKED_FOR = {
 """What is said of the keys that no recipe can know."""
 
 
-def explain(error: ValidationError, schema: type[BaseModel]) -> list[str]:
-    """The problems of a section of this schema, without repetitions."""
-    return list(dict.fromkeys(_lines(error, schema)))
+def explain(error: ValidationError, schema: type[BaseModel], keys: Sequence[str] | None = None) -> list[str]:
+    """The problems of a section of this schema, without repetitions.
+
+    keys are all that could be meant by one that is unknown where it stands; None: those of the schema.
+    """
+    return list(dict.fromkeys(_lines(error, schema, keys_of(schema) if keys is None else keys)))
 
 
-def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
+def _lines(error: ValidationError, schema: type[BaseModel], keys: Sequence[str]) -> Iterator[str]:
     places = [item["loc"] for item in error.errors()]
     for item in error.errors():
         parts, section = _keys(item["loc"], schema)
@@ -28,7 +32,7 @@ def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
         if key in ASKED_FOR and (item["type"] == "missing" or item["input"] in (None, [], ())):
             yield prefix + ASKED_FOR[key]
         elif item["type"] == "extra_forbidden" and section is not None:
-            yield f"{prefix}unknown key; {nearest(str(parts[-1]), sorted(section.model_fields))}"
+            yield f"{prefix}unknown key; {_meant(str(parts[-1]), section, keys)}"
         elif item["type"] == "value_error":
             yield prefix + item["msg"].removeprefix("Value error, ")
         elif item["type"] == "model_type":
@@ -40,6 +44,14 @@ def _lines(error: ValidationError, schema: type[BaseModel]) -> Iterator[str]:
         else:
             message = item["msg"][0].lower() + item["msg"][1:]
             yield prefix + message + ("" if item["type"] == "missing" else f", got {shown(item['input'])}")
+
+
+def _meant(name: str, section: type[BaseModel], keys: Sequence[str]) -> str:
+    """What to use instead of an unknown key: one of its section, or one of this name elsewhere."""
+    elsewhere = keys_named(name, keys)
+    if elsewhere and meant(name, section.model_fields) is None:
+        return f"did you mean {' or '.join(elsewhere)}?"
+    return nearest(name, section.model_fields)
 
 
 def _is_inside(location: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:

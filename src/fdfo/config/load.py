@@ -3,10 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal, TypeVar
@@ -15,25 +14,21 @@ from pydantic import ValidationError, create_model
 
 from fdfo.config.checks import cross_field_problems, machine_problems, name_problems, score_problems
 from fdfo.config.explain import explain
+from fdfo.config.keys import keys_of
+from fdfo.config.recipe_files import RECIPES, no_recipe, recipe_names
 from fdfo.config.section import Section
 from fdfo.config.tree import Config, RewardConfig, RewardsOnly
 from fdfo.documents import BadDocument, BadSyntax, parse_yaml, yaml_text
-from fdfo.errors import ConfigError, PluginError, nearest, shown
+from fdfo.errors import ConfigError, PluginError, shown
 from fdfo.guard.files import is_file_name
 from fdfo.plugins import named, settings_of
 from fdfo.shapes import is_of_this_world
 
 S = TypeVar("S", bound=Section)
 
-RECIPES = files("fdfo.config") / "recipes"
 DEFAULT_RECIPE = "shapes"
 EMBEDDED = "shapes"
 """Name of the embedded model."""
-
-
-def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
 
 
 def load_config(recipe: str | Path | None = None, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Config:
@@ -111,7 +106,8 @@ def typed(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) ->
     problems: list[str] = []
     method = _method(raw.pop("method", None), problems)
     raw["prompts"] = _with_lists(raw, problems)
-    config = _validated(Config, {**raw, "method": method or Section()}, problems)
+    method = method or Section()
+    config = _validated(Config, {**raw, "method": method}, problems, all_keys(type(method)))
     problems += name_problems(raw) if check_machine else []
     if problems or config is None:
         raise ConfigError(source, problems)
@@ -174,7 +170,7 @@ def _read(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         raw = _sections(path.read_bytes(), source)
     else:
-        raise ConfigError(source, [f"no such recipe, and no YAML file; {nearest(source, recipe_names())}"])
+        raise ConfigError(source, [no_recipe(path, recipe_names())])
     return _onto_base(raw, source, above)
 
 
@@ -259,6 +255,12 @@ def _differs(old: Any, new: Any, key: str) -> bool:
     return isinstance(old, Mapping) and isinstance(new, Mapping) and key in new and old.get(key) != new[key]
 
 
+def all_keys(*methods: type[Section]) -> list[str]:
+    """Dotted keys of the whole tree, with the fields of these methods."""
+    fields = dict.fromkeys(name for one in methods for name in one.model_fields)
+    return [*keys_of(Config), *(f"method.{name}" for name in fields)]
+
+
 def _method(raw: Any, problems: list[str]) -> Section | None:
     if not isinstance(raw, Mapping) or "name" not in raw:
         problems.append("method: needs a name, for example method.name=fdfo")
@@ -275,7 +277,7 @@ def _method(raw: Any, problems: list[str]) -> Section | None:
         return None
     if is_file_name(name) or name.startswith("python:"):  # whatever its own section calls it
         schema = _renamed(schema, name)
-    return _validated(schema, raw, problems, "method.")
+    return _validated(schema, raw, problems, all_keys(schema), "method.")
 
 
 @cache
@@ -284,21 +286,23 @@ def _renamed(schema: type[Section], name: str) -> type[Section]:
     return create_model(schema.__name__, __base__=schema, __module__=schema.__module__, name=(Literal[name], name))  # type: ignore[valid-type]
 
 
-def _validated(schema: type[S], raw: Mapping[str, Any], problems: list[str], prefix: str = "") -> S | None:
+def _validated(
+    schema: type[S], raw: Mapping[str, Any], problems: list[str], keys: Sequence[str], prefix: str = ""
+) -> S | None:
     """The typed section, without keys that it does not know; None where a value is invalid or missing.
 
-    Adds what is wrong to `problems`.
+    Adds what is wrong to `problems`; keys are those of the whole tree.
     """
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        problems += [f"{prefix}{text}" for text in explain(error, schema)]
+        problems += [f"{prefix}{text}" for text in explain(error, schema, keys)]
         unknown = [one["loc"] for one in error.errors() if one["type"] == "extra_forbidden"]
         error_count = error.error_count()
     known = _without(raw, unknown)
     if len(unknown) < error_count or known == raw:
         return None
-    return _validated(schema, known, problems, prefix)  # checks of several fields come after those of single ones
+    return _validated(schema, known, problems, keys, prefix)  # checks of several fields come after those of single ones
 
 
 def _without(raw: Any, paths: Iterable[tuple[int | str, ...]], above: tuple[int | str, ...] = ()) -> Any:
