@@ -1,18 +1,20 @@
 """The site's own parts: the first page, buttons of the tutorials, and the notebooks that they open."""
 
 import re
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import jupytext
+import markdown
 import nbclient
 import pytest
 import torch
 import yaml
 
 import fdfo
-from docs.hooks import figures, notebooks, site
+from docs.hooks import commands, figures, keys, notebooks, site
 from tests.test_tutorials import SMALLER
 from tests.training.runs import TINY
 
@@ -114,6 +116,30 @@ def test_the_search_splits_keys_into_their_words():
     (separator,) = re.findall(r"separator: '(.*?)'\}", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     words = [word for word in re.split(separator, "`optim.max_grad_norm`=1.5, [eval.at] (a-b)") if word]
     assert words == ["optim", "max", "grad", "norm", "1.5", "eval", "at", "a", "b"]
+
+
+def test_every_key_has_an_anchor_of_its_own():
+    anchors = re.findall(r"^###+ `([a-z0-9_.\[\]]+)` \{ #(\S+) \}$", keys.page(), re.M)
+    assert len(anchors) > 150 and len({anchor for _, anchor in anchors}) == len(anchors)
+    assert {"policy.dtype", "policy.adapter.rank", "reward.name", "eval.stop_when.metric", "fdfo.method.strength"} <= {
+        anchor for _, anchor in anchors
+    }
+    assert all(anchor.endswith(key.replace("[]", "")) for key, anchor in anchors)
+
+
+@pytest.mark.parametrize("page", [commands, keys], ids=["commands", "keys"])
+def test_a_page_from_the_code_shows_each_word_of_it(page, monkeypatch):
+    """Nothing that looks like a tag vanishes."""
+    texts = []
+    for name in ("cell", "escaped", "paragraph"):
+        if hasattr(page, name):
+            made = getattr(page, name)
+            monkeypatch.setattr(page, name, lambda text, made=made: texts.append(text) or made(text))
+    shown = markdown.markdown(page.page(), extensions=["tables", "fenced_code", "attr_list"])
+    shown = " ".join(unescape(re.sub(r"</?[a-z0-9]+( [^>]*)?>", "", shown)).split())
+    assert len(texts) > 100
+    for text in texts:
+        assert " ".join(text.replace("\\b", "").replace("`", "").split()) in shown
 
 
 def _has(section, names):

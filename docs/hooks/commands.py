@@ -4,6 +4,8 @@ from typing import Any
 
 import typer
 
+from docs.hooks.text import cell, code, escaped
+
 INTRODUCTION = """# Commands
 
 `fdfo COMMAND --help` says the same. Every command exits with 0 where it did its work, 2 where the configuration is
@@ -29,7 +31,7 @@ def _described(name: str, command: Any) -> list[str]:
     rows = [parameter.get_help_record(context) for parameter in command.params]
     shown = [(option, text) for option, text in filter(None, rows) if option != "--help"]
     if shown:
-        lines = [f"| `{_cell(option)}` | {_cell(text)} |" for option, text in shown]
+        lines = [f"| `{code(option)}` | {cell(text)} |" for option, text in shown]
         parts.append("\n".join(["| option | |", "|---|---|", *lines]) + "\n")
     return parts
 
@@ -39,9 +41,5 @@ def _help(text: str) -> str:
     parts = []
     for block in text.split("\n\n"):
         kept = block.removeprefix("\b\n")
-        parts.append(f"```text\n{kept}\n```" if kept != block else block)
+        parts.append(f"```text\n{kept}\n```" if kept != block else escaped(block))
     return "\n\n".join(parts) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

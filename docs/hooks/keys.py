@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from docs.hooks.text import paragraph
 from fdfo.config.section import Section
 from fdfo.config.tree import Config, StopConfig
 from fdfo.plugins import BUILT_IN, find
@@ -34,20 +35,22 @@ def page() -> str:
     for name, field in Config.model_fields.items():
         if name == "method":
             continue
-        parts.append(f"## {name}\n\n{_sentence(_section(field.annotation))}\n\n{_table(name, field.annotation)}")
+        parts.append(f"## {name}\n\n{_sentence(_section(field.annotation))}\n")
+        parts.extend(_described("###", "", name, field.annotation))
     parts.append("## method\n\n`method.name` chooses one; each has its own keys.\n")
     for name in BUILT_IN["methods"]:
         method = find("methods", name)
-        parts.append(f"### method.name = {name}\n\n{_sentence(method)}\n\n{_table('method', method.Config)}")
+        parts.append(f"### method.name = {name}\n\n{_sentence(method)}\n")
+        parts.extend(_described("####", f"{name}.", "method", method.Config))
     return "\n".join(parts)
 
 
-def _table(prefix: str, annotation: Any) -> str:
-    lines = ["| key | values | default | |", "|---|---|---|---|"]
+def _described(level: str, owner: str, prefix: str, annotation: Any) -> Iterator[str]:
+    """A heading for each key, to which a search leads; its anchor is the key, after the method that owns it."""
     for key, field, sentence in _fields(prefix, annotation):
-        default = "*required*" if field.default is PydanticUndefined else f"`{_value(field.default)}`"
-        lines.append(f"| `{key}` | {_values(field)} | {default} | {_cell(sentence)} |")
-    return "\n".join(lines) + "\n"
+        default = "*required*" if field.default is PydanticUndefined else f"default `{_value(field.default)}`"
+        anchor = f"{owner}{key.replace('[]', '')}"
+        yield f"{level} `{key}` {{ #{anchor} }}\n\n{_values(field)} · {default}\n\n{paragraph(sentence)}\n"
 
 
 def _fields(prefix: str, annotation: Any) -> Iterator[tuple[str, FieldInfo, str]]:
@@ -136,8 +139,4 @@ def _value(default: Any) -> str:
 
 
 def _sentence(owner: Any) -> str:
-    return (owner.__doc__ or "").strip().split("\n\n")[0] if owner is not None else ""
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return paragraph((owner.__doc__ or "").strip().split("\n\n")[0]) if owner is not None else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,9 @@ def home() -> str:
 
 GENERATED = {"index.md": home, "reference/keys.md": keys.page, "reference/commands.md": commands.page}
 
+FOLDERS = ("tutorials", "how-to", "", "reference", "results")
+TUTORIALS = ("ten-minutes.md", "your-own.md", "scores.md")
+
 RESULTS_BOOST = 0.001
 """A title counts a thousand times in the search: one of results as much as a text elsewhere."""
 
@@ -31,10 +35,28 @@ _LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages."""
+    """Add the generated pages, and put all into the order in which they are read."""
     for path, make in GENERATED.items():
         files.append(File.generated(config, path, content=make()))
-    return files
+    return Files(sorted(files, key=_place))
+
+
+def _place(file: File) -> tuple[int, int]:
+    """Where a page stands: its folder's place, and a tutorial's own; others keep the order of their names."""
+    folder, _, name = file.src_uri.rpartition("/")
+    place = FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
+    return (-1, 0) if file.src_uri == "index.md" else (place, TUTORIALS.index(name) if name in TUTORIALS else 0)
+
+
+def on_nav(nav: Navigation, **_: Any) -> Navigation:
+    """Pages that lie in no folder become a section beside the others."""
+    pages = [item for item in nav.items if item.is_page and item is not nav.homepage]
+    guides = Section("Guides", pages)
+    for page in pages:
+        page.parent = guides
+    first = nav.items.index(pages[0])
+    nav.items[first : first + len(pages)] = [guides]
+    return nav
 
 
 def on_page_content(html: str, page: Page, **_: Any) -> str:
