@@ -15,7 +15,6 @@ NEED_THE_CODE = {
     "policy.resolution=[33,32]": "policy.resolution: height 33 is not a multiple of",
     "prompts.path=empty.txt": "empty.txt: the file has no prompts",
     "reward=[{name: jpeg, qualty: 3}]": "reward.0.qualty: unknown option",
-    "optim.updates_per_epoch=7": "optim.updates_per_epoch=7 does not divide",
 }
 NEED_NONE = {
     "reward=[{name: nofile.py:f}]": "reward.0.name: no file 'nofile.py'",
@@ -23,6 +22,7 @@ NEED_NONE = {
     "prompts.path=missing.txt": "prompts.path: missing.txt: no such file",
     "prompts.eval_name=shapes-tset": "prompts.eval_name: unknown prompts 'shapes-tset'; did you mean 'shapes-test'?",
     "optim.lrr=1": "optim.lrr: unknown key; did you mean 'lr'?",
+    "optim.updates_per_epoch=7": "optim.updates_per_epoch=7 does not divide",
     "method.stepz=3": "method.stepz: unknown key; did you mean 'steps'?",
 }
 """Told first, before any code of methods, models or scores is imported."""
@@ -40,10 +40,23 @@ def test_all_mistakes_are_told_at_once(monkeypatch, capsys, tmp_path):
 
 
 def test_a_model_that_is_not_found_is_told_with_the_rest(monkeypatch, capsys, tmp_path):
-    mistakes = ("policy.name=shape", "optim.updates_per_epoch=7", "reward=[{name: jpeg, qualty: 3}]")
-    code, _, err = fdfo(monkeypatch, capsys, "train", "shapes", *mistakes)
+    mistakes = ("policy.name=no/such-model-here", "prompts.path=empty.txt", "reward=[{name: jpeg, qualty: 3}]")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").touch()
+    code, _, err = fdfo(monkeypatch, capsys, "train", "own", *mistakes)
     assert code == 2
     assert "3 problems" in err
+
+
+def test_the_dry_run_tells_how_many_prompts_are_read_and_held_out(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("fdfo.planning.describe.describe", lambda config: "")  # seconds, and not asked here
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "four.txt").write_text("a\nb\nc\nd\n")
+    four = ("prompts.path=four.txt", "prompts.eval_name=null")
+    _, out, _ = fdfo(monkeypatch, capsys, "train", "shapes", *four, "--dry-run")
+    assert "prompts: '4 prompts read: 3 to train on, 1 held out; one held-out prompt gives no interval; " in out
+    _, out, _ = fdfo(monkeypatch, capsys, "train", "shapes", "prompts.name=pickscore-train", "--dry-run")
+    assert "prompts: 'pickscore-train: counted when read'" in out
 
 
 @pytest.mark.parametrize("entry", ["key_variable: sk-secret-1", "key: sk-secret-1"])

@@ -132,6 +132,15 @@ def test_the_facts_of_a_page_tell_it(tmp_path):
         write_report([make_run(tmp_path / "run", overrides=["method.steps=8", "eval.steps=4"], evaluate=False)])
     )
     assert "Evaluated on 4 steps (trained with 8)" in words(page.text)
+    assert f"Held-out prompts shapes-validation, at most {load_config('shapes').eval.prompts}" in words(page.text)
+
+
+def test_the_facts_count_what_was_really_held_out(tmp_path):
+    run = make_run(tmp_path / "run", prompts=3, done=0)
+    RunFolder(run).tell_prompts("15 prompts read: 12 to train on, 3 held out")
+    text = words(Page(write_report([run])).text)
+    assert "Held-out prompts shapes-validation, 3 " in text
+    assert "Prompts 15 prompts read: 12 to train on, 3 held out" in text
 
 
 @pytest.mark.parametrize(

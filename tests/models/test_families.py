@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +45,30 @@ def variant(folder, tmp_path):
 
 def problems(name, **settings):
     return "; ".join(policy_problems(PolicyConfig(name=name, **settings)))
+
+
+def test_a_folder_without_t5_is_told_how_to_go_on(variant):
+    name = variant(**{"model_index.json": {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}})
+    told = "the folder has no text_encoder_3, tokenizer_3, which its pipeline needs; add policy.t5=false"
+    assert problems(name) == told
+    assert problems(name, t5=False) == ""
+    with pytest.raises(ModelError, match=told):
+        load_policy(name, text_tokens=1)
+    load_policy(name, text_tokens=1, t5=False)
+
+
+def test_an_index_that_names_t5_is_not_enough(variant):
+    name = variant()
+    for part in ("text_encoder_3", "tokenizer_3"):
+        shutil.rmtree(Path(name) / part)
+    assert "has no text_encoder_3, tokenizer_3" in problems(name)
+    assert problems(name, t5=False) == ""
+
+
+def test_what_no_setting_replaces_is_told_and_what_diffusers_can_do_without_is_not(variant):
+    index = {"tokenizer_2": [None, None], "image_encoder": [None, None], "feature_extractor": [None, None]}
+    told = problems(variant(**{"model_index.json": index}))
+    assert told == "the folder has no tokenizer_2, which its pipeline needs; give a whole pipeline folder"
 
 
 def test_a_package_adds_a_family_in_one_line(variant, monkeypatch, policy):

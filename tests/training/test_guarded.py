@@ -63,6 +63,7 @@ def test_a_score_that_leaves_stops_the_run_with_its_state(tmp_path, capsys, code
         run(tmp_path / "run", written(tmp_path / "mine.py", LEAVES.format(code)), "eval.every=100")
     assert "stopped by an error; saved after epoch 1" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "run/checkpoints/epoch-0000001/complete.json").is_file()
+    assert "1 of 3 so far" in (tmp_path / "run/report.html").read_text()  # no evaluation came after it
 
 
 def test_a_second_sigterm_saves_what_is_finished_and_leaves_a_score_that_hangs(tmp_path):

@@ -13,7 +13,7 @@ from fdfo.drawing import generate
 from fdfo.errors import ConfigError
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.models.evaluated_model import evaluated_model
-from fdfo.models.load import evaluated_problems, policy_from_config
+from fdfo.models.load import policy_from_config
 from fdfo.records import Prompt
 from fdfo.training.setup import check
 from tests.training.runs import run
@@ -107,5 +107,7 @@ def test_what_cannot_be_judged_is_said_before_anything_loads(change, said, sibli
     ],
 )
 def test_weights_that_fit_no_sibling_are_refused(change, said, sibling):
-    (problem,) = evaluated_problems(load_config("shapes-smoke", [*OWN, change, f"eval.policy={sibling}"]))
+    with pytest.raises(ConfigError) as caught:
+        load_config("shapes-smoke", [*OWN, change, f"eval.policy={sibling}"])
+    (problem,) = caught.value.problems
     assert re.search(said, problem)

@@ -22,8 +22,10 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
     """
     has_recipe = bool(arguments) and "=" not in arguments[0]
     recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (_own_recipe(run), arguments)
-    if run is not None and has_begun(run) and os.environ.get("RANK", "0") == "0":  # said at once: it needs no torch
-        refuse_another(run, load_typed(recipe, overrides))
+    if os.environ.get("RANK", "0") == "0":
+        typed = load_typed(recipe, overrides)  # what is wrong is said at once: it needs no torch
+        if run is not None and has_begun(run):
+            refuse_another(run, typed)
     if not dry_run and os.environ.get("RANK", "0") == "0":
         say("loading ...", flush=True)  # the method's module, which has its settings, imports torch
     config = _loaded(recipe, overrides)
@@ -33,7 +35,7 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
         check(config)
     if dry_run:
         say(to_yaml(config))
-        say(yaml.safe_dump({"plan": plan(config)}, sort_keys=False, width=1000))
+        say(yaml.safe_dump({"plan": {"prompts": _prompts_told(config), **plan(config)}}, sort_keys=False, width=1000))
         from fdfo.planning.describe import describe
         from fdfo.planning.fetched import fetched
 
@@ -64,6 +66,20 @@ def _prompts_too_long(config: Config) -> list[str]:
     theirs = [(path, name) for path, name in lists if path or (name and name not in BUILT_IN["prompts"])]
     texts = [prompt.text for path, name in theirs for prompt in load_prompts(path, name or "", prompts.key)]
     return reading_notes(config.policy, texts) if texts else []
+
+
+def _prompts_told(config: Config) -> str:
+    """How many prompts are read and held out; lists that are fetched for it are not, before the run."""
+    from fdfo.plugins import BUILT_IN
+    from fdfo.prompts import evenly_spread, held_out_list, training_list
+    from fdfo.prompts.told import prompts_told
+
+    prompts, wanted = config.prompts, config.eval.prompts
+    lists = [name for path, name in ((prompts.path, prompts.name), (prompts.eval_path, prompts.eval_name)) if not path]
+    if fetched := [name for name in lists if name in BUILT_IN["prompts"] and not name.startswith("shapes-")]:
+        return f"{', '.join(fetched)}: counted when read"
+    held_out = evenly_spread(held_out_list(prompts, wanted), wanted)
+    return "; ".join(prompts_told(prompts, wanted, training_list(prompts, wanted), held_out))
 
 
 def _own_recipe(run: Path | None) -> str | None:

@@ -13,33 +13,55 @@ from fdfo.config.scores import RESERVED
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import FdfoError, RewardError, install_advice, nearest
 from fdfo.guard.files import file_of, is_file_name
-from fdfo.plugins import BUILT_IN, find, method_of, names
+from fdfo.plugins import BUILT_IN, SETTINGS, find, method_of, names
+
+EMBEDDED = "shapes"
+"""Name of the embedded model."""
 
 QUANTIZED = ("quantize", "quantize_text")
 """Fields of a policy whose libraries are extras."""
 
 
 def cross_field_problems(config: Config) -> list[str]:
-    """Everything that is wrong with the combination of otherwise valid fields."""
+    """Everything that is wrong with the combination of otherwise valid fields; no method is imported for it.
+
+    What a method of others trains on only its code knows (`imported_problems`).
+    """
     return [
-        *_batch_arithmetic(config),
+        *(_batch_arithmetic(config, config.method.num_trained) if _is_ours(config) else ()),  # type: ignore[attr-defined]
         *_decay(config),
         *_warmup(config),
         *_quantized(config),
         *_on_policy(config),
         *_evaluation(config),
+        *_judged_elsewhere(config),
         *_threads(config),
     ]
 
 
 def machine_problems(config: Config) -> list[str]:
-    """Everything that is named and not installed here: prompt lists, trackers, and what works in few bits."""
-    return [*_prompt_lists(config), *_trackers(config), *_bitsandbytes(config), *_torchao(config)]
+    """Everything that is named and is not here: models, trackers, and what works in few bits; nothing is imported."""
+    return [*_models(config), *_trackers(config), *_bitsandbytes(config), *_torchao(config)]
+
+
+def imported_problems(config: Config, *, check_machine: bool) -> list[str]:
+    """What only the code of methods and prompt lists can tell."""
+    lists = [*_prompt_lists(config)] if check_machine else []
+    return lists if _is_ours(config) else [*_batch_arithmetic(config, method_of(config.method).trained_times), *lists]
+
+
+def _is_ours(config: Config) -> bool:
+    return config.method.name in SETTINGS  # type: ignore[attr-defined]
 
 
 def name_problems(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong with the names of scores and of prompts alone: nothing is imported or read for it."""
     scores = [f"{key}{problem}" for key, reward in _entries(raw) if (problem := _name_problem(reward))]
+    scores += [
+        f"{key}.label: {reward.title!r} stands for something else; use another label"
+        for key, reward in _entries(raw)
+        if reward.title in RESERVED
+    ]
     return [*scores, *_prompt_names(raw.get("prompts"))]
 
 
@@ -48,8 +70,6 @@ def score_problems(raw: Mapping[str, Any]) -> list[str]:
     problems = []
     for key, reward in _entries(raw):
         problems += [f"{key}{text}" for text in _option_problems(reward)]
-        if reward.title in RESERVED:
-            problems.append(f"{key}.label: {reward.title!r} stands for something else; use another label")
         if key.startswith("eval.") and _is_pairwise(reward):
             problems.append(f"{key}: {PAIRWISE_IS_FOR_TRAINING.format(name=repr(reward.title))}")
     return problems
@@ -122,9 +142,8 @@ def _is_unknown_list(name: str) -> bool:
     return not is_file_name(name) and not name.startswith("python:") and name not in names("prompts")
 
 
-def _batch_arithmetic(config: Config) -> Iterator[str]:
-    method = method_of(config.method)
-    times, updates = method.trained_times, config.optim.updates_per_epoch
+def _batch_arithmetic(config: Config, times: int) -> Iterator[str]:
+    updates = config.optim.updates_per_epoch
     if times % updates:
         divisors = [n for n in range(1, times + 1) if times % n == 0]
         fits = min(divisors, key=lambda n: abs(n - updates))
@@ -197,6 +216,35 @@ def _evaluation(config: Config) -> Iterator[str]:
     known = ["reward", *trained, *(entry.title for entry in config.eval.rewards)]
     if stop is not None and stop.metric not in known:
         yield f"eval.stop_when.metric: {stop.metric!r} is not evaluated; evaluated: {', '.join(known)}"
+
+
+def _judged_elsewhere(config: Config) -> Iterator[str]:
+    """Of another model to judge on, what its files need not be read for."""
+    policy, other = config.policy, config.eval.policy
+    if is_file_name(policy.name) or is_file_name(config.evaluated_policy.name):
+        if config.evaluated_policy != policy:
+            yield (
+                "eval.policy, eval.resolution, eval.guidance: one of a file is judged as it is trained; set all to null"
+            )
+    elif other is not None and policy.adapter.kind == "full":
+        yield "eval.policy needs policy.adapter.kind=lora: weights that are trained whole fit no other model"
+    elif other is not None and policy.adapter.start is not None:
+        yield "eval.policy does not go with policy.adapter.start: the sibling has no such start; set one to null"
+    elif other is not None and policy.quantize is not None:
+        yield "eval.policy needs policy.quantize=null: weights in few bits cannot make room for another network"
+
+
+def _models(config: Config) -> Iterator[str]:
+    for key, name in {"policy.name": config.policy.name, "eval.policy": config.eval.policy}.items():
+        if name is not None and not is_file_name(name) and (problem := model_name_problem(name)):
+            yield f"{key}={problem}"
+
+
+def model_name_problem(name: str) -> str | None:
+    """Why a name can be no pipeline, known without asking the hub: a hub id has an owner."""
+    if name == EMBEDDED or "/" in name or os.path.isdir(name):  # Path.is_dir raises where a name is too long
+        return None
+    return f"{name}: no such folder, and a hub id looks like OWNER/NAME; {nearest(name, [EMBEDDED])}"
 
 
 def _prompt_lists(config: Config) -> Iterator[str]:

@@ -12,7 +12,14 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError, create_model
 
-from fdfo.config.checks import cross_field_problems, machine_problems, name_problems, score_problems
+from fdfo.config.checks import (
+    EMBEDDED,
+    cross_field_problems,
+    imported_problems,
+    machine_problems,
+    name_problems,
+    score_problems,
+)
 from fdfo.config.explain import explain
 from fdfo.config.keys import keys_of
 from fdfo.config.recipe_files import RECIPES, no_recipe, recipe_names
@@ -27,8 +34,6 @@ from fdfo.shapes import is_of_this_world
 S = TypeVar("S", bound=Section)
 
 DEFAULT_RECIPE = "shapes"
-EMBEDDED = "shapes"
-"""Name of the embedded model."""
 
 
 def load_config(recipe: str | Path | None = None, overrides: Iterable[str] | Mapping[str, Any] = ()) -> Config:
@@ -90,25 +95,27 @@ def from_mapping(raw: Mapping[str, Any], source: str, *, check_machine: bool = T
     """
     config = typed(raw, source, check_machine=check_machine)
     problems = [*score_problems(raw)] if check_machine else []
-    problems += cross_field_problems(config)
-    problems += machine_problems(config) if check_machine else []
+    problems += imported_problems(config, check_machine=check_machine)
     if problems:
         raise ConfigError(source, problems, tree=config)
     return config
 
 
 def typed(raw: Mapping[str, Any], source: str, *, check_machine: bool = True) -> Config:
-    """The typed tree: keys, values, names and fields of one section are right; no method or score of ours is imported.
+    """The typed tree: keys, values, names and their combinations are right; no method or score of ours is imported.
 
     Raises ConfigError with all problems.
     """
     raw = {str(key): value for key, value in raw.items()}
     problems: list[str] = []
-    method = _method(raw.pop("method", None), problems)
+    found = _method(raw.pop("method", None), problems)
+    method = found or Section()
     raw["prompts"] = _with_lists(raw, problems)
-    method = method or Section()
     config = _validated(Config, {**raw, "method": method}, problems, all_keys(type(method)))
     problems += name_problems(raw) if check_machine else []
+    if config is not None:
+        problems += cross_field_problems(config) if found is not None else []
+        problems += machine_problems(config) if check_machine else []
     if problems or config is None:
         raise ConfigError(source, problems)
     return config

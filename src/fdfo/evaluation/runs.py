@@ -30,6 +30,8 @@ class _Environment(BaseModel):
 
     libraries: dict[str, str | None] = {}
     devices: list[str] = []
+    prompts: str | None = None
+    """How many were read, trained on and held out, in words."""
 
 
 def read_events(run: Path, complain: Complain = leave_out) -> list[dict[str, Any]]:

@@ -72,7 +72,7 @@ class AWM:
         self.config = config
         self.needs_scores = True
         self.needs_score_gradient = self.differentiates_reward = False
-        self.group_size, self.trained_times = config.group_size, config.trained_times
+        self.group_size, self.trained_times = config.group_size, config.num_trained
         self.row_evaluations = self.kept_evaluations = 1
         holds = config.average_weight > 0
         self.row_forwards = config.penalty_forwards + holds

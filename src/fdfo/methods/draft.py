@@ -41,7 +41,7 @@ class DRaFT:
         self.needs_scores = self.needs_score_gradient = False
         self.differentiates_reward = True
         self.group_size = 1
-        self.trained_times = config.copies or 1
+        self.trained_times = config.num_trained
         self.row_evaluations = sum(evaluations(count, config.solver) for count in counts) / len(counts)
         self.row_forwards = self.row_evaluations if self.is_chain else 0
         self.kept_evaluations = 1 if self.is_chain else evaluations(counts[-1], config.solver)

@@ -34,7 +34,7 @@ class NFT:
         self.config = config
         self.needs_scores = True
         self.needs_score_gradient = self.differentiates_reward = False
-        self.group_size, self.trained_times = config.group_size, config.trained_times
+        self.group_size, self.trained_times = config.group_size, config.num_trained
         self.row_evaluations = self.kept_evaluations = 1
         self.row_forwards = config.penalty_forwards
         self.row_latents, self.row_velocities = 2, 0

@@ -61,7 +61,7 @@ class OPSD:
         self.config = config
         self.needs_scores = self.differentiates_reward = True
         self.needs_score_gradient = False
-        self.group_size, self.trained_times = config.group_size, 1
+        self.group_size, self.trained_times = config.group_size, config.num_trained
         self.row_evaluations = self.kept_evaluations = 1
         self.row_forwards = config.penalty_forwards
         self.row_latents, self.row_velocities = 2, 0

@@ -35,7 +35,7 @@ class ReFL:
         self.config = config
         self.needs_scores = self.needs_score_gradient = False
         self.differentiates_reward = True
-        self.group_size = self.trained_times = 1
+        self.group_size, self.trained_times = 1, config.num_trained
         self.row_evaluations = self.kept_evaluations = 1
         self.row_forwards = config.penalty_forwards
         self.row_latents, self.row_velocities = 1, 0

@@ -44,7 +44,7 @@ class RVM:
         self.is_anchored = config.form == "ram" or config.anchor_weight > 0
         self.needs_scores = True
         self.needs_score_gradient = self.differentiates_reward = False
-        self.group_size, self.trained_times = config.group_size, config.trained_times
+        self.group_size, self.trained_times = config.group_size, config.num_trained
         self.row_evaluations = self.kept_evaluations = 1
         self.row_forwards = config.penalty_forwards + self.is_anchored
         self.row_latents, self.row_velocities = 1, 0

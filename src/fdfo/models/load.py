@@ -73,7 +73,7 @@ def load_policy(
         quantize_text=quantize_text,
         shift=shift,
     )
-    if problems := outline.problems(wishes):
+    if problems := [*outline.problems(wishes), *(outline.lacks(t5) if reads_text else ())]:
         raise ModelError(f"{source.name}: " + "; ".join(problems))
     dtype = dtype or torch.float32
     with quiet_loading():
@@ -211,7 +211,7 @@ def policy_problems(config: PolicyConfig) -> list[str]:
     if problem := name_problem(config.name):
         return [f"policy.name={problem}"]
     outline = _outline(config)
-    return outline.problems(_wishes(config, outline), config.vae_tile)
+    return [*outline.problems(_wishes(config, outline), config.vae_tile), *outline.lacks(config.t5)]
 
 
 def _wishes(config: PolicyConfig, outline: Outline) -> Wishes:
@@ -233,11 +233,8 @@ def is_planned(config: PolicyConfig) -> bool:
 
 def evaluated_problems(config: Config) -> list[str]:
     """What keeps the trained adapter from being judged as asked. Raises ModelError for a model that is not found."""
-    if is_custom(config.policy) or is_custom(config.evaluated_policy):
-        told = "eval.policy, eval.resolution, eval.guidance: one of a file is judged as it is trained; set all to null"
-        return [] if config.evaluated_policy == config.policy else [told]
-    if problem := name_problem(config.evaluated_policy.name):
-        return [f"eval.policy={problem}"]  # that of the trained model is known to be one
+    if is_custom(config.policy):
+        return []  # judged as it is trained
     trained, judged = _outline(config.policy), _outline(config.evaluated_policy)
     if trained.source.pipeline_class != judged.source.pipeline_class:
         kinds = f"is a {judged.source.pipeline_class}, the trained model a {trained.source.pipeline_class}"
@@ -248,12 +245,6 @@ def evaluated_problems(config: Config) -> list[str]:
         return [
             f"eval.policy={config.eval.policy} has another {unlike[0]} than the trained model; give a sibling of it"
         ]
-    if config.eval.policy is not None and config.policy.adapter.kind == "full":
-        return ["eval.policy needs policy.adapter.kind=lora: weights that are trained whole fit no other model"]
-    if config.eval.policy is not None and config.policy.adapter.start is not None:
-        return ["eval.policy does not go with policy.adapter.start: the sibling has no such start; set one to null"]
-    if config.eval.policy is not None and config.policy.quantize is not None:
-        return ["eval.policy needs policy.quantize=null: weights in few bits cannot make room for another network"]
     same = policy_problems(config.policy)
     found = [problem for problem in policy_problems(config.evaluated_policy) if problem not in same]
     return [problem.replace("policy.", "eval.", 1) for problem in found]

@@ -6,6 +6,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from inspect import signature
 from math import isqrt
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -91,6 +92,22 @@ class Outline:
             above = -(-vae_tile // whole) * whole
             found.append(f"policy.vae_tile: {vae_tile} is not a multiple of {whole}; use {above}")
         return [*found, *self._unheeded(wishes), *self._scheduler_problems(wishes)]
+
+    def lacks(self, t5: bool) -> list[str]:
+        """Components that its pipeline needs and its folder does not have, as diffusers tells only while it loads."""
+        folder, parts = Path(self.source.location), self.source.components
+        if not folder.is_dir() or self.family.pipeline is not None:
+            return []
+        made_of = signature(self.pipeline_class.__init__).parameters.values()
+        needed = {one.name for one in made_of if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD}
+        t5_parts = set(self.family.dispensable)
+        gone = {name for name in t5_parts & parts.keys() if not (folder / name).is_dir()}
+        missing = (needed - {"self", *self.pipeline_class._optional_components} - parts.keys()) | (gone & needed)
+        missing -= set() if t5 else t5_parts
+        advice = "add policy.t5=false" if missing <= t5_parts else "give a whole pipeline folder"
+        return (
+            [f"the folder has no {', '.join(sorted(missing))}, which its pipeline needs; {advice}"] if missing else []
+        )
 
     def _unheeded(self, wishes: Wishes) -> Iterator[str]:
         """What the pipeline has no argument for."""

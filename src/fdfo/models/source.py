@@ -1,13 +1,13 @@
 """Where a pipeline's files are: the embedded folder, a local folder, or the hub."""
 
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from fdfo.config.checks import model_name_problem
 from fdfo.documents import BadDocument, parse_json
-from fdfo.errors import ModelError, nearest
+from fdfo.errors import ModelError
 from fdfo.guard.files import is_file_name
 from fdfo.hub import LOADING_ERRORS, hub_advice, reaching_hub
 from fdfo.models.architectures import ARCHITECTURES
@@ -75,9 +75,7 @@ def name_problem(name: str) -> str | None:
     """Why a name can be no model, known without asking the hub: a hub id of a pipeline has an owner."""
     if is_file_name(name):
         return f"{name}: the policy of a file is no pipeline, and nothing is known of it before it is made"
-    if name in EMBEDDED or "/" in name or os.path.isdir(name):  # Path.is_dir raises where a name is too long
-        return None
-    return f"{name}: no such folder, and a hub id looks like OWNER/NAME; {nearest(name, [*EMBEDDED])}"
+    return model_name_problem(name)
 
 
 def _index_file(folder: Path) -> str:

@@ -159,6 +159,11 @@ class RunFolder:
         cut_torn_line(self.path / METRICS)
         (self.path / METRICS).touch()
 
+    def tell_prompts(self, line: str) -> None:
+        """Keep for the report how many prompts there are."""
+        path = self.path / ENVIRONMENT
+        write_json(path, {**read_json(path), "prompts": line})
+
     def check_shared(self, team: Team, what: str, epoch: int) -> None:
         """Raise CheckpointError in every process unless all of them see files of the same latest epoch."""
         epochs = team.gather_rows(torch.tensor([epoch])).tolist()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fdfo.models.load import policy_notes
 from fdfo.models.reading import reading_notes
 from fdfo.pictures import Pictures
 from fdfo.prompts import ListSource
+from fdfo.prompts.told import prompts_told
 from fdfo.records import Prompt
 from fdfo.training.checkpoint import (
     Progress,
@@ -66,7 +67,9 @@ class Run:
     ):
         self.config, self.folder, self.source, self.team = config, folder, source, team
         self.console = Console(team.is_main, config.train.epochs)
-        notes = (policy_notes(config.policy), prompt_notes(config), precision_notes(config, team.device))
+        told, *advice = prompts_told(config.prompts, config.eval.prompts, source.prompts, held_out)
+        self.console.say(told)
+        notes = (advice, policy_notes(config.policy), prompt_notes(config), precision_notes(config, team.device))
         for line in chain.from_iterable(notes):
             self.console.say(line, style="yellow")
         self.engine = build_engine(config, team, stop, self.console)
@@ -75,6 +78,7 @@ class Run:
         self.jury = build_jury(self.engine, held_out)
         if team.is_main:
             self.folder.begin()
+            self.folder.tell_prompts(told)
         self.engine.reward.asked.attend(self.folder.path, team.rank, team.size, self.console.say)
         self.files = checkpoint_files(config)
         self.trackers = Trackers(config, folder.path, team)
@@ -101,6 +105,7 @@ class Run:
             yield from self._epochs()
         except GeneratorExit:
             self._leave(state_of(self.engine, self.progress) if self.team.is_main else None, "stopped here")
+            self._report_stop()
             raise
         self._finish()
 
@@ -159,7 +164,17 @@ class Run:
             self._leave(before, f"stopped by {cause}")
             if is_full:
                 raise FdfoError(OUT_OF_MEMORY.format(first_line(reason))) from reason
+            self._report_stop()
             raise
+
+    def _report_stop(self) -> None:
+        """Write the page as far as the run came, which a second signal does not wait for.
+
+        One that cannot be written hides no reason to stop.
+        """
+        if self.team.is_main:
+            with suppress(FdfoError, OSError):
+                write_report([self.folder.path])
 
     def _leave(self, before: State | None, cause: str) -> None:
         if before is not None:

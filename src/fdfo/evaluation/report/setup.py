@@ -19,25 +19,35 @@ OPTION = "["
 def facts(record: RunRecord) -> list[Fact]:
     """The run in a few words: (term, value)."""
     config = record.config
-    policy, prompts, evaluation = config["policy"], config["prompts"], config["eval"]
+    policy, prompts = config["policy"], config["prompts"]
     adapter = policy["adapter"]
     trained = f"LoRA of rank {adapter['rank']}" if adapter["kind"] == "lora" else "all weights"
     if adapter.get("start") is not None:
         trained = f"{'LoRA' if adapter['kind'] == 'lora' else trained} from {adapter['start']}"
     planned, done = record.epochs_planned, record.epochs_done
     size = pixels(policy["resolution"]) if policy["resolution"] else "at its own size"
-    held_out = prompts["eval_path"] or prompts["eval_name"] or "set aside"
+    told = record.environment.get("prompts")
     return [
         ("Method", str(config["method"]["name"])),
         ("Model", f"{policy['name']}, {trained}, {size}"),
         ("Trained score", record.formula),
         ("Training prompts", f"{prompts['path'] or prompts['name']}, {count(prompts['pairs_per_epoch'])} an epoch"),
-        ("Held-out prompts", f"{held_out}, {count(evaluation['prompts'])}"),
+        ("Held-out prompts", _held_out(record)),
+        *([("Prompts", told)] if told else []),
         *_evaluated_otherwise(config),
         ("Epochs", f"{count(done)} of {count(planned)}" + ("" if done >= planned else " so far")),
         ("Learning rate", number(config["optim"]["lr"])),
         ("Seed", str(config["train"]["seed"])),
     ]
+
+
+def _held_out(record: RunRecord) -> str:
+    """Where they come from, and how many were judged; before the first evaluation, how many are asked for."""
+    prompts = record.config["prompts"]
+    place = prompts["eval_path"] or prompts["eval_name"] or "set aside"
+    if not record.evaluations:
+        return f"{place}, at most {count(record.config['eval']['prompts'])}"
+    return f"{place}, {count(len(record.evaluations[-1].prompts))}"
 
 
 def _evaluated_otherwise(config: Mapping[str, Any]) -> list[Fact]:

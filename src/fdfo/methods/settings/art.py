@@ -27,6 +27,11 @@ class ArtConfig(StepConfig, PenaltyConfig):
     """wins: the share of the other samples that one beats, half for equals (ART's pairwise form)."""
 
     @property
+    def num_trained(self) -> int:
+        """Times K of each trajectory that are trained on."""
+        return self.branches.num_trained
+
+    @property
     def branches(self) -> BranchConfig:
         """The same as branches: independent starts without noise."""
         return BranchConfig(

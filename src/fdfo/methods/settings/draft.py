@@ -25,6 +25,11 @@ class DraftConfig(Section):
     one more forward evaluation for each."""
 
     @property
+    def num_trained(self) -> int:
+        """Rows of each sample: one a copy."""
+        return self.copies or 1
+
+    @property
     def truncations(self) -> range:
         """The numbers K of last steps, all equally often."""
         if self.last_steps == "random":

@@ -33,6 +33,11 @@ class MatchingConfig(Section):
     """Largest absolute advantage (DiffusionNFT, Flow-GRPO: 5)."""
 
     @property
+    def num_trained(self) -> int:
+        """Times K of each image that are trained on."""
+        return self.trained_times
+
+    @property
     def grid_times(self) -> range:
         """Which of the grid's times are trained with the density grid."""
         return range(self.skipped_first, self.steps - self.skipped_last)

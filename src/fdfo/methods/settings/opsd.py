@@ -32,3 +32,8 @@ class OpsdConfig(PenaltyConfig):
     """Growth per epoch of the decay d in old <- d old + (1 - d) current (as DiffusionNFT)."""
     old_decay_limit: Decay = 0.5
     """Largest decay d (as DiffusionNFT)."""
+
+    @property
+    def num_trained(self) -> int:
+        """Rows of each sample: the state that is asked."""
+        return 1

@@ -29,3 +29,8 @@ class ReflConfig(PenaltyConfig):
     def late_steps(self) -> range:
         """Numbers of the late steps."""
         return range(self.steps - ceil(self.steps * self.late_share), self.steps)
+
+    @property
+    def num_trained(self) -> int:
+        """Rows of each sample: the late step that is drawn."""
+        return 1
