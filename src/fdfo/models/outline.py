@@ -95,9 +95,11 @@ class Outline:
 
     def lacks(self, t5: bool) -> list[str]:
         """Components that its pipeline needs and its folder does not have, as diffusers tells only while it loads."""
-        folder, parts = Path(self.source.location), self.source.components
-        if not folder.is_dir() or self.family.pipeline is not None:
-            return []
+        folder = Path(self.source.location)
+        is_plain = self.family.pipeline is None and issubclass(self.pipeline_class, diffusers.DiffusionPipeline)
+        if not is_plain or not folder.is_dir():
+            return []  # made of blocks, or of a package: loaded in a way of its own
+        parts = self.source.components
         made_of = signature(self.pipeline_class.__init__).parameters.values()
         needed = {one.name for one in made_of if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD}
         t5_parts = set(self.family.dispensable)
