@@ -38,6 +38,7 @@ FOUND = {
     "prompt-file": ["csv prompts", "prompt file", "csv metadata columns"],
     "offload": ["offload cpu", "cpu offload", "offload"],
     "precision": ["float16"],
+    "timeout": ["timeout", "timeout_s"],
     "wandb": ["weights and biases", "log level quiet"],
     "strength": ["strength"],
     "load-the-lora": ["reload lora diffusers", "merge lora"],

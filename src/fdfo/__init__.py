@@ -21,6 +21,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "evaluate",
+    "export",
     "generate",
     "load_config",
     "load_policy",
@@ -30,7 +31,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fdfo import rewards
-    from fdfo.api import evaluate, generate
+    from fdfo.api import evaluate, export, generate
     from fdfo.config import load_config
     from fdfo.config.tree import (
         AdapterConfig,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from fdfo.training.events import Evaluated, Saved, Trained
 
 _LAZY = {
-    "fdfo.api": ("evaluate", "generate"),
+    "fdfo.api": ("evaluate", "export", "generate"),
     "fdfo.config": ("load_config",),
     "fdfo.config.tree": tuple(name for name in __all__ if name.endswith("Config")),
     "fdfo.errors": ("FdfoError",),

@@ -1,7 +1,8 @@
-"""Drawing and judging images from Python, with prompts as texts."""
+"""Drawing and judging images from Python, with prompts as texts, and exporting what was trained."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,6 +79,31 @@ def evaluate(
     )
     applied = scores.applied([prompt.metadata for prompt in asked])
     return evaluation_of(0, asked, judged, steps=steps, images_per_prompt=images_per_prompt, applied=applied)
+
+
+def export(
+    run: str | Path,
+    output: str | Path | None = None,
+    *,
+    to: str = "diffusers",
+    checkpoint: str | None = None,
+    dtype: str | None = None,
+    card: bool = False,
+    licence: str | None = None,
+) -> Path:
+    """Write the weights of a run for use elsewhere, as `fdfo export` does; returns the folder, the run's own `export`
+    where none is given.
+
+    to is diffusers, comfyui or kohya, for a LoRA file; or merged, for a whole pipeline folder. checkpoint is best,
+    latest or a name (best where None), dtype float32, bfloat16 or float16 (as trained where None). card also writes a
+    model card, under this licence (the base's where None), pictures, the configuration and a workflow for ComfyUI.
+    Raises ConfigError, CheckpointError or ModelError, which name options as the command line does.
+    """
+    from fdfo.commands.export import export_to
+
+    folder = Path(run) / "export" if output is None else Path(output)
+    export_to(Path(run), to, checkpoint, folder, dtype, card_for=str(folder) if card else None, licence=licence)
+    return folder
 
 
 def numbered(prompts: Sequence[str | Prompt]) -> list[Prompt]:

@@ -15,11 +15,14 @@ from PIL import Image
 from safetensors import safe_open
 
 from fdfo import api
+from fdfo.commands.card import reproduction
 from fdfo.commands.export import run_export
 from fdfo.commands.generate import columns_of, run_generate
 from fdfo.commands.licence import licence_of
 from fdfo.commands.model_choice import ModelChoice
 from fdfo.commands.publish import run_push
+from fdfo.config.load import load_config
+from fdfo.documents import yaml_text
 from fdfo.errors import ConfigError, FdfoError
 from fdfo.evaluation.dataset import image_rows
 from fdfo.evaluation.runs import read_evaluations
@@ -68,6 +71,56 @@ def test_the_card_is_read_by_the_hubs_own_classes(exported, trained):
     assert names == ["shapes-contrastive", "shapes-verifier", "shapes-neatness", "diversity"]  # not the reward again
     assert "A LoRA for [base](#use)" in card.text and "# your copy of base" in card.text
     assert (exported / "config.yaml").read_bytes() == (trained / "config.yaml").read_bytes()
+
+
+def test_python_exports_what_the_command_does(exported, trained, tmp_path):
+    written = api.export(trained, tmp_path / "lora", dtype="float32")
+    assert written == tmp_path / "lora" and [path.name for path in written.glob("[!.]*")] == [LORA_FILE]
+    one, other = (safe_open(folder / LORA_FILE, "pt") for folder in (written, exported))
+    assert one.metadata() == other.metadata()
+    assert all(torch.equal(one.get_tensor(key), other.get_tensor(key)) for key in other.keys())  # noqa: SIM118
+    with pytest.raises(ConfigError, match="--to onnx: expected one of"):
+        api.export(trained, to="onnx")
+
+
+def greener(images, prompts, metadata):
+    """A score of a program, as one in a notebook."""
+    return images[:, 1].mean((1, 2))
+
+
+def bluer(images, prompts, metadata):
+    """Another one, which is watched."""
+    return images[:, 2].mean((1, 2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reward": [greener]},
+        {"reward": ["jpeg", {"name": greener, "weight": 0.5}], "eval": {"rewards": [bluer, "shapes-neatness"]}},
+    ],
+    ids=["alone", "among others"],
+)
+def test_a_card_says_how_a_score_of_a_program_is_trained_with_again(changes, tmp_path, monkeypatch):
+    config = load_config("shapes-smoke", changes)
+    (tmp_path / "config.yaml").write_text(yaml_text(config.model_dump(mode="json")))
+    text = reproduction(config)
+    assert "`python:greener`" in text and "`fdfo train config.yaml` alone does not reproduce it" in text
+    monkeypatch.chdir(tmp_path)
+    trained = []
+    monkeypatch.setattr("fdfo.train", lambda *given: trained.append(given), raising=False)
+    exec(re.search(r"```python\n(.*?)```", text, re.S)[1], {"greener": greener, "bluer": bluer})
+    assert trained == [(config, "runs/again")]
+
+
+def test_a_card_says_which_files_a_configuration_names(tmp_path):
+    (tmp_path / "warmth.py").write_text("def warmth(images, prompts, metadata):\n    return images.mean((1, 2, 3))\n")
+    (tmp_path / "prompts.txt").write_text("a red circle\na blue square\na green cross\na white circle\n")
+    score, prompts = f"{tmp_path}/warmth.py:warmth", f"{tmp_path}/prompts.txt"
+    text = reproduction(load_config("shapes-smoke", {"reward": [score], "prompts": {"path": prompts}}))
+    assert f"It names files that have to be there: `{score}`, `{prompts}`." in text
+    assert text.endswith("`fdfo train config.yaml` reproduces the training.")
+    assert "files" not in reproduction(load_config("shapes-smoke"))
 
 
 def test_the_sheet_has_the_runs_pictures_before_above_after(exported, trained):

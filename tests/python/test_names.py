@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 import fdfo
 from fdfo.drawing import generate
@@ -20,7 +21,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
 def test_public_names_are_what_others_import():
     configs = {"Config", *(f"{name}Config" for name in ("Adapter", "Eval", "Log", "Optim", "Policy", "Prompts"))}
     configs |= {"RewardConfig", "TrainConfig"}
-    called = {"evaluate", "generate", "load_config", "load_policy", "rewards", "train", "Trainer"}
+    called = {"evaluate", "export", "generate", "load_config", "load_policy", "rewards", "train", "Trainer"}
     records = {"Evaluated", "FdfoError", "Prompt", "Saved", "Trained", "__version__"}
     assert set(fdfo.__all__) == configs | called | records == set(dir(fdfo))
     for name in fdfo.__all__:
@@ -83,6 +84,8 @@ def test_the_page_runs_and_says_what_is_there(page):
     # And a mark, where other tests have one of that name.
     (name,) = [one for one in page["after"].scores if one.startswith("python:warmth")]
     assert page["after"].gain(page["before"], name).n == 3
+    with safe_open(page["where"] / "lora" / "pytorch_lora_weights.safetensors", "pt") as file:
+        assert file.metadata()["fdfo.checkpoint"] == "epoch-0000002"
     assert page["trainer"].folder == Path("runs/warm-loop") and page["checkpoint"].name == "epoch-0000002"
 
 

@@ -2,10 +2,10 @@
 
 import json
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
-from fdfo import __version__
 from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
 from fdfo.errors import CheckpointError, ConfigError
@@ -126,7 +126,7 @@ def facts(config: Config, checkpoint: str) -> dict[str, str]:
         "method": content["method"]["name"],
         "checkpoint": checkpoint,
         "run_sha256": sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
-        "fdfo": __version__,
+        "fdfo": version("fdfo"),
     }
     return {"format": "pt"} | {f"fdfo.{key}": str(value) for key, value in found.items() if value is not None}
 

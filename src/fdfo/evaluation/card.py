@@ -71,7 +71,7 @@ fdfo's guidance is {{ guidance }} (1 is off); the arguments above are those of i
 
 ## Reproduce
 
-`config.yaml` beside this card is the whole configuration: `fdfo train config.yaml`, with fdfo {{ version }}.
+{{ reproduce }}
 
 - prompts: {{ prompts }}, {{ pairs }} an epoch
 - training: {{ epochs }} epochs of {{ updates }} updates, learning rate {{ lr }}, seed {{ seed }}
@@ -85,11 +85,11 @@ prompts.
 
 
 def model_card(
-    run: Path, config: Config, epoch: int, use: Use, *, licence: str | None, version: str
+    run: Path, config: Config, epoch: int, use: Use, *, licence: str | None, reproduce: str
 ) -> tuple[ModelCard, bytes | None]:
     """The card of a run's checkpoint, and its sheet of pictures as PNG where the run has some.
 
-    Raises what reading the run raises.
+    `reproduce` says how to train it again. Raises what reading the run raises.
     """
     evaluations = {one.epoch: one for one in read_evaluations(run)}
     rows = _rows(evaluations, epoch)
@@ -118,7 +118,7 @@ def model_card(
         numbers=_numbers(rows, evaluations, epoch),
         code=use.code.replace("{prompt}", prompt),
         guidance=f"{config.policy.guidance:g}",
-        version=version,
+        reproduce=reproduce,
         prompts=visible(config.prompts.path or config.prompts.name or UNNAMED),
         pairs=config.prompts.pairs_per_epoch,
         epochs=epoch,
