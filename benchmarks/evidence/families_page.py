@@ -7,11 +7,13 @@ from typing import Any
 
 from fdfo.models.architectures import ARCHITECTURES
 from fdfo.models.families import FAMILIES, REFUSED, Family
+from fdfo.models.inputs import knows_inputs
 
 HEAD = """# Supported models
 
 Written by `python -m benchmarks.evidence.families` from its measurements. A family is a class of diffusers' pipelines;
-any folder or hub id whose `model_index.json` names that class can be `policy.name`, with weights of any size.
+any folder or hub id whose `model_index.json` names that class can be `policy.name`, with weights of any size; so can
+one of blocks alone, which has a `modular_model_index.json` (a `...ModularPipeline`).
 
 "Guidance" says what the model's own pipeline calls the number that `policy.guidance` sets, and how it counts there:
 here 1 is off, for all. "LoRA" is the method of diffusers that reads the file which `fdfo export` writes. "Trained" says
@@ -19,7 +21,8 @@ where this project's training of it can be read; "by nobody yet" means that only
 run. "Planned memory" is GiB for the weights of a published model in bfloat16 and one row of training at 512 pixels (a
 LoRA, gradient checkpointing), as a [virtual card](../../benchmarks/memory/virtual/card.py) counts them
 (`python -m benchmarks.memory.planned`); the plan that a dry run prints is within 15 %, and needs no download. Others
-are planned once the first prompt was encoded, or not at all where the network's own work depends on what it is given.
+are planned as their configuration says, or once the first prompt was encoded, or not at all where the network's own
+work depends on what it is given.
 
 | pipeline | models | parity-tested | planned memory | guidance | LoRA | trained |
 |---|---|---|---|---|---|---|
@@ -69,6 +72,8 @@ MODELS = {
     "NucleusMoEImagePipeline": "Nucleus-Image",
     "QwenImage21Pipeline": "Qwen-Image-2.1; its opacity on white",
     "PRXPipeline": "PRX with a latent space (512, 1024)",
+    "Flux3ModularPipeline": "FLUX.3 klein, base, without its prompt upsampler",
+    "AnimaModularPipeline": "Anima (needs torchvision)",
 }
 """Published models by case."""
 
@@ -95,7 +100,8 @@ def memory(one: dict[str, Any], counted: dict[str, dict[str, float]]) -> str:
         if ARCHITECTURES[name]["model_index.json"]["_class_name"] == one["pipeline"]
         and (one["pipeline"] != "StableDiffusion3Pipeline" or ("-large" in name) == is_large)
     ]
-    return ", ".join(found) or ("from the first prompt on" if one["is_plannable"] else "not planned")
+    later = "from the first prompt on" if one["is_plannable"] else "not planned"
+    return ", ".join(found) or ("as configured" if knows_inputs(one["pipeline"]) else later)
 
 
 def model_line(one: dict[str, Any], counted: dict[str, dict[str, float]]) -> str:

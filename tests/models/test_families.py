@@ -243,12 +243,3 @@ def test_a_prompt_with_another_structure_is_refused(policy):
     policy._recorder._asking.record = odd
     with pytest.raises(ModelError, match=r"the prompt 'b' changes more than tensors.*leave it out"):
         policy.encode(["b"])
-
-
-@pytest.mark.parametrize("kind", ["Flux3ModularPipeline", "AnimaModularPipeline"])
-def test_a_modular_pipeline_is_refused_by_its_name(tmp_path, kind):
-    assert issubclass(getattr(diffusers, kind), diffusers.ModularPipeline)
-    assert not hasattr(diffusers, kind.replace("Modular", "")), "there is a plain one now: it needs a line"
-    (tmp_path / diffusers.ModularPipeline.config_name).write_text(json.dumps({"_class_name": kind}))
-    with pytest.raises(ModelError, match=f"a {kind} cannot be trained here: .* modular .*; use another model"):
-        problems(str(tmp_path))

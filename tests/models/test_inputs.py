@@ -12,7 +12,7 @@ from fdfo.models.inputs import INPUTS, network_inputs
 from fdfo.models.load import is_planned, policy_from_config
 from fdfo.models.outline import Outline
 from fdfo.models.sizes import policy_sizes
-from fdfo.models.source import ModelSource
+from fdfo.models.source import ModelSource, encodes_text
 from fdfo.planning.batches import chosen_batches
 from tests.models.families.world import PROMPTS, World
 from tests.nightly import by_day
@@ -49,7 +49,7 @@ def test_the_table_has_what_pipelines_give_their_networks(world, monkeypatch):
     table = network_inputs(outline, tokens, world.size, torch.float32)
     assert shapes(table) == shapes(row)
     assert table.get("img_shapes") == row.get("img_shapes")
-    encoders = [one for name, one in world.pipeline.components.items() if name.startswith("text_encoder")]
+    encoders = [one for name, one in world.pipeline.components.items() if encodes_text(name)]
     of_encoders = sum(weight.nbytes for encoder in encoders for weight in encoder.parameters())
     assert policy_sizes(configured(world).policy, row).text_encoders == of_encoders
 

@@ -29,8 +29,8 @@ class Asked:
     """What the scheduler was to step, in the loop's layout."""
 
 
-class _Stop(Exception):
-    """Ends a pipeline's call with a result."""
+class _Stop(BaseException):
+    """Ends a pipeline's call with a result; no Exception, of which blocks tell in their log."""
 
 
 class _Zero(tuple):

@@ -102,6 +102,8 @@ class Family:
     """From the arguments of a call of the network to those that all prompts have."""
     needs: str | None = None
     """A package of Python that the pipeline cannot do without, and that diffusers does not bring."""
+    needs_if: str | None = None
+    """A key of the network's configuration that is false where it needs no such package."""
 
 
 @dataclass(frozen=True)
@@ -171,21 +173,27 @@ FAMILIES: Mapping[str, Family] = {
     "ZImagePipeline": Family(
         ATTENTION, off=0.0, sign=-1, positive_first=True, enter=rows_of_frames, leave=from_rows_of_frames, ragged=True
     ),
+    "Flux3ModularPipeline": Family(
+        ONE_ATTENTION,
+        TOKENS,
+        ragged=True,
+        note="its prompt upsampler is left out: prompts are encoded as they are, so give long descriptions",
+    ),
+    "AnimaModularPipeline": Family(SEPARATE_ATTENTION, ONE_FRAME, needs="torchvision", needs_if="concat_padding_mask"),
 }
 """By class of the pipeline; the entry-point group `fdfo.families` has more."""
 
 
-MODULAR = "diffusers has it as a modular pipeline only, whose blocks are not asked here yet"
+TWO_NETWORKS = "its two branches of guidance are two networks"
 
 REFUSED: Mapping[str, str] = {
-    "AnimaModularPipeline": MODULAR,
-    "Flux3ModularPipeline": MODULAR,
     "Flux3DistilledModularPipeline": "its network is a flow map between two times, not a velocity",
     "Cosmos2TextToImagePipeline": "its licence asks for a guardrail at every image, and its path ends at noise of 80",
     "DreamLitePipeline": "its network is a U-Net, whose latents the pipeline does not take",
     "HiDreamImagePipeline": "its experts pass no gradient in evaluation mode, so training would go astray unseen",
     "GlmImagePipeline": "it samples a part of its conditioning anew for every image",
-    "Ideogram4Pipeline": "its two branches of guidance are two networks",
+    "Ideogram4Pipeline": TWO_NETWORKS,
+    "Ideogram4ModularPipeline": TWO_NETWORKS,
     "PRXPixelPipeline": "its network gives the image itself, not a velocity",
     "SanaSprintPipeline": "its network is a consistency model (TrigFlow), not a velocity",
 }

@@ -20,6 +20,9 @@ PADDED_TOKENS = 512
 SANA_TOKENS, PRX_TOKENS, OVIS_TOKENS = 300, 256, 256
 """Likewise."""
 
+FLUX3_WINDOW = 80
+"""Of whose multiples FLUX.3 reads texts."""
+
 USUAL_TOKENS = 128
 """Tokens of a long prompt of people, where the length is the prompt's own."""
 
@@ -177,6 +180,29 @@ def _krea2(row: _Row) -> dict[str, Any]:
     }
 
 
+def _flux3(row: _Row) -> dict[str, Any]:
+    windows = -(-USUAL_TOKENS // FLUX3_WINDOW)
+    states, tokens = row.states, min(FLUX3_WINDOW * windows, row.text_tokens or FLUX3_WINDOW * windows)
+    return {
+        "hidden_states": states,
+        "encoder_hidden_states": row.empty(tokens, row.outline.network["joint_attention_dim"]),
+        "timestep": torch.empty(1),
+        "img_ids": torch.empty(states.shape[1], 4),
+        "txt_ids": torch.empty(tokens, 4),
+    }
+
+
+def _anima(row: _Row) -> dict[str, Any]:
+    (_, height, width), factor = row.latent, row.outline.factor
+    tokens = row.outline.source.component_config("text_conditioner")["min_sequence_length"]
+    return {
+        "hidden_states": row.states,
+        "timestep": torch.empty(1),
+        "encoder_hidden_states": row.empty(tokens, row.outline.network["text_embed_dim"]),
+        "padding_mask": row.empty(1, height * factor, width * factor),
+    }
+
+
 def _mask(text: Tensor) -> Tensor:
     """Which tokens of a text are there."""
     return torch.empty(text.shape[:2], dtype=torch.bool)
@@ -196,5 +222,7 @@ INPUTS: Mapping[str, Callable[[_Row], dict[str, Any]]] = {
     "OvisImagePipeline": _ovis,
     "LongCatImagePipeline": _long_cat,
     "WanPipeline": _wan,
+    "Flux3ModularPipeline": _flux3,
+    "AnimaModularPipeline": _anima,
 }
 """Arguments of one row by class of the pipeline."""

@@ -17,7 +17,7 @@ from fdfo.models.outline import Outline
 from fdfo.models.policy import FlowPolicy, text_encoders
 from fdfo.models.prompt_cache import PromptCache, encoder_identity
 from fdfo.models.quantise import quantise
-from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, name_problem
+from fdfo.models.source import EMBEDDED_TEXT_TOKENS, ModelSource, encodes_text, name_problem
 from fdfo.models.weights import FULL_FILE, TrainableWeights
 
 
@@ -141,7 +141,7 @@ def _prompt_cache(
 def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], reads_text: bool) -> Any:
     """The pipeline with its weights, safetensors only, less some components. Raises ModelError."""
     source = outline.source
-    texts = [name for name in source.components if name.startswith(("text_encoder", "tokenizer"))]
+    texts = [name for name in source.components if encodes_text(name) or "tokenizer" in name]
     left_out: dict[str, Any] = dict.fromkeys([*dispensed, *([] if reads_text else texts)])
     try:
         with reaching_hub(source.location):

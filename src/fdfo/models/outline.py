@@ -11,15 +11,18 @@ from typing import Any
 
 import diffusers
 
-from fdfo.errors import install_advice
+from fdfo.errors import ModelError, install_advice
 from fdfo.hub import quiet_loading
 from fdfo.models.decoding import TILE_PARTS, vae_channels, vae_factor
 from fdfo.models.families import Family, Wishes, family_of
 from fdfo.models.layouts import Shape
+from fdfo.models.modular import MODULAR, faced
 from fdfo.models.source import ModelSource
 
 EULER = "FlowMatchEulerDiscreteScheduler"
 """The scheduler whose steps are those of this project."""
+
+SCHEDULER_FILE = "scheduler_config.json"
 
 USUAL_SIDE = 1024
 """Pixels a side of images where the network's configuration does not say."""
@@ -75,18 +78,22 @@ class Outline:
         """Of diffusers, which then imports the code of this family alone, or of the package that adds it."""
         if self.family.pipeline is not None:
             return self.family.pipeline
+        kind = self.source.pipeline_class
         with quiet_loading():
-            return getattr(diffusers, self.source.pipeline_class)
+            if not hasattr(diffusers, kind):
+                lacks = f"diffusers {diffusers.__version__} has no {kind}"
+                raise ModelError(f"{self.source.name}: {lacks}; a newer one may: pip install -U diffusers")
+            found = getattr(diffusers, kind)
+            return faced(found) if kind.endswith(MODULAR) else found
 
     def problems(self, wishes: Wishes, vae_tile: int | None = None) -> list[str]:
         """What keeps this model from being used as wished."""
         sides = zip(("height", "width"), wishes.resolution, strict=True)
         problems = {name: self.side_problem(pixels) for name, pixels in sides}
         found = [f"policy.resolution: {name} {problem}" for name, problem in problems.items() if problem]
-        if self.family.needs is not None and find_spec(self.family.needs) is None:
-            found.append(
-                f"its pipeline needs {self.family.needs}, not installed here; {install_advice(self.family.needs)}"
-            )
+        needed = self.family.needs
+        if needed is not None and find_spec(needed) is None and self.network.get(self.family.needs_if or "", True):
+            found.append(f"its pipeline needs {needed}, not installed here; {install_advice(needed)}")
         whole = TILE_PARTS * vae_factor(self.source.component_config("vae"))
         if vae_tile is not None and vae_tile % whole:
             above = -(-vae_tile // whole) * whole
@@ -133,18 +140,21 @@ class Outline:
             yield "its network is a flow map between two times (mean flow), not a velocity; use its undistilled sibling"
 
     @property
-    def _scheduler(self) -> Mapping[str, Any]:
-        return self.source.component_config("scheduler", "scheduler_config.json")
+    def _scheduler(self) -> tuple[str, Mapping[str, Any]]:
+        """Its class and configuration; a modular pipeline that names none makes one of its own."""
+        kind = self.source.components.get("scheduler")
+        return (EULER, {}) if kind is None else (kind, self.source.component_config("scheduler", SCHEDULER_FILE))
 
     @property
     def embeds_guidance(self) -> bool:
         """Whether the network reads a guidance; where its configuration does not say, its class does."""
-        usual = signature(getattr(diffusers, self.source.index["transformer"][1])).parameters.get("guidance_embeds")
+        network = getattr(diffusers, self.source.components["transformer"])
+        usual = signature(network).parameters.get("guidance_embeds")
         return bool(self.network.get("guidance_embeds", usual is None or usual.default))
 
     def _scheduler_problems(self, wishes: Wishes) -> Iterator[str]:
         """Why the times of its scheduler cannot be followed by Euler steps."""
-        kind, config = self.source.index["scheduler"][1], self._scheduler
+        kind, config = self._scheduler
         if kind == EULER:
             unlike = [name for name in ("invert_sigmas", "stochastic_sampling") if config.get(name)]
             yield from (
@@ -158,7 +168,7 @@ class Outline:
 
     def notes(self) -> list[str]:
         """What is done otherwise than in the pipeline itself."""
-        kind = self.source.index["scheduler"][1]
+        kind, _ = self._scheduler
         swapped = f"its scheduler is a {kind}: Euler steps between the same times take its place"
         return [f"{self.source.name}: {note}" for note in (self.family.note, kind != EULER and swapped) if note]
 

@@ -28,6 +28,7 @@ from fdfo.models.layouts import Shape
 from fdfo.models.lora_layouts import FILES, LoraLayout, in_layout
 from fdfo.models.prompt_cache import PromptCache
 from fdfo.models.recording import Calls, Recorder, own_call
+from fdfo.models.source import encodes_text
 from fdfo.models.structure import Row
 from fdfo.models.targets import blocks_of
 from fdfo.models.weights import TrainableWeights
@@ -305,7 +306,7 @@ def of_pipeline(policy: Policy) -> FlowPolicy:
 def text_encoders(pipeline: Any) -> list[Module]:
     """Those of its components that read text."""
     named = pipeline.components.items()
-    return [component for name, component in named if name.startswith("text_encoder") and component is not None]
+    return [component for name, component in named if encodes_text(name) and component is not None]
 
 
 def velocity_dtype(guidance: float, dtype: torch.dtype) -> torch.dtype:

@@ -110,6 +110,6 @@ def encoder_identity(source: ModelSource, *settings: object) -> str:
     """What determines how a text is encoded: a hub id's commit, once it is loaded, or a local folder's encoder files;
     and settings."""
     root = Path(source.location)
-    files = sorted(root.glob("text_encoder*/*.safetensors")) + sorted(root.glob("tokenizer*/*"))
+    files = sorted(root.glob("text_*/*.safetensors")) + sorted(root.glob("*tokenizer*/*"))
     stamps = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return repr((source.name, source.commit, *settings, stamps))

@@ -20,7 +20,7 @@ from fdfo.models.inputs import network_inputs
 from fdfo.models.outline import Outline
 from fdfo.models.policy import velocity_dtype
 from fdfo.models.quantise import BITS, linear_layers
-from fdfo.models.source import ModelSource
+from fdfo.models.source import ModelSource, encodes_text
 from fdfo.models.targets import blocks_of
 from fdfo.models.weights import TrainableWeights
 
@@ -75,7 +75,7 @@ def policy_sizes(config: PolicyConfig, row: Mapping[str, Any] | None = None) -> 
         decoder: Any = _of_index(source, "vae")
         decoder_saved = _decoder_saved(decoder.to(dtype), latent, outline.family.decoder)
         left_out = () if config.t5 else outline.family.dispensable
-        names = [name for name in source.components if name.startswith("text_encoder") and name not in left_out]
+        names = [name for name in source.components if encodes_text(name) and name not in left_out]
         encoders = [_text_encoder(outline, name) for name in names]
     is_full = config.adapter.kind == "full"
     tile = [min(side, config.vae_tile or side) for side in (height, width)]
@@ -167,7 +167,7 @@ def in_dtype(network: Module, dtype: torch.dtype) -> Module:
 
 def _of_index(source: ModelSource, name: str) -> Module:
     """A component of diffusers by its class and configuration."""
-    return getattr(diffusers, source.index[name][1]).from_config(source.component_config(name))
+    return getattr(diffusers, source.components[name]).from_config(source.component_config(name))
 
 
 def _decoder_saved(decoder: Any, latent: tuple[int, int, int], instead: Mapping[str, float]) -> int:
@@ -190,6 +190,8 @@ def _tiled_share(sides: Sequence[int], tile: int | None) -> float:
 
 def _text_encoder(outline: Outline, name: str) -> Module:
     kind = outline.source.components[name]
+    if hasattr(diffusers, kind):
+        return _of_index(outline.source, name)
     if not hasattr(transformers, kind):
         assert outline.pipeline_class, "whose module brings it (PRX)"
     encoder = getattr(transformers, kind)

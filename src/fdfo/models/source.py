@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from huggingface_hub.errors import EntryNotFoundError
 
 from fdfo.config.checks import model_name_problem
 from fdfo.documents import BadDocument, parse_json
@@ -19,8 +21,8 @@ EMBEDDED_TEXT_TOKENS = 1
 """T5 tokens that the embedded pipelines were trained with (zeros)."""
 
 
-MODULAR_INDEX = "modular_model_index.json"
-"""Of pipelines that are made of blocks; their class then says what becomes of them (models/families.py)."""
+INDEX, MODULAR_INDEX = "model_index.json", "modular_model_index.json"
+"""Where a pipeline says its class and components; the second of one that is made of blocks (models/modular.py)."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,27 @@ class ModelSource:
     revision: str | None
     is_embedded: bool
     pipeline_class: str
+    index_file: str = INDEX
 
     @staticmethod
     def find(name: str, revision: str | None = None) -> "ModelSource":
-        """Look a model up and read its model_index.json. Raises ModelError with the fix."""
+        """Look a model up and read its index. Raises ModelError with the fix."""
         if problem := name_problem(name):
             raise ModelError(problem)
         is_embedded = name in EMBEDDED
         location = str(files("fdfo") / "shapes" / EMBEDDED[name]) if is_embedded else name
-        index = _read_json(name, location, revision, _index_file(Path(location)))
-        return ModelSource(name, location, revision, is_embedded, str(index.get("_class_name", "unknown pipeline")))
+        index, file = _index(name, location, revision)
+        kind = str(index.get("_class_name", "unknown pipeline"))
+        return ModelSource(name, location, revision, is_embedded, kind, file)
 
     @property
     def index(self) -> dict[str, Any]:
-        """Its model_index.json: library and class of every component."""
-        return _read_json(self.name, self.location, self.revision, "model_index.json")
+        """Library and class of every component."""
+        return {name: _kind(entry) for name, entry in self._written_index.items()}
+
+    @property
+    def _written_index(self) -> dict[str, Any]:
+        return _read_json(self.name, self.location, self.revision, self.index_file)
 
     @property
     def components(self) -> dict[str, str]:
@@ -62,13 +70,19 @@ class ModelSource:
             return None
         from huggingface_hub import try_to_load_from_cache
 
-        cached = try_to_load_from_cache(self.location, "model_index.json", revision=self.revision)
+        cached = try_to_load_from_cache(self.location, self.index_file, revision=self.revision)
         assert isinstance(cached, str), f"{self.location} was not loaded"
         return Path(cached).parent.name  # snapshots/COMMIT/model_index.json
 
     def component_config(self, component: str, file: str = "config.json") -> dict[str, Any]:
         """The small JSON configuration of one component, such as `vae`."""
-        return _read_json(self.name, self.location, self.revision, f"{component}/{file}")
+        location, revision, folder = self.location, self.revision, component
+        entry = self._written_index.get(component, []) if self.index_file == MODULAR_INDEX else []
+        if len(entry) == 3 and not (Path(location) / component).is_dir():  # it may be of another model
+            elsewhere = entry[2]["pretrained_model_name_or_path"]
+            revision = revision if elsewhere == location else entry[2].get("revision")
+            location, folder = elsewhere, entry[2].get("subfolder") or ""
+        return _read_json(self.name, location, revision, str(PurePosixPath(folder) / file))
 
 
 def name_problem(name: str) -> str | None:
@@ -78,20 +92,38 @@ def name_problem(name: str) -> str | None:
     return model_name_problem(name)
 
 
-def _index_file(folder: Path) -> str:
-    """Where a pipeline says its class; a hub id is asked for the usual one."""
-    is_modular = not (folder / "model_index.json").is_file() and (folder / MODULAR_INDEX).is_file()
-    return MODULAR_INDEX if is_modular else "model_index.json"
+def encodes_text(component: str) -> bool:
+    """Whether a component of this name encodes texts."""
+    return component.startswith(("text_encoder", "text_conditioner"))
+
+
+def _index(name: str, location: str, revision: str | None) -> tuple[dict[str, Any], str]:
+    """A pipeline's index and the name of its file: the usual one, where there is none that of a modular pipeline."""
+    try:
+        return _read_json(name, location, revision, INDEX), INDEX
+    except ModelError as error:
+        if not isinstance(error.__cause__, FileNotFoundError | EntryNotFoundError):
+            raise
+        try:
+            return _read_json(name, location, revision, MODULAR_INDEX), MODULAR_INDEX
+        except ModelError:
+            raise error from error.__cause__
+
+
+def _kind(entry: Any) -> Any:
+    """An entry of an index in the usual form: that of a modular pipeline says in its last part what it would load."""
+    is_modular = isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], dict)
+    return entry[2]["type_hint"] if is_modular else entry
 
 
 def _read_json(name: str, location: str, revision: str | None, file: str) -> dict[str, Any]:
     if name in ARCHITECTURES and revision is None and not Path(location).is_dir():
         return dict(ARCHITECTURES[name][file])
-    path = Path(location) / file if Path(location).is_dir() else Path(_download(name, revision, file))
+    path = Path(location) / file if Path(location).is_dir() else Path(_download(location, revision, file))
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{name}: the folder has no {file}; expected a diffusers pipeline folder") from None
+    except FileNotFoundError as error:
+        raise ModelError(f"{name}: the folder has no {file}; expected a diffusers pipeline folder") from error
     except (BadDocument, UnicodeDecodeError) as error:
         raise ModelError(f"{name}: {file} cannot be read ({error}); download the model again") from None
     return content

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fdfo.config.tree import PolicyConfig
 from fdfo.models.lora_files import LORA_FILE
+from fdfo.models.modular import Face, named
 from fdfo.models.policy import FlowPolicy
 from fdfo.models.source import ModelSource
 
@@ -14,7 +15,7 @@ def diffusers_code(policy: FlowPolicy, settings: PolicyConfig, repository: str, 
     `{prompt}` stands for a text.
     """
     left_out = "" if settings.t5 else ", text_encoder_3=None, tokenizer_3=None"
-    call = "".join(f", {name}={value!r}" for name, value in policy.own_call(steps).items())
+    given = policy.own_call(steps)
     shift = f"pipeline.scheduler.config, use_dynamic_shifting=False, shift={settings.shift}"
     shifted = [] if settings.shift is None else [f"pipeline.scheduler = type(pipeline.scheduler).from_config({shift})"]
     on_hub = is_on_hub(settings)
@@ -26,17 +27,18 @@ def diffusers_code(policy: FlowPolicy, settings: PolicyConfig, repository: str, 
         options = f"prefix='transformer', weight_name={LORA_FILE!r}"
         loading = f"pipeline.transformer.load_lora_adapter({repository!r}, {options})"
         weaker = "pipeline.transformer.set_adapters(pipeline.transformer.active_adapters(), 0.7)"
-    lines = [
-        "import torch",
-        "from diffusers import DiffusionPipeline",
-        "",
-        f"pipeline = DiffusionPipeline.from_pretrained({base!r}, dtype=torch.{settings.dtype}{left_out}){whose}",
-        *shifted,
-        loading,
-        f"# {weaker}  # a weaker effect; 1.3: a stronger one",
-        f"image = pipeline(prompt={{prompt}}{call}).images[0]",
-    ]
-    return "\n".join(lines)
+    if isinstance(policy.pipeline, Face):
+        made, drawing = policy.pipeline.code(f"{base!r}", f"torch.{settings.dtype}", whose, given)
+    else:
+        call = f"{base!r}, dtype=torch.{settings.dtype}{left_out}"
+        made = [
+            "from diffusers import DiffusionPipeline",
+            "",
+            f"pipeline = DiffusionPipeline.from_pretrained({call}){whose}",
+        ]
+        drawing = [f"image = pipeline(prompt={{prompt}}{named(given)}).images[0]"]
+    strength = f"# {weaker}  # a weaker effect; 1.3: a stronger one"
+    return "\n".join(["import torch", *made, *shifted, loading, strength, *drawing])
 
 
 def base_name(settings: PolicyConfig) -> str:

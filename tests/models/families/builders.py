@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -51,6 +52,9 @@ class Case:
     """Whether a text may be too long to be read."""
     step: float = 2e-3
     """Of differences that gradients are compared with; small where the network has kinks."""
+    call: Callable[..., Any] = lambda pipeline, **given: pipeline(**given, return_dict=False)[0]
+    """Its own call, which gives images."""
+    save: Callable[[Any, Path], None] = lambda pipeline, folder: pipeline.save_pretrained(folder)
 
 
 def stable_diffusion_3(dual_layers: tuple[int, ...] = (0,)) -> Any:
