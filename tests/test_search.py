@@ -46,6 +46,12 @@ FOUND = {
 }
 """Beginnings of sections of find.md, and the words that must lead to them first."""
 
+ELSEWHERE = {
+    "tutorials/your-own/#rehearse": ["tiny pipeline", "own pipeline folder"],
+    "how-to/when-it-goes-wrong/#noise": ["Could not load this library", "torchao warning", "pytree warnings", "stderr noise"],
+}
+"""Of other pages, the places that lead or come second."""
+
 RESULTS = {"operations of a row": "flops", "made to hack": "hacking", "demo on seeds": "demo"}
 
 
@@ -64,7 +70,7 @@ def index(tmp_path_factory):
 def places(index):
     """For each query the places that it leads to: of the best page the best first, then of the next page."""
     node, _ = compute_driver_executable()
-    queries = [*(query for group in FOUND.values() for query in group), *RESULTS]
+    queries = [*(query for group in (FOUND | ELSEWHERE).values() for query in group), *RESULTS]
     command = [node, ROOT / "tests" / "search.js", WORKER, index]
     answered = subprocess.run(command, input=json.dumps(queries), capture_output=True, text=True, check=True)
     return dict(zip(queries, json.loads(answered.stdout), strict=True))
@@ -76,6 +82,12 @@ def places(index):
 )
 def test_the_search_box_leads_first_to_what_is_meant(places, section, query):
     assert places[query][0][0].startswith(f"reference/find/#{section}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "query"), [(place, query) for place, group in ELSEWHERE.items() for query in group])
+def test_the_search_box_leads_at_least_second_to_other_pages(places, place, query):
+    assert any(page[0].startswith(place) for page in places[query][:2])
 
 
 @pytest.mark.slow

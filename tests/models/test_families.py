@@ -1,5 +1,6 @@
 """What a family's line decides, what asking finds out, and what is refused."""
 
+import inspect
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ from fdfo.errors import ModelError
 from fdfo.flow.guidance import renormed_down
 from fdfo.models import load_policy, outline
 from fdfo.models.decoding import on_white
-from fdfo.models.families import JOINT_ATTENTION, REFUSED, Family, with_mask
+from fdfo.models.families import JOINT_ATTENTION, KANDINSKY_SIZES, REFUSED, Family, with_mask
 from fdfo.models.load import policy_notes, policy_problems
 
 
@@ -123,6 +124,16 @@ def test_what_is_not_supported_is_told_with_the_reason(variant, kind, said):
 )
 def test_what_cannot_be_honoured_is_refused_before_loading(variant, changes, settings, said):
     assert said in problems(variant(**changes), **settings)
+
+
+def test_a_pipeline_with_a_list_of_sizes_draws_those_alone(variant):
+    """It would draw the nearest shape of its list for any other."""
+    index, network = {"_class_name": "Kandinsky5T2IPipeline"}, {"pos_embed_max_size": None}
+    name = variant(**{"model_index.json": index, "transformer/config.json": network})
+    assert "[512, 768] is none of the sizes that its pipeline draws" in problems(name, resolution=[512, 768])
+    assert "use [768, 1280]" in problems(name, resolution=[512, 768])
+    own = inspect.getsource(diffusers.Kandinsky5T2IPipeline.__init__)
+    assert f"self.resolutions = {[(w, h) for h, w in KANDINSKY_SIZES]}" in own
 
 
 def test_a_package_that_the_pipeline_needs_is_named_before_loading(variant, monkeypatch):

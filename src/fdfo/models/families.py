@@ -10,6 +10,7 @@ from torch import Tensor
 from fdfo.errors import ModelError
 from fdfo.flow.guidance import guided, renormed, renormed_down
 from fdfo.models.layouts import (
+    CHANNELS_LAST,
     ONE_FRAME,
     PATCHES,
     SPATIAL,
@@ -46,6 +47,12 @@ SELF_ATTENTION = tuple(f"self_attention.{name}" for name in ("to_q", "to_k", "to
 
 ONE_ATTENTION = tuple(f"attn.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0"))
 """Of networks that project the text elsewhere, or as they project the image."""
+
+KANDINSKY_ATTENTION = tuple(
+    f"{kind}_attention.{name}" for kind in ("self", "cross") for name in ("to_query", "to_key", "to_value", "out_layer")
+)
+
+KANDINSKY_SIZES = ((1024, 1024), (1408, 640), (640, 1408), (1280, 768), (768, 1280), (1152, 896), (896, 1152))
 
 PRX_ATTENTION = ("attention.img_qkv_proj", "attention.txt_kv_proj", "attention.to_out.0")
 """Queries, keys and values at once."""
@@ -100,6 +107,8 @@ class Family:
     """Argument of the call that sets how many tokens of a prompt are read."""
     completed: Callable[[dict[str, Any]], dict[str, Any]] = lambda call: call
     """From the arguments of a call of the network to those that all prompts have."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """(height, width) of all images that the pipeline draws, where it takes the nearest of a list."""
     needs: str | None = None
     """A package of Python that the pipeline cannot do without, and that diffusers does not bring."""
     needs_if: str | None = None
@@ -166,6 +175,9 @@ FAMILIES: Mapping[str, Family] = {
         leave=last_tokens,
         ragged=True,
         options={"use_kv_cache": False},
+    ),
+    "Kandinsky5T2IPipeline": Family(
+        KANDINSKY_ATTENTION, CHANNELS_LAST, decoder=UNSHIFTED, ragged=True, sizes=KANDINSKY_SIZES
     ),
     "PRXPipeline": Family(
         PRX_ATTENTION, longest="tokenizer_max_length", needs="ftfy", options={"use_resolution_binning": False}

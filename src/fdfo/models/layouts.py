@@ -52,6 +52,15 @@ ONE_FRAME = Layout(lambda x: x.unsqueeze(2), lambda x, shape: x.squeeze(2), side
 """[B, C, 1, h, w]: a video of one frame."""
 
 
+CHANNELS_LAST = Layout(
+    lambda x: x.permute(0, 2, 3, 1).unsqueeze(1),
+    lambda x, shape: x.squeeze(1).permute(0, 3, 1, 2),
+    side=None,
+    channels=1,
+)
+"""[B, 1, h, w, C]: a video of one frame, channel innermost (Kandinsky 5)."""
+
+
 def rows_of_frames(x: Tensor) -> list[Tensor]:
     """[B, C, h, w] -> B videos [C, 1, h, w] of one frame (Z-Image)."""
     return list(x.unsqueeze(2).unbind())

@@ -48,7 +48,7 @@ class Outline:
     @cached_property
     def channels(self) -> int:
         """Of a latent."""
-        return int(self.network["in_channels"]) // self.family.layout.channels
+        return int(self.network.get("in_channels") or self.network["in_visual_dim"]) // self.family.layout.channels
 
     @cached_property
     def factor(self) -> int:
@@ -91,6 +91,8 @@ class Outline:
         sides = zip(("height", "width"), wishes.resolution, strict=True)
         problems = {name: self.side_problem(pixels) for name, pixels in sides}
         found = [f"policy.resolution: {name} {problem}" for name, problem in problems.items() if problem]
+        if not found and self.family.sizes and tuple(wishes.resolution) not in self.family.sizes:
+            found.append(self._size_problem(wishes.resolution))
         needed = self.family.needs
         if needed is not None and find_spec(needed) is None and self.network.get(self.family.needs_if or "", True):
             found.append(f"its pipeline needs {needed}, not installed here; {install_advice(needed)}")
@@ -116,6 +118,16 @@ class Outline:
         advice = "add policy.t5=false" if missing <= t5_parts else "give a whole pipeline folder"
         return (
             [f"the folder has no {', '.join(sorted(missing))}, which its pipeline needs; {advice}"] if missing else []
+        )
+
+    def _size_problem(self, wanted: tuple[int, int]) -> str:
+        """What is wrong with a size that is not of its pipeline's list: the pipeline draws the nearest shape of it."""
+        height, width = wanted
+        near = min(self.family.sizes, key=lambda size: abs(size[0] / size[1] - height / width))
+        others = ", ".join(f"[{h}, {w}]" for h, w in self.family.sizes)
+        return (
+            f"policy.resolution=[{height}, {width}] is none of the sizes that its pipeline draws, {others}; "
+            f"use [{near[0]}, {near[1]}]"
         )
 
     def _unheeded(self, wishes: Wishes) -> Iterator[str]:

@@ -48,6 +48,8 @@ class Case:
     """Longest text, a byte a token: enough for the pipeline's template and the prompts; None: the pipeline's own."""
     size: tuple[int, int] = (64, 32)
     """Height and width of its images."""
+    rounds: Any = None
+    """A module of diffusers that rounds to bfloat16 in every precision: images are compared without that."""
     cuts: bool = True
     """Whether a text may be too long to be read."""
     step: float = 2e-3

@@ -4,6 +4,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.models.transformers import transformer_kandinsky
 from transformers import Qwen3VLForConditionalGeneration, T5GemmaConfig
 from transformers.models.t5gemma import T5GemmaModuleConfig
 from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
@@ -12,6 +13,7 @@ from tests.models.families.builders import HEADS, Case, qwen_vae, qwen_vl
 from tests.models.families.components import (
     LANGUAGE,
     WIDTH,
+    clip,
     dynamic,
     euler,
     livened,
@@ -103,6 +105,30 @@ def gemma_encoder() -> Any:
     return T5GemmaEncoder(EncoderConfig(**language, dropout_rate=0.0))
 
 
+def kandinsky5() -> Any:
+    transformer = diffusers.Kandinsky5Transformer3DModel(
+        in_visual_dim=4,
+        out_visual_dim=4,
+        in_text_dim=WIDTH,
+        in_text_dim2=WIDTH,
+        time_dim=WIDTH,
+        model_dim=2 * WIDTH,
+        ff_dim=WIDTH,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(4, 6, 6),
+    )
+    return diffusers.Kandinsky5T2IPipeline(
+        transformer=livened(transformer),
+        vae=vae(),
+        text_encoder=qwen_vl(),
+        tokenizer=processor(),
+        text_encoder_2=clip(),
+        tokenizer_2=tokenizer(77),
+        scheduler=euler(shift=3.0),
+    )
+
+
 def prx() -> Any:
     transformer = diffusers.PRXTransformer2DModel(
         in_channels=4, context_in_dim=WIDTH, hidden_size=2 * WIDTH, num_heads=2, depth=2, axes_dim=[8, 8]
@@ -120,5 +146,6 @@ LATEST: dict[str, Case] = {
     "LongCatImagePipeline": Case(long_cat),
     "NucleusMoEImagePipeline": Case(nucleus, step=1e-4),  # tokens change their experts
     "QwenImage21Pipeline": Case(qwen_image_2_1, cuts=False),
+    "Kandinsky5T2IPipeline": Case(kandinsky5, size=(640, 1408), rounds=transformer_kandinsky, step=1e-4),
     "PRXPipeline": Case(prx, tokens=64),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fdfo.config.tree import AdapterConfig
@@ -18,6 +19,7 @@ from fdfo.hub import quiet_loading
 from fdfo.models import load_policy
 from fdfo.models.families import FAMILIES, Wishes
 from fdfo.models.policy import FlowPolicy
+from fdfo.models.sizes import in_dtype
 from fdfo.records import Conditioning
 from tests.models.families.builders import CASES, Case
 from tests.models.families.latest import LATEST
@@ -47,6 +49,18 @@ class World:
         self.family = FAMILIES[type(self.pipeline).__name__]
         self._policies: dict[tuple[float, torch.dtype], FlowPolicy] = {}
 
+    @contextmanager
+    def unrounded(self) -> Iterator[None]:
+        """Inside, no module rounds to bfloat16 what else is float32."""
+        module = self.case.rounds
+        if module is not None:
+            module.torch = Unrounded()
+        try:
+            yield
+        finally:
+            if module is not None:
+                module.torch = torch
+
     @property
     def guidances(self) -> tuple[float, ...]:
         """Without guidance, and with it where there is any."""
@@ -66,6 +80,7 @@ class World:
                 if guidance == 1:
                     wishes = replace(wishes, negative_prompt="")
                 pipeline = copy.deepcopy(self.pipeline).to(dtype)
+                in_dtype(pipeline.transformer, dtype)  # as from_pretrained leaves it
                 pipeline.__class__ = type(plain.pipeline)  # one of blocks has a face there
                 policy = FlowPolicy(pipeline, self.family, wishes, plain.latent_shape, device=torch.device("cpu"))
                 policy.weights.attach(adapter, seed=0)
@@ -112,23 +127,36 @@ class World:
         return starts[0], images, scheduler.sigmas
 
 
+class Unrounded:
+    """Stands for torch in a module: there, bfloat16 is float32."""
+
+    bfloat16 = torch.float32
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
 @contextmanager
 def double(policy: FlowPolicy, cond: Conditioning) -> Iterator[Conditioning]:
-    """Inside, the policy computes in float64, with what this yields; so does its network, which often calls float()."""
+    """Inside, the policy computes in float64, with what this yields; so does its network, which often calls float().
+
+    A layer computes as its weights are: the embedding of the time is float32 in some networks.
+    """
     mixed, dtype, values = policy.mixed, policy.dtype, policy.weights.copy()
-    single, recorder = torch.Tensor.float, policy._recorder
+    single, linear, recorder = torch.Tensor.float, F.linear, policy._recorder
     learnt = recorder.learnt
     recorder._learnt = replace(learnt, told=replace(learnt.told, dtype=torch.float64))
     network = policy.weights.network
     policy.mixed, policy.dtype = False, torch.float64
     network.double()
     torch.Tensor.float = torch.Tensor.double
+    F.linear = lambda x, weight, *bias: linear(x.to(weight.dtype), weight, *bias)
     try:
         yield Conditioning(
             tuple({name: t.double() if t.is_floating_point() else t for name, t in row.items()} for row in cond.rows)
         )
     finally:
-        torch.Tensor.float, recorder._learnt = single, learnt
+        torch.Tensor.float, F.linear, recorder._learnt = single, linear, learnt
         network.to(dtype)
         policy.mixed, policy.dtype = mixed, dtype
         policy.weights.set(values)
