@@ -48,7 +48,12 @@ FOUND = {
 
 ELSEWHERE = {
     "tutorials/your-own/#rehearse": ["tiny pipeline", "own pipeline folder"],
-    "how-to/when-it-goes-wrong/#noise": ["Could not load this library", "torchao warning", "pytree warnings", "stderr noise"],
+    "how-to/when-it-goes-wrong/#noise": [
+        "Could not load this library",
+        "torchao warning",
+        "pytree warnings",
+        "stderr noise",
+    ],
 }
 """Of other pages, the places that lead or come second."""
 
