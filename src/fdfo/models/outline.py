@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from fdfo.errors import ModelError, install_advice
 from fdfo.hub import quiet_loading
@@ -105,7 +106,7 @@ class Outline:
     def lacks(self, t5: bool) -> list[str]:
         """Components that its pipeline needs and its folder does not have, as diffusers tells only while it loads."""
         folder = Path(self.source.location)
-        is_plain = self.family.pipeline is None and issubclass(self.pipeline_class, diffusers.DiffusionPipeline)
+        is_plain = self.family.pipeline is None and issubclass(self.pipeline_class, DiffusionPipeline)
         if not is_plain or not folder.is_dir():
             return []  # made of blocks, or of a package: loaded in a way of its own
         parts = self.source.components

@@ -87,7 +87,6 @@ def save(pipeline: Any, folder: Path) -> None:
 
 ModularCase = partial(Case, call=call, save=save)
 
-MODULAR: dict[str, Case] = {
-    "Flux3ModularPipeline": ModularCase(flux3, cuts=False),
-    "AnimaModularPipeline": ModularCase(anima),
-}
+EVERY = {"Flux3ModularPipeline": ModularCase(flux3, cuts=False), "AnimaModularPipeline": ModularCase(anima)}
+MODULAR: dict[str, Case] = {name: case for name, case in EVERY.items() if hasattr(diffusers, name)}
+"""Those that the installed diffusers has: 0.40 has no FLUX.3."""
