@@ -131,4 +131,4 @@ def test_what_no_encoder_reads_is_counted(world):
         return
     assert all(torch.equal(first[name], second[name]) for name in first)
     (line,) = reading_notes(PolicyConfig(name=str(world.folder), text_tokens=world.case.tokens), texts)
-    assert line.startswith("2 of 3 prompts are longer")
+    assert line.startswith("2 of 3 prompts have more than")
