@@ -32,6 +32,7 @@ TEST_PROMPTS, IMAGES = 144, 4
 STEPS = (10, 20)
 """Sampling steps of the evaluation: as trained, and as many again."""
 SCORES = ("shapes-verifier", "shapes-contrastive", "shapes-neatness")
+DIVERSITY = "diversity"
 
 
 def train_and_judge(seed: int, root: Path) -> dict[str, Any]:
@@ -120,9 +121,21 @@ def page(results: list[dict[str, Any]], facts: dict[str, str]) -> str:
         f"There the velocity's RMS was {velocities} times that before training.",
         "",
     ]
+    lines += [f"The price: images of one prompt differ less. {' '.join(_price(results, steps) for steps in STEPS)}", ""]
     for steps in STEPS:
         lines += [f"## {steps} sampling steps", "", *_table(results, steps), ""]
     return "\n".join(lines)
+
+
+def _price(results: list[dict[str, Any]], steps: int) -> str:
+    """What became of the diversity, over the seeds."""
+    each = [gain.mean for gain in gains(results, steps, DIVERSITY)]
+    base = Evaluation(**results[0]["steps"][str(steps)]["base"]).interval(DIVERSITY).mean
+    change = bootstrap([gain / base for gain in each])
+    return (
+        f"With {steps} steps their diversity changed by {change.mean:+.1%} [{change.low:+.1%}, {change.high:+.1%}] "
+        f"over the seeds, from {base:.3f}: by {', '.join(f'{gain:+.3f}' for gain in each)}."
+    )
 
 
 def _table(results: list[dict[str, Any]], steps: int) -> list[str]:
