@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 from pathlib import Path
 
@@ -93,6 +94,24 @@ def test_the_search_box_leads_first_to_what_is_meant(places, section, query):
 @pytest.mark.parametrize(("place", "query"), [(place, query) for place, group in ELSEWHERE.items() for query in group])
 def test_the_search_box_leads_at_least_second_to_other_pages(places, place, query):
     assert any(page[0].startswith(place) for page in places[query][:2])
+
+
+@pytest.mark.slow
+def test_the_navigation_begins_with_tutorials_and_ends_with_results(index):
+    home = (index.parents[1] / "index.html").read_text(encoding="utf-8")
+    navigation = home[home.index("md-nav--primary") :]
+    places = [
+        "tutorials/ten-minutes/",
+        "tutorials/your-own/",
+        "tutorials/scores/",
+        "how-to/use-the-lora/",
+        "configuration/",
+    ]
+    places += ["reference/find/", "results/demo/"]
+    found = [navigation.index(f'href="{place}"') for place in places]
+    assert found == sorted(found)
+    first = (index.parents[1] / "tutorials" / "ten-minutes" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'href="../your-own/" class="md-footer__link md-footer__link--next"', first)
 
 
 @pytest.mark.slow

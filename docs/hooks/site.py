@@ -35,10 +35,10 @@ _LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages, and put all into the order in which they are read."""
+    """Add the generated pages."""
     for path, make in GENERATED.items():
         files.append(File.generated(config, path, content=make()))
-    return Files(sorted(files, key=_place))
+    return files
 
 
 def _place(file: File) -> tuple[int, int]:
@@ -49,13 +49,19 @@ def _place(file: File) -> tuple[int, int]:
 
 
 def on_nav(nav: Navigation, **_: Any) -> Navigation:
-    """Pages that lie in no folder become a section beside the others."""
-    pages = [item for item in nav.items if item.is_page and item is not nav.homepage]
-    guides = Section("Guides", pages)
-    for page in pages:
+    """Put pages into the order in which they are read; those in no folder become a section beside the others."""
+    nav.pages.sort(key=lambda page: _place(page.file))
+    for before, page, after in zip([None, *nav.pages], nav.pages, [*nav.pages[1:], None], strict=False):
+        page.previous_page, page.next_page = before, after
+    alone = [item for item in nav.items if item.is_page and item is not nav.homepage]
+    guides = Section("Guides", alone)
+    for page in alone:
         page.parent = guides
-    first = nav.items.index(pages[0])
-    nav.items[first : first + len(pages)] = [guides]
+    sections = [item for item in nav.items if item.is_section]
+    for section in sections:
+        section.children.sort(key=nav.pages.index)
+    ordered = sorted([*sections, guides], key=lambda section: nav.pages.index(section.children[0]))
+    nav.items[:] = [nav.homepage, *ordered]
     return nav
 
 
