@@ -118,6 +118,7 @@ def test_the_help_of_train_names_every_recipe(command, monkeypatch):
         (("train", "--lr=1e-4"), "--lr; settings are words: optim.lr=1e-4"),
         (("train", "--micro-batch", "2"), "--micro-batch; settings are words: train.micro_batch=2"),
         (("train", "--policy.dtype", "float32"), "--policy.dtype; settings are words: policy.dtype=float32"),
+        (("train", "--policy.rank", "4"), "--policy.rank; settings are words: policy.adapter.rank=4"),
         (("train", "--steps", "--dry-run"), "--steps; settings are words: eval.steps=... or method.steps=..."),
         (("train", "--reward", "[{name: a}]"), "--reward; settings are words: 'reward=[{name: a}]'"),
         (("train", "--proces", "2"), "--proces (Possible options: --processes)"),

@@ -29,7 +29,7 @@ class TakesWords(TyperCommand):
         from fdfo.config.keys import keys_named
 
         keys, name = self.keys(), error.option_name.lstrip("-").replace("-", "_")
-        meant = [name] if name in keys else keys_named(name, keys)
+        meant = [name] if name in keys else keys_named(name.rpartition(".")[2], keys)
         if keys and not meant:
             error.message += "" if error.possibilities else "; settings are words, as key=value"
         else:
