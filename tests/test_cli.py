@@ -121,7 +121,6 @@ def test_the_help_of_train_names_every_recipe(command, monkeypatch):
         (("train", "--policy.rank", "4"), "--policy.rank; settings are words: policy.adapter.rank=4"),
         (("train", "--steps", "--dry-run"), "--steps; settings are words: eval.steps=... or method.steps=..."),
         (("train", "--reward", "[{name: a}]"), "--reward; settings are words: 'reward=[{name: a}]'"),
-        (("train", "--proces", "2"), "--proces (Possible options: --processes)"),
         (("train", "--frob"), "--frob; settings are words, as key=value"),
         (("compare", "--seeds", "3"), "--seeds; settings are words: seeds=3"),
         (("probe", "--methods", "fdfo"), "--methods; settings are words: methods=fdfo"),
@@ -133,6 +132,11 @@ def test_a_setting_that_is_given_as_an_option_is_told_as_a_word(command, argumen
     code, _, err = command(*arguments)
     assert code == 2
     assert err.endswith(f"Error: No such option: {told}\n")
+
+
+def test_an_option_of_a_near_name_is_told_by_the_library_of_commands(command):
+    code, _, err = command("train", "--proces", "2")
+    assert code == 2 and "--processes" in err and "words" not in err
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,12 @@ class TakesWords(TyperCommand):
 
         keys, name = self.keys(), error.option_name.lstrip("-").replace("-", "_")
         meant = [name] if name in keys else keys_named(name.rpartition(".")[2], keys)
-        if keys and not meant:
-            error.message += "" if error.possibilities else "; settings are words, as key=value"
-        else:
-            words = [f"{key}={_value(error.option_name, given)}" for key in meant or [name]]
-            error.message += f"; settings are words: {' or '.join(map(quote, words))}"
-            error.possibilities = None
+        if keys and not meant and error.possibilities:
+            return
+        words = [f"{key}={_value(error.option_name, given)}" for key in meant or [name]]
+        said = ", as key=value" if keys and not meant else f": {' or '.join(map(quote, words))}"
+        error.message = f"No such option: {error.option_name}; settings are words{said}"
+        error.possibilities = None
 
 
 class TakesConfiguration(TakesWords):
