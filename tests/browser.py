@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+PATIENCE_S = 30
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 
 
@@ -32,7 +34,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, url: str, size: str = "wide", scheme: str = "light") -> Iterator[Page]:
-    """A page; whatever its scripts throw fails the test."""
+    """A page; whatever its scripts throw fails the test, and so does what its own policy forbids."""
     width, height = SIZES[size]
     is_phone = size == "phone"
     context = browser.new_context(
@@ -40,15 +42,23 @@ def opened(browser: Browser, url: str, size: str = "wide", scheme: str = "light"
         color_scheme=scheme,
         has_touch=is_phone,
         is_mobile=is_phone,
-        bypass_csp=True,  # axe is put into the page
     )
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda told: wrong.append(told.text) if "Content Security Policy" in told.text else None)
     page.goto(url)
     page.wait_for_selector("h1:visible")
     yield page
     context.close()
     assert wrong == []
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition; `wait_for_function` of Playwright would need a page that may make code of text."""
+    end = time.monotonic() + PATIENCE_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
 
 
 def violations(page: Page) -> list[str]:

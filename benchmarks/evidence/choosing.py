@@ -20,7 +20,7 @@ from fdfo.studio.pairs import Pair, Round, keep_picture, post
 from fdfo.studio.people import people_of
 from fdfo.web.listening import listen
 from fdfo.web.server import Server
-from tests.browser import chromium, opened
+from tests.browser import chromium, opened, until
 
 PAIRS, CHOSEN, UNDECIDED, SECONDS = 12, 5, 4, 2.7
 PICTURE = Path("docs/images/choosing.png")
@@ -58,7 +58,7 @@ def _pair(run: Path, prompt: str, images: Tensor) -> Pair:
 def _take(desk: Desk) -> None:
     server = Server(studio_app(desk), listen("127.0.0.1", 0), most_bytes=MOST_BYTES)
     with server, chromium() as browser, opened(browser, server.url) as page:
-        page.wait_for_function("[...document.querySelectorAll('.side img')].every((image) => image.naturalWidth)")
+        until(page, "[...document.querySelectorAll('.side img')].every((image) => image.naturalWidth)")
         page.screenshot(path=PICTURE)
 
 

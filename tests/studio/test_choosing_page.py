@@ -1,13 +1,14 @@
 """The choosing page in a real browser: keys, clicks, touch, undo, speed, faults, and what everybody can use."""
 
 import errno
+import json
 import time
 from statistics import median
 
 import pytest
 
 from fdfo.studio.pairs import Round, pictures_of, post
-from tests.browser import SIZES, opened, violations
+from tests.browser import SIZES, opened, until, violations
 from tests.studio.folders import answer, asked, desk_of, run_folder, serving
 from tests.test_look import LEAST_OF_SHAPES, contrast, painted
 
@@ -35,9 +36,7 @@ def saved(page, desk, count):
 
 def reads(page, prompt):
     """Wait until a pair of this prompt is shown: a page that is faster than the run has none for a moment."""
-    page.wait_for_function(
-        "(text) => document.querySelector('#pair:not([hidden]) #prompt')?.innerText === text", arg=prompt
-    )
+    until(page, f"document.querySelector('#pair:not([hidden]) #prompt')?.innerText === {json.dumps(prompt)}")
 
 
 ACTIONS = {
@@ -80,7 +79,7 @@ def test_undo_shows_the_pair_again(browser, run, key):
         page.keyboard.press("ArrowLeft")
         saved(page, desk, 1)
         page.keyboard.press(key)
-        page.wait_for_function("document.getElementById('prompt').textContent === 'prompt 0'")
+        until(page, "document.getElementById('prompt').textContent === 'prompt 0'")
         assert shown(page) == before and desk.journal.choices() == []
         page.keyboard.press("ArrowRight")
         saved(page, desk, 1)
@@ -204,7 +203,7 @@ def test_a_choice_that_comes_too_late_is_told_and_the_next_pair_shown(browser, r
         page.evaluate("window.kept = refresh; refresh = async () => {}")  # the news is not there yet
         desk.answer("ben", answer(desk, pairs[0]))
         page.evaluate("refresh = window.kept; choose('left')")
-        page.wait_for_function("document.getElementById('prompt').textContent === 'prompt 1'")
+        until(page, "document.getElementById('prompt').textContent === 'prompt 1'")
         assert len(desk.journal.choices()) == 1
 
 
@@ -215,7 +214,7 @@ def test_an_older_answer_that_arrives_last_changes_nothing(browser, run):
         page.evaluate("window.older = structuredClone(view)")
         page.keyboard.press("ArrowLeft")
         saved(page, desk, 1)
-        page.wait_for_function("view.decided === 1")
+        until(page, "view.decided === 1")
         page.evaluate("apply(window.older)")
         assert page.evaluate("view.decided") == 1
         assert page.inner_text("#prompt") == "prompt 1"

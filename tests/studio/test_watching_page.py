@@ -51,6 +51,20 @@ def test_a_run_appears_and_goes_on_by_itself(browser, address, root):
         assert "optim.lr" in page.locator("#differences").inner_text()
 
 
+def test_forms_lead_where_they_say(browser, address):
+    """Under the policy that the pages are sent with: it must let them."""
+    with opened(browser, address) as page:
+        for button, heading in [("Contact sheet", "Contact sheet of first"), ("Trade-offs", "Trade-offs")]:
+            page.get_by_label("Mark first").check()
+            page.get_by_role("button", name=button).click()
+            page.get_by_role("heading", name=heading).wait_for(timeout=5000)
+            if button == "Trade-offs":
+                page.get_by_label("To the right").select_option("diversity")
+                page.get_by_role("button", name="Plot").click()
+                page.wait_for_url("**&x=diversity&y=*", timeout=5000)
+            page.goto(address)
+
+
 def test_a_checkpoint_is_kept_and_a_wish_that_cannot_be_is_told(browser, address, root):
     with opened(browser, f"{address}/run?run=plan/second") as page:
         page.get_by_text("Checkpoints: 1").click()

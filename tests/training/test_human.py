@@ -27,7 +27,7 @@ from fdfo.studio.pairs import digest, rounds
 from fdfo.training.findings import gain
 from fdfo.training.loop import train
 from fdfo.training.setup import check
-from tests.browser import opened
+from tests.browser import opened, until
 from tests.studio.folders import asked, run_folder
 from tests.training.forks import started
 from tests.training.runs import adapter, run
@@ -202,7 +202,7 @@ def test_a_person_at_the_keyboard_is_killed_and_goes_on_to_the_same_weights(brow
             training.start()
             page.wait_for_selector("#notice", state="hidden")
             choose_by_keys(page, folder, 10)
-            page.wait_for_function("document.getElementById('epoch').textContent === 'Finished'")
+            until(page, "document.getElementById('epoch').textContent === 'Finished'")
             training.join()
     choices = Journal(folder).choices()
     assert [choice.id for choice in choices][: len(before)] == before

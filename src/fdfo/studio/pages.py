@@ -11,14 +11,13 @@ from fdfo import __version__
 from fdfo.visible import visible
 
 POLICY = (
-    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+"""`data:` is the empty icon of the pages."""
 
-PICTURES_INSIDE = POLICY.replace("img-src 'self'", "img-src 'self' data:").replace(
-    "style-src 'self'", "style-src 'self' 'unsafe-inline'"
-)
-"""Of pages with parts of the report, which hold their pictures, and sizes as styles of elements."""
+PICTURES_INSIDE = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+"""Of pages with parts of the report, which hold sizes as styles of elements."""
 
 
 @cache
