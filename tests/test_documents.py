@@ -14,6 +14,7 @@ from fdfo.documents import BadDocument, parse_json, parse_yaml, yaml_text
         (parse_yaml, "", None),
         (parse_yaml, "[1e-4, 1E5, -.5e3, 2.e+1, 1e, e5, 12e-]", [1e-4, 1e5, -500.0, 20.0, "1e", "e5", "12e-"]),
         (parse_yaml, "[2024-02-30, 2024-02-03, 3_000]", ["2024-02-30", "2024-02-03", 3000]),
+        (parse_yaml, "[010, -07, 1:30, 1:30.5, 0, 10, 0.5, 0x1f]", ["010", "-07", "1:30", "1:30.5", 0, 10, 0.5, 31]),
         (parse_json, '{"a": [1, {"a": null}], "b": 2.5}', {"a": [1, {"a": None}], "b": 2.5}),
     ],
 )

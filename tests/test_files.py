@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fdfo.comparison.results import Results
+from fdfo.files import at_home
 from fdfo.own import sound_lines
 from tests.comparison.plans import result
 from tests.test_cli import fdfo
@@ -46,3 +47,8 @@ def test_the_run_of_a_damaged_result_is_done_again(tmp_path, caplog):
     results.read_mended()
     assert path.read_text().splitlines() == [lines[1]]
     assert (tmp_path / "r.jsonl.damaged").read_text().count("\n") == 3
+
+
+def test_a_path_of_nobodys_home_stays_as_it_is(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [str(at_home(path)) for path in ("~/a", "~nobodyxyz/a", "a")] == ["/home/me/a", "~nobodyxyz/a", "a"]

@@ -98,7 +98,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's, which would let the last of several equal keys win without a word; 1e-4 is a number, as in YAML 1.2
-    and JSON, and a date is text."""
+    and JSON; a date is text, and so are 010 and 1:30, which JSON does not read as numbers."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -112,8 +112,12 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+_OF_OTHER_BASES = re.compile(r"[-+]?(0[0-7_]+|\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?)$")
+"""Eight and sixty, in which YAML 1.1 reads 010 and 1:30: 8 and 90."""
+
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [("tag:yaml.org,2002:str", _OF_OTHER_BASES)]
+    + [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")

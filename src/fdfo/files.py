@@ -17,6 +17,11 @@ def cache_folder(name: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fdfo" / name
 
 
+def at_home(path: str | Path) -> Path:
+    """A path with the home folder in place of ~ or ~name; as it is where nobody has that name."""
+    return Path(os.path.expanduser(path))
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, however large. Raises OSError."""
     with open(path, "rb") as file:

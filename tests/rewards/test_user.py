@@ -168,3 +168,15 @@ def test_registered_names_may_be_classes_or_functions(monkeypatch):
         build_reward(RewardConfig(name="jpeg", qualty=50))
     with pytest.raises(PluginError, match="did you mean 'jpeg'"):
         build_reward(RewardConfig(name="jpg"))
+
+
+def test_options_are_a_copy_at_every_depth():
+    entry = RewardConfig.model_validate({"name": "x.py:f", "n": [1], "deep": {"n": [2]}})
+    entry.options["n"].append(1)
+    entry.options["deep"]["n"].append(1)
+    assert entry.options == {"n": [1], "deep": {"n": [2]}}
+
+
+def test_a_file_of_nobody_is_not_there():
+    with pytest.raises(RewardError, match="no file"):
+        build_reward(RewardConfig(name="~nobodyxyz/a.py:f"))

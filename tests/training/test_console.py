@@ -140,3 +140,9 @@ def test_a_notebook_that_asks_for_colours_gets_plain_lines(monkeypatch, capsys):
     console.stop()
     out = capsys.readouterr().out
     assert out.startswith("epoch 1/3  reward 0.5  2 img/s") and "\x1b" not in out
+
+
+def test_a_label_between_colons_is_no_picture(terminal):
+    console = terminal(1)
+    console.say(":bomb: 0.5")
+    assert console.rich.file.getvalue() == ":bomb: 0.5\n"

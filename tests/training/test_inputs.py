@@ -179,3 +179,12 @@ def test_code_of_this_package_and_of_others_is_not_a_users(tmp_path):
     config = load_config("shapes-smoke")
     names = inputs_of(config, [], [], {})
     assert {name.split(" ")[0] for name in names} == {"prompts", "held-out", "model"}
+
+
+def test_the_model_of_evaluations_is_one_of_the_inputs(tmp_path):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "weights.safetensors").write_bytes(b"vae")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "X", "vae": [1, 2]}')
+    config = load_config("shapes-smoke", [])
+    other = config.model_copy(update={"eval": config.eval.model_copy(update={"policy": str(tmp_path)})})
+    assert f"model {tmp_path}/vae/weights.safetensors" in inputs_of(other, [], [], {})

@@ -53,9 +53,12 @@ def export_to(
         problems.append(f"--to {to}: expected one of {', '.join(FORMATS)}")
     if card_for is not None and to != "diffusers":
         problems.append("--card describes a LoRA for diffusers; leave it out, or use --to diffusers")
+    from fdfo.config.run_folder import load_run_config, owner_of
+
+    if owner := owner_of(folder):
+        problems.append(f"--output {folder}: it belongs to the run in {owner}; give another folder")
     if problems:
         raise ConfigError("the command line", problems)
-    from fdfo.config.run_folder import load_run_config
 
     config = load_run_config(run)
     settings = config.policy

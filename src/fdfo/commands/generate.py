@@ -16,7 +16,7 @@ from fdfo.commands.terminal import say
 from fdfo.config.tree import Config
 from fdfo.drawing import generate
 from fdfo.errors import ConfigError
-from fdfo.evaluation.dataset import write_dataset
+from fdfo.evaluation.dataset import refuse_foreign, write_dataset
 from fdfo.evaluation.sheet import FORMATS, encoded, sheet, unwritten
 from fdfo.evaluation.summary import BASE
 from fdfo.files import write_atomically
@@ -63,6 +63,8 @@ def run_generate(
         accepted = f"expected a name that ends in {', '.join(FORMATS)}, or of a folder"
         raise ConfigError("the command line", [f"--output {output}: {accepted}"])
     drawing = _Drawing(choices[0], adapters, config, factors, prompts, seeds, noise_seed, default_steps(steps, config))
+    if is_folder:
+        refuse_foreign(output)
     with held_folder(output) if is_folder else prepared_output(output):
         choices[0].announce()
         rows = drawing.rows()

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NoReturn
 
+from fdfo.config.run_folder import owner_of
 from fdfo.errors import ConfigError
 from fdfo.locks import one_writer
 
@@ -38,6 +39,8 @@ def prepared_output(path: Path) -> Iterator[None]:
 
 
 def _try(path: Path, folder: Path, kind: str) -> None:
+    if run := owner_of(path):
+        _refuse(path, f"it belongs to the run in {run}", kind)
     taken = next((place for place in (folder, *folder.parents) if place.is_file()), None)
     if taken is not None:
         _refuse(path, f"{taken} is a file, not a folder", kind)

@@ -13,6 +13,9 @@ from fdfo.errors import CheckpointError, ConfigError
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 """The configuration, and the events of a run: where these are, the run has begun."""
 
+OWN_FOLDERS, OWN_ENDINGS = ("checkpoints", "evaluations", "samples"), (".yaml", ".json", ".jsonl")
+"""What a run writes and reads back, in its folder: these folders, and the files of these kinds."""
+
 ANOTHER_FOLDER = "give another --run folder"
 """The way out where a folder cannot be used."""
 
@@ -34,6 +37,8 @@ def load_run_config(run: Path) -> Config:
     """
     path = run / CONFIG
     try:
+        if path.exists() and not path.is_file():  # reading a pipe never ends
+            raise OSError("not a file")
         raw = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, BadDocument) as error:
         raise CheckpointError(f"{run} is not a run folder: cannot read {CONFIG} ({error})") from error
@@ -45,6 +50,16 @@ def load_run_config(run: Path) -> Config:
 def has_begun(run: Path) -> bool:
     """Whether a folder belongs to its configuration for good, because everything was loaded with it once."""
     return (run / CONFIG).is_file() and (run / METRICS).is_file()
+
+
+def owner_of(path: Path) -> Path | None:
+    """The run that would be damaged by writing to a path: its folder, or something of its own there; None: none."""
+    real = path.resolve()
+    for run in filter(has_begun, (real, *real.parents)):
+        inside = real.relative_to(run).parts
+        is_file = len(inside) == 1 and real.suffix in OWN_ENDINGS
+        return run if not inside or inside[0] in OWN_FOLDERS or is_file else None
+    return None
 
 
 def refuse_another(run: Path, config: Config) -> None:

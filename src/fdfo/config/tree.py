@@ -1,5 +1,6 @@
 """The configuration tree. "Reference" is the published setting for SD3.5-Medium (arXiv:2603.12893)."""
 
+from copy import deepcopy
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -132,8 +133,8 @@ class RewardConfig(Section):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keyword arguments for the score's constructor."""
-        return dict(self.model_extra or {})
+        """Keyword arguments for the score's constructor, which may change them: a copy at every depth."""
+        return deepcopy(self.model_extra or {})
 
     @property
     def title(self) -> str:

@@ -7,11 +7,22 @@ from typing import Any
 
 from torch import Tensor
 
+from fdfo.errors import ConfigError
 from fdfo.evaluation.heldout import Evaluation
 from fdfo.files import finite, write_atomically, write_json
 from fdfo.pictures import png, tile
 
 METADATA = "metadata.jsonl"
+
+
+SETTINGS = "settings.json"
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise ConfigError where a folder holds something else than `write_dataset` wrote."""
+    is_used = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+    if is_used and not ((folder / METADATA).is_file() and (folder / SETTINGS).is_file()):
+        raise ConfigError("the command line", [f"--output {folder}: not a folder of pictures of ours; give a new one"])
 
 
 def write_dataset(
@@ -29,7 +40,7 @@ def write_dataset(
                 name = path.relative_to(folder).as_posix()
                 rows.append({"file_name": name, "text": prompt, "weights": weights, "seed": seed})
     write_metadata(folder, rows)
-    write_json(folder / "settings.json", settings)
+    write_json(folder / SETTINGS, settings)
 
 
 def image_rows(results: Mapping[str, Evaluation], numbers: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Things of a user's own file: `path/to/file.py:name`."""
 
+import os
 import sys
 from contextlib import suppress
 from hashlib import blake2b
@@ -18,7 +19,7 @@ def is_file_name(name: str) -> bool:
 
 def file_of(name: str) -> Path:
     """The file that `path/to/file.py:name` is in, whether it exists or not."""
-    return Path(name.rpartition(":")[0] if ".py:" in name else name).expanduser()
+    return Path(os.path.expanduser(name.rpartition(":")[0] if ".py:" in name else name))
 
 
 def find_in_file(name: str, what: str, error: type[FdfoError], advice: str) -> Any:

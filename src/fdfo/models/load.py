@@ -9,6 +9,7 @@ import torch
 
 from fdfo.config.tree import AdapterConfig, AttentionKernel, Config, PolicyConfig, Quantization
 from fdfo.errors import ModelError
+from fdfo.files import at_home
 from fdfo.hub import LOADING_ERRORS, hub_advice, quiet_loading, reaching_hub
 from fdfo.models.custom_policy import GuardedPolicy, custom_policy, custom_problems, is_custom
 from fdfo.models.families import Wishes
@@ -135,7 +136,7 @@ def _prompt_cache(
     source: ModelSource, wishes: Wishes, dtype: torch.dtype, folder: str | Path | None, gib: float
 ) -> PromptCache:
     identity = encoder_identity(source, dtype, wishes.branches, replace(wishes, guidance=1.0, shift=None))
-    return PromptCache(None if folder is None else Path(folder).expanduser(), identity, gib)
+    return PromptCache(None if folder is None else at_home(folder), identity, gib)
 
 
 def _pipeline(outline: Outline, dtype: torch.dtype, dispensed: Collection[str], reads_text: bool) -> Any:

@@ -126,6 +126,8 @@ def _read_json(name: str, location: str, revision: str | None, file: str) -> dic
         raise ModelError(f"{name}: the folder has no {file}; expected a diffusers pipeline folder") from error
     except (BadDocument, UnicodeDecodeError) as error:
         raise ModelError(f"{name}: {file} cannot be read ({error}); download the model again") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{name}: {file} holds no settings, but {content!r:.40}; download the model again")
     return content
 
 

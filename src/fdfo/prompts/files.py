@@ -7,6 +7,7 @@ from typing import Any
 
 from fdfo.documents import BadDocument
 from fdfo.errors import PromptError
+from fdfo.files import at_home
 from fdfo.prompts.forms import decoded, opened
 from fdfo.prompts.tables import PROMPT, READERS, USUAL_COLUMNS, Table, of_parquet
 from fdfo.records import Prompt
@@ -44,7 +45,7 @@ def read_prompts(path: str | Path, key: str | None = None) -> PromptFile:
     columns become the prompts' metadata. Nothing of a prompt is changed: not spaces, quotes, braces or Unicode line
     separators. Raises PromptError with all problems of the file.
     """
-    path = Path(path).expanduser()
+    path = at_home(path)
     form, content = opened(path)
     try:
         table = of_parquet(content) if form == "parquet" else READERS[form](decoded(path, content))

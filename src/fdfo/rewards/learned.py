@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from fdfo.errors import RewardError
-from fdfo.files import save_tensors, write_json
+from fdfo.files import at_home, save_tensors, write_json
 from fdfo.own import read_json, sound
 from fdfo.rewards.davidson import Head
 from fdfo.rewards.embedding import Embedding
@@ -52,7 +52,7 @@ class Learned:
 
     def __init__(self, *, path: str):
         """path is the folder. Raises RewardError where it holds none."""
-        folder, problems = Path(path).expanduser(), []
+        folder, problems = at_home(path), []
 
         def complain(file: Path, why: str) -> None:
             problems.append(f"{file.name}: {why}")

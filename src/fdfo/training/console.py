@@ -49,7 +49,7 @@ class Console:
     def say(self, text: str, style: str = "") -> None:
         """Print one line, without interpreting it as markup."""
         self.spoke = time.monotonic()
-        self.rich.print(visible(text), style=style, markup=False)
+        self.rich.print(visible(text), style=style, markup=False, emoji=False)
 
     def say_items(self, head: str, items: Sequence[str]) -> None:
         """A line `head: item, item`; where a terminal is too narrow for it, broken between the items."""

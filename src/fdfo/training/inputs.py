@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from fdfo.config.scores import PLACEMENT
 from fdfo.config.tree import Config, PolicyConfig, RewardConfig
-from fdfo.files import file_digest
+from fdfo.files import at_home, file_digest
 from fdfo.guard.files import file_of, is_file_name
 from fdfo.models.adapters import weights_digest
 from fdfo.models.source import ModelSource
@@ -55,6 +55,7 @@ def inputs_of(config: Config, training: Sequence[Prompt], held_out: Sequence[Pro
         f"held-out prompts {prompts.eval_path or prompts.eval_name or 'set aside'}": prompts_digest(held_out),
         **code_digests([method, *(entry.name for entry in scores)]),
         **model_digests(config.policy.name, config.policy.revision, stamps),
+        **(model_digests(config.eval.policy, None, stamps) if config.eval.policy else {}),
         **option_digests(scores, stamps),
         **start_digests(config.policy),
     }
@@ -116,7 +117,7 @@ def _paths_in(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Options that may be paths, alone or in a list, with their values."""
     for key, value in options.items():
         texts = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str) and one]
-        yield from ((key, Path(text).expanduser()) for text in texts if key not in PLACEMENT)
+        yield from ((key, at_home(text)) for text in texts if key not in PLACEMENT)
 
 
 def _weights_in(folder: Path) -> Iterator[Path]:
