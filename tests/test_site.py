@@ -139,7 +139,8 @@ def test_a_page_from_the_code_shows_each_word_of_it(page, monkeypatch):
     shown = " ".join(unescape(re.sub(r"</?[a-z0-9]+( [^>]*)?>", "", shown)).split())
     assert len(texts) > 100
     for text in texts:
-        assert " ".join(text.replace("\\b", "").replace("`", "").split()) in shown
+        plain = text.replace("\\b", "").replace("`", "").replace("\\[", "[")  # typer before .21 has a backslash there
+        assert " ".join(plain.split()) in shown
 
 
 def _has(section, names):
