@@ -10,6 +10,8 @@ MOST_IMAGES = 4096
 """Most images of one prompt: a hundred times as many as methods compare."""
 MOST = 9_999_999
 """Epochs are numbered by seven digits in the names of files; no list of prompts is longer."""
+MOST_PROMPTS = 1_000_000
+"""Of code that gives prompts, maybe without end: more than any published list has; a few seconds to read."""
 MOST_PIXELS = 16384
 """A side: 3 GB an image as float32."""
 MOST_RANK = 4096

@@ -61,6 +61,14 @@ def test_what_it_declares_is_read_through_the_guard(raft):
     assert not hasattr(method, "nothing") and method.group_size > 1
 
 
+@pytest.mark.parametrize(("name", "kind"), [("rollout", "Rollout"), ("credit", "Items"), ("loss", "LossOutput")])
+def test_what_it_returns_is_told_where_it_is_nothing(raft, name, kind):
+    raft.write_text(f"{RAFT}\n    def {name}(self, *given):\n        pass\n")
+    config = load_config("shapes", [f"method.name={raft}:RAFT", *SETTINGS])
+    with pytest.raises(PluginError, match=rf"{name} is to return a fdfo\.records\.{kind}, got NoneType"):
+        train(make_engine(method_of(config.method), GaussianPolicy()), epochs=1)
+
+
 MEMORY = """
 class Vandal:
     def observe(self, prompts, totals):
@@ -119,10 +127,14 @@ def text():
     return "a cat"
 def leaves():
     raise SystemExit
+def endless():
+    while True:
+        yield "a cat"
 """
 
 
-def test_prompts_of_a_file(tmp_path):
+def test_prompts_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("fdfo.prompts.MOST_PROMPTS", 100)
     (tmp_path / "mine.py").write_text(PROMPTS)
 
     def of(name):
@@ -137,6 +149,7 @@ def test_prompts_of_a_file(tmp_path):
         "none": "got none",
         "wrong": "got 3",
         "text": "'a cat'",
+        "endless": "gives more than 100 prompts",
         "leaves": r"SystemExit \(mine.py:16\)",
     }.items():
         with pytest.raises(PromptError, match=rf"mine.py:{name}'.*{told}"):

@@ -13,6 +13,7 @@ from fdfo.errors import ConfigError, RewardError
 from fdfo.rewards import WeightedSum, build, build_reward
 from fdfo.rewards.arguments import IMAGES as NAMES
 from fdfo.rewards.arguments import PAIRS, caller
+from fdfo.rewards.scores import as_features
 from tests.guard.leaks import everything
 
 IMAGES = torch.rand(4, 3, 5, 6, generator=torch.Generator().manual_seed(1))
@@ -294,3 +295,57 @@ def test_a_file_that_hangs_does_not_keep_the_program(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert result.returncode == 1
     assert "no answer within timeout_s=0.2" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (None, "NoneType"),
+        ([[1.0], [2.0]], "list"),
+        (torch.tensor(1.0), r"a tensor \[\]"),
+        (torch.zeros(1, 3), r"a tensor \[1, 3\]"),
+        (torch.full((2, 3), torch.nan), "not finite"),
+    ],
+)
+def test_what_are_no_features_is_told_by_name(returned, told):
+    with pytest.raises(RewardError, match=f"reward 'mine': image_features returned .*{told}"):
+        as_features(returned, name="mine", images=torch.zeros(2, 3, 4, 4))
+
+
+def test_broken_images_may_have_broken_features():
+    images = torch.tensor([0.0, torch.nan]).reshape(2, 1, 1, 1).expand(2, 3, 4, 4)
+    as_features(torch.tensor([[0.0], [torch.nan]]), name="mine", images=images)
+
+
+@pytest.mark.parametrize("part", ["remote", "asks_people"])
+def test_a_part_that_leaves_is_an_error_of_the_score(make, part):
+    class Leaves:
+        differentiable = False
+
+        def load(self, device, dtype):
+            pass
+
+        def __call__(self, images, prompts, metadata):
+            return [0.0] * len(images)
+
+    setattr(Leaves, part, property(lambda self: sys.exit(0)))
+    with pytest.raises(RewardError, match="failed while it was made: SystemExit"):
+        make(Leaves)
+
+
+def test_a_score_that_asks_people_can_do_so(make):
+    class Asks:
+        differentiable = False
+        asks_people = True
+
+        def load(self, device, dtype):
+            pass
+
+        def attend(self, *arguments, **options):
+            pass
+
+        def __call__(self, images, prompts, metadata):
+            return [0.0] * len(images)
+
+    with pytest.raises(RewardError, match="asks_people needs expect, weigh, leave"):
+        make(Asks)

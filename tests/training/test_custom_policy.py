@@ -219,3 +219,12 @@ def test_images_of_another_size_than_was_asked_for_are_told(file):
         ModelError, match=r"decode returned .* \[1, 3, 16, 16\]; expected torch.float32 \[1, 3, 32, 16\]"
     ):
         policy.decode(torch.zeros(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("part", ["guidance", "device"])
+def test_a_part_that_leaves_is_an_error_of_the_policy(tmp_path, part):
+    path = tmp_path / "leaves.py"
+    leaves = f"class Leaves(Tiny):\n    {part} = property(lambda self: exit(0), lambda self, value: None)\n"
+    path.write_text(f"{TINY}\n\n{leaves}")
+    with pytest.raises(ModelError, match="failed where its parts were read: SystemExit"):
+        configured_policy(config_of(path, name="Leaves").policy, adapter=None, device="cpu")

@@ -9,6 +9,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from fdfo.config.load import load_config, reward_entries
+from fdfo.config.run_folder import refuse_another
+from fdfo.config.tree import RewardConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.runs import read_evaluations
 from fdfo.prompts import load_prompts, read_prompts
@@ -188,3 +190,26 @@ def test_the_model_of_evaluations_is_one_of_the_inputs(tmp_path):
     config = load_config("shapes-smoke", [])
     other = config.model_copy(update={"eval": config.eval.model_copy(update={"policy": str(tmp_path)})})
     assert f"model {tmp_path}/vae/weights.safetensors" in inputs_of(other, [], [], {})
+
+
+def test_paths_of_scores_are_found_at_any_depth_and_under_every_name(tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"w")
+    where = str(tmp_path / "w.pth")
+    mine = {"name": "mine.py:f", "label": "mine", "url": where, "deep": {"list": [{"file": where}]}}
+    entries = [RewardConfig.model_validate(mine), RewardConfig.model_validate({"name": "remote", "url": where})]
+    assert list(option_digests(entries, {})) == [f"{key} of mine {where}" for key in ("url", "deep")]
+
+
+@pytest.mark.parametrize(("name", "is_placement"), [("mine.py:f", False), ("human", True)])
+def test_an_option_of_anothers_score_is_not_its_placement(tmp_path, monkeypatch, name, is_placement):
+    def of(repeat):
+        entry = RewardConfig.model_validate({"name": name, "repeat": repeat, "device": f"cuda:{repeat}"})
+        return load_config("shapes-smoke", []).model_copy(update={"reward": (entry,)})
+
+    monkeypatch.setattr("fdfo.config.run_folder.load_run_config", lambda run: of(0))
+    refuse_another(tmp_path, of(0))
+    if is_placement:
+        refuse_another(tmp_path, of(1))
+    else:
+        with pytest.raises(ConfigError, match=r"reward\.0\.repeat is 0 in the folder, 1 now"):
+            refuse_another(tmp_path, of(1))

@@ -9,7 +9,7 @@ from fdfo.commands.score_list import score_list
 from fdfo.config.checks import PAIRWISE_IS_FOR_TRAINING
 from fdfo.config.load import reward_entries
 from fdfo.config.run_folder import MAY_CHANGE
-from fdfo.config.scores import PLACEMENT
+from fdfo.config.scores import placement_of
 from fdfo.config.tree import Config, RewardConfig
 from fdfo.errors import ConfigError
 from fdfo.evaluation.summary import BASE
@@ -88,7 +88,7 @@ def manifest(
         "steps": steps,
         "seed": task.seed,
         "diversity": task.diversity,
-        "scores": [entry.model_dump(mode="json", exclude=set(PLACEMENT)) for entry in entries],
+        "scores": [entry.model_dump(mode="json", exclude=set(placement_of(entry.name))) for entry in entries],
         "code of scores": code_digests([entry.name for entry in entries]),
         "files of scores": option_digests(entries, {}),
         "model": model.model_dump(mode="json", exclude={"adapter", *MAY_CHANGE["policy"]}),

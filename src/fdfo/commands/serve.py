@@ -7,7 +7,7 @@ import torch
 from fdfo.commands.memory import memory_explained
 from fdfo.commands.score import chosen_device, named_score
 from fdfo.commands.terminal import say
-from fdfo.config.scores import PLACEMENT
+from fdfo.config.scores import placement_of
 from fdfo.errors import ConfigError
 from fdfo.rewards.endpoint import NO_VARIABLE, is_variable
 from fdfo.rewards.server import LARGEST_REQUEST_BYTES, reward_app
@@ -46,7 +46,8 @@ def run_serve(
 
 def _in_full(name: str, options: list[str]) -> str:
     """The name by which clients recognise the score, with the options that change its scores."""
-    return " ".join([name, *(option for option in options if option.partition("=")[0] not in PLACEMENT)])
+    placement = placement_of(name)
+    return " ".join([name, *(option for option in options if option.partition("=")[0] not in placement)])
 
 
 def _environment_key(variable: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fdfo.config.load import from_mapping
-from fdfo.config.scores import PLACEMENT
+from fdfo.config.scores import placement_of
 from fdfo.config.tree import Config
 from fdfo.documents import BadDocument, parse_yaml
 from fdfo.errors import CheckpointError, ConfigError
@@ -23,11 +23,11 @@ MAY_CHANGE: Mapping[str, Any] = {
     "policy": {"gradient_checkpointing", "attention", "compile", "prompt_cache", "prompt_memory_gib"},
     "train": {"epochs", "micro_batch", "sample_batch", "overlap_scoring", "checkpoint_every", "keep", "keep_every"}
     | {"collective_timeout_s"},
-    "reward": PLACEMENT,
-    "eval": {"rewards": PLACEMENT},
+    "reward": placement_of,
+    "eval": {"rewards": placement_of},
     "log": None,
 }
-"""Fields in which a continued run may differ from its start (None: the whole section; of a list: of each entry)."""
+"""Fields in which a continued run may differ from its start (None: the whole section; of scores: by their names)."""
 
 
 def load_run_config(run: Path) -> Config:
@@ -75,6 +75,8 @@ def refuse_another(run: Path, config: Config) -> None:
 def _differences(old: Any, new: Any, key: str = "", allowed: Any = MAY_CHANGE) -> Iterator[tuple[str, Any, Any]]:
     """(dotted key, old, new) of every field that differs and may not."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if allowed is placement_of:
+            allowed = placement_of(old["name"])
         for name in [*old, *(name for name in new if name not in old)]:
             inner = allowed.get(name, {}) if isinstance(allowed, Mapping) else {}
             if inner is None or (isinstance(allowed, Set) and name in allowed):

@@ -32,7 +32,7 @@ class GuardedMethod:
     def rollout(self, policy: Any, prompts: Sequence[Any], noise: Any) -> Any:
         """As the method does."""
         given = [replace(prompt, metadata=own(prompt.metadata)) for prompt in prompts]
-        return self._guard("in rollout", lambda: self._method.rollout(policy, given, noise))
+        return self._given("rollout", "Rollout", "x0", policy, given, noise)
 
     def credit(self, rollout: Any, scores: Any) -> Any:
         """As the method does."""
@@ -42,11 +42,19 @@ class GuardedMethod:
             batch=own_tensor(scores.batch, scores.batch),
             components={name: own_tensor(part, part) for name, part in scores.components.items()},
         )
-        return self._guard("in credit", lambda: self._method.credit(rollout, given))
+        return self._given("credit", "Items", "prompt_row", rollout, given)
 
     def loss(self, policy: Any, items: Any, reward: Any) -> Any:
         """As the method does."""
-        return self._guard("in loss", lambda: self._method.loss(policy, items, reward))
+        return self._given("loss", "LossOutput", "losses", policy, items, reward)
+
+    def _given(self, name: str, kind: str, part: str, *arguments: Any) -> Any:
+        """What the method returns, a record of this kind, which has such a part."""
+        returned = self._guard(f"in {name}", lambda: getattr(self._method, name)(*arguments))
+        if not hasattr(returned, part):
+            is_to = f"is to return a fdfo.records.{kind}"
+            raise self._guard.error(f"{self._guard.what}: {name} {is_to}, got {type(returned).__name__}")
+        return returned
 
 
 class _GuardedMemory:

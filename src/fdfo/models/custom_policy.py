@@ -54,6 +54,10 @@ def custom_policy(config: PolicyConfig, device: torch.device) -> "GuardedPolicy"
             return make(config, device)
 
     policy = guard("while it was made", made)
+    return guard("where its parts were read", lambda: _checked(policy, guard, config))
+
+
+def _checked(policy: Any, guard: Guard, config: PolicyConfig) -> "GuardedPolicy":
     missing = [name for name in NEEDED if not hasattr(policy, name)]
     if missing:
         kind = type(policy).__name__

@@ -11,7 +11,7 @@ from fdfo.documents import json_problem
 from fdfo.errors import PromptError
 from fdfo.guard.contact import Guard, is_ours
 from fdfo.guard.files import is_file_name
-from fdfo.limits import MOST
+from fdfo.limits import MOST_PROMPTS
 from fdfo.plugins import find, names
 from fdfo.prompts.files import PromptFile, read_column, read_prompts
 from fdfo.prompts.source import ListSource, evenly_spread, part
@@ -49,9 +49,11 @@ def _given_prompts(given: Any, name: str) -> list[Prompt]:
     accepted = "one or more texts, {prompt: text, ...} or fdfo.records.Prompt"
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
         raise PromptError(f"prompts {name!r} must give {accepted}, got {given!r:.80}")
-    prompts = [_prompt(one, name, accepted) for one in islice(given, MOST + 1)]
-    if not 0 < len(prompts) <= MOST:
-        raise PromptError(f"prompts {name!r} must give {accepted}, got {len(prompts) or 'none'}")
+    prompts = [_prompt(one, name, accepted) for one in islice(given, MOST_PROMPTS + 1)]
+    if not prompts:
+        raise PromptError(f"prompts {name!r} must give {accepted}, got none")
+    if len(prompts) > MOST_PROMPTS:
+        raise PromptError(f"prompts {name!r} gives more than {MOST_PROMPTS} prompts; end the list before")
     return prompts
 
 

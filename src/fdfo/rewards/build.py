@@ -19,6 +19,9 @@ from fdfo.rewards.arguments import IMAGES, PAIRS, caller
 if TYPE_CHECKING:
     from fdfo.config.tree import RewardConfig
 
+ASKING = ("attend", "expect", "weigh", "leave")
+"""Methods of a score that asks people."""
+
 _FUNCTION = "def score(images, prompts, metadata)"
 _PAIRWISE_FUNCTION = "def prefer(first, second, prompts, metadata)"
 
@@ -69,11 +72,16 @@ class Foreign:
         """
         self.thing, self.made_from, self._needs_load = thing, made_from, needs_load
         self.pairwise = bool(getattr(thing, "pairwise", False))
+        self.remote = bool(getattr(thing, "remote", False))
+        self.asks_people = bool(getattr(thing, "asks_people", False))
         self.antisymmetric = bool(getattr(thing, "antisymmetric", False))
         self.differentiable = getattr(thing, "differentiable", None if needs_load else False)
         problems = []
         if not isinstance(self.differentiable, bool):
             problems.append("no attribute 'differentiable' that is True or False")
+        if self.asks_people:
+            lacking = [name for name in ASKING if not callable(getattr(thing, name, None))]
+            problems += [f"asks_people needs {', '.join(lacking)}, as fdfo.rewards.human.Human has"] if lacking else []
         if needs_load and not callable(getattr(thing, "load", None)):
             problems.append("no method load(device, dtype)")
         try:

@@ -124,3 +124,15 @@ def _describe(returned: Any) -> str:
         return f"a {type(returned).__name__} of {returned.dtype} and shape {list(returned.shape)}"
     text = repr(returned)
     return f"{type(returned).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+
+
+def as_features(returned: Any, *, name: str, images: Tensor) -> Tensor:
+    """Features [B, D] of images [B, 3, H, W], as a reward returned them. Raises RewardError for anything else, and for
+    numbers that are not finite, of images that are."""
+    if not isinstance(returned, Tensor) or returned.ndim != 2 or len(returned) != len(images):
+        got = f"a tensor {list(returned.shape)}" if isinstance(returned, Tensor) else type(returned).__name__
+        raise RewardError(f"reward {name!r}: image_features returned {got}; expected a tensor [{len(images)}, D]")
+    sound = images.isfinite().flatten(1).all(1).to(returned.device)
+    if not bool(returned[sound].isfinite().all()):
+        raise RewardError(f"reward {name!r}: image_features returned numbers that are not finite")
+    return returned

@@ -25,6 +25,7 @@ from fdfo.rewards.checked import OTHER_PLACE, checked, occasion
 from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit, is_pairwise, misplaced, numbered
 from fdfo.rewards.moments import RunningMoments
 from fdfo.rewards.pairwise import close, group_scores, margin_problems, only_close
+from fdfo.rewards.scores import as_features
 from fdfo.rewards.when import Applied, Conditions, Given, of_asked, scored, weighted_sum
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class WeightedSum:
             self._guards[name](
                 "while loading", partial(self._load, name, reward, place or device, dtype), remedy=OTHER_PLACE
             )
-            if name in self._offloaded and not hasattr(reward, "networks"):
+            if name in self._offloaded and not self._has(name, reward, "networks"):
                 raise RewardError(f"reward {name!r}: it has no network here to offload; remove offload")
             with self._on_device(name, reward):
                 pass
@@ -152,7 +153,8 @@ class WeightedSum:
                 def embed_piece(piece: Tensor) -> Tensor:
                     given = piece.to(self._placed[name])
                     given = given if guard.is_ours else own_tensor(given, images)
-                    return guard("while it embedded images", lambda: reward.image_features(given))
+                    found = guard("while it embedded images", lambda: reward.image_features(given))
+                    return as_features(found, name=name, images=piece)
 
                 with self._on_device(name, reward):
                     return torch.cat([embed_piece(piece) for piece in images.split(EMBEDDED)])
@@ -160,7 +162,10 @@ class WeightedSum:
             return embed
 
         named = zip(self.names, self.rewards, strict=True)
-        return {name: embedder(name, reward) for name, reward in named if hasattr(reward, "image_features")}
+        return {name: embedder(name, reward) for name, reward in named if self._has(name, reward, "image_features")}
+
+    def _has(self, name: str, reward: Reward, part: str) -> bool:
+        return self._guards[name](f"where its {part} was read", lambda: hasattr(reward, part))
 
     def components(
         self,

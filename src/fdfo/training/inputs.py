@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fdfo.config.scores import PLACEMENT
+from fdfo.config.scores import placement_of
 from fdfo.config.tree import Config, PolicyConfig, RewardConfig
 from fdfo.files import at_home, file_digest
 from fdfo.guard.files import file_of, is_file_name
@@ -100,7 +100,7 @@ def option_digests(entries: Sequence[RewardConfig], stamps: Stamps) -> Digests:
     """Digest files, and weights in folders, that options of scores name."""
     digests = {}
     for entry in entries:
-        for key, path in _paths_in(entry.options):
+        for key, path in _paths_in(entry):
             if path.exists():
                 files = [path] if path.is_file() else sorted(_weights_in(path))
                 digests.update({f"{key} of {entry.title} {file}": _digest(file, stamps) for file in files})
@@ -113,11 +113,21 @@ def start_digests(config: PolicyConfig) -> Digests:
     return {} if start is None else {f"start {config.adapter.start}": weights_digest(start)}
 
 
-def _paths_in(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Options that may be paths, alone or in a list, with their values."""
-    for key, value in options.items():
-        texts = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str) and one]
-        yield from ((key, at_home(text)) for text in texts if key not in PLACEMENT)
+def _paths_in(entry: RewardConfig) -> Iterator[tuple[str, Path]]:
+    """Options that may be paths, alone or in lists and sections at any depth, with their values."""
+    placement = placement_of(entry.name)
+    for key, value in entry.options.items():
+        yield from ((key, at_home(text)) for text in _texts_in(value) if key not in placement)
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts_in(one)
+    elif isinstance(value, str) and value:
+        yield value
 
 
 def _weights_in(folder: Path) -> Iterator[Path]:
