@@ -18,6 +18,11 @@ def test_named_epochs_are_judged_beside_the_start_and_the_end(averaged):
     assert [one.epoch for one in read_evaluations(averaged)] == [0, 1, 3]
 
 
+def test_training_pairs_are_kept_from_every_epoch_that_is_judged_the_last_one_too(averaged):
+    names = sorted(path.name for path in (averaged / "samples").glob("pairs-*.png"))
+    assert names == ["pairs-0000001.png", "pairs-0000003.png"]
+
+
 @pytest.mark.slow
 def test_raw_weights_are_those_of_a_run_without_an_average(averaged, tmp_path):
     plain = run(tmp_path / "plain", *FEW, "optim.ema=null")

@@ -138,8 +138,11 @@ class Run:
     def _is_due(self) -> bool:
         """Whether the current weights should be evaluated and were not yet."""
         epoch = self.progress.epoch
-        wanted = self.config.eval.is_due(epoch) or epoch == self.config.train.epochs
-        return wanted and (not self.history or self.history[-1].epoch != epoch)
+        return self._is_judged(epoch) and (not self.history or self.history[-1].epoch != epoch)
+
+    def _is_judged(self, epoch: int) -> bool:
+        """Whether this epoch is evaluated in a run of so many: the last one always is."""
+        return self.config.eval.is_due(epoch) or epoch == self.config.train.epochs
 
     def _best(self) -> tuple[int | None, int]:
         """Epoch of the best evaluation by the chosen score, and the number of evaluations since."""
@@ -205,7 +208,7 @@ class Run:
         noise = NoiseStreams(self.config.train.seed, epoch)
         size, is_last = self.config.prompts.pairs_per_epoch, epoch + 1 == self.config.train.epochs
         prompts, ahead = self.source.take(epoch, size), [] if is_last else self.source.take(epoch + 1, size)
-        is_shown = self.config.eval.is_due(epoch + 1) and self.team.is_main
+        is_shown = self._is_judged(epoch + 1) and self.team.is_main
         sampled = sample(engine, prompts, noise, SHOWN_GROUPS if is_shown else 0, ahead)
         with engine.phases("train"):
             updates = update(engine, sampled, noise)
