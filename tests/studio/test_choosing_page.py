@@ -7,7 +7,9 @@ from statistics import median
 
 import pytest
 
+from fdfo.studio import desk as desk_module
 from fdfo.studio.pairs import Round, pictures_of, post
+from fdfo.studio.progress import Progress
 from tests.browser import SIZES, opened, until, violations
 from tests.studio.folders import answer, asked, desk_of, run_folder, serving
 from tests.test_look import LEAST_OF_SHAPES, contrast, painted
@@ -323,3 +325,12 @@ def test_everybody_can_use_it_and_it_fits(browser, run, size, scheme):
         page.evaluate("choose('left')")
         page.wait_for_selector("#rest:not([hidden])")
         assert violations(page) == []
+
+
+def test_the_end_is_told_once_the_result_is_judged(browser, run, monkeypatch):
+    monkeypatch.setattr(desk_module, "progress_of", lambda run: Progress(epoch=3, epochs=3, training_s=None))
+    with serving(desk_of(run)) as server, opened(browser, server.url) as page:
+        page.get_by_text("Judging the result").wait_for()
+        server.stop()  # the run ends right after its report
+        page.get_by_text("The run is finished").wait_for(timeout=5000)
+        assert page.locator("#notice").is_hidden()

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from fdfo.studio.choices import Journal
 from fdfo.studio.desk import Declined, Wish
 from fdfo.studio.pairs import Round, pictures_of, post
 from fdfo.studio.people import people_of
+from fdfo.studio.progress import Progress
 from tests.studio.folders import answer, asked, choose_all, desk_of, run_folder, serving
 
 
@@ -99,6 +101,27 @@ def test_undo_asks_again_until_training_goes_on(run):
     post(run, 0, Round(number=0, total=2, pairs=tuple(pairs), is_closed=True))
     with pytest.raises(Declined, match="nothing to undo"):
         desk.undo("me")
+
+
+def test_undo_lets_stand_what_training_went_on_with_before_an_interruption(run):
+    pairs, desk = asked(run, 2, undecided=0), desk_of(run, votes=2, has_others=True)
+    desk.answer("me", answer(desk, pairs[0]))
+    desk.journal.leave([pair.key for pair in pairs])
+    assert not desk.view("me")["can_undo"]
+    with pytest.raises(Declined, match="nothing to undo"):
+        desk.undo("me")
+    assert len(desk.journal.choices()) == 1
+
+
+def test_a_run_is_finished_once_its_report_is_there(run, monkeypatch):
+    desk = desk_of(run)
+    monkeypatch.setattr(module, "progress_of", lambda run: Progress(epoch=3, epochs=3, training_s=None))
+    (run / "report.html").write_text("of a run that was stopped", encoding="utf-8")
+    os.utime(run / "report.html", (0, 0))
+    assert desk.view("me")["phase"] == "judging"
+    before = desk.version()
+    (run / "report.html").write_text("of the finished run", encoding="utf-8")
+    assert desk.view("me")["phase"] == "finished" and desk.version() != before
 
 
 def test_pairs_are_dealt_out(run):

@@ -132,6 +132,10 @@ class Board:
         here = {pair.key for pair in self.pairs}
         return [choice for choice in self.choices if choice.who == who and choice.pair in here]
 
+    def may_undo(self, who: str) -> list[Choice]:
+        """What of it a person may take back: not of a pair that training went on with before an interruption."""
+        return [choice for choice in self.of(who) if choice.pair not in self.left]
+
     def next_for(self, who: str, held: Mapping[str, int], count: int) -> list[Item]:
         """What a person sees next: up to `count` items. `held`: by pair, how many others are looking at it."""
         seen = [pair for pair in self.pairs if self.is_shown(pair, who)]

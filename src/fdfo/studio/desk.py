@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fdfo.config.run_folder import METRICS
 from fdfo.errors import FdfoError
+from fdfo.evaluation.runs import REPORT
 from fdfo.studio.board import Board, Item
 from fdfo.studio.choices import Choice, Journal, now
 from fdfo.studio.pairs import Pair, pictures_of, rounds
@@ -85,7 +87,8 @@ class Desk:
         """Another text after every change that a page should show."""
         paths = [
             self.journal.path,
-            self.run / "metrics.jsonl",
+            self.run / METRICS,
+            self.run / REPORT,
             *sorted((self.run / "choices" / "asked").glob("*.json")),
         ]
         moment = time.monotonic()
@@ -122,7 +125,7 @@ class Desk:
     def undo(self, who: str) -> str:
         """Take the latest choice of this round back; the pair. Raises Declined, or OSError with nothing written."""
         with self.journal.held():
-            mine = self.board().of(who)
+            mine = self.board().may_undo(who)
             if not mine:
                 raise Declined(409, "nothing to undo: training goes on with the choices made before")
             self.journal.take_back(mine[-1])
@@ -177,7 +180,7 @@ class Desk:
             "run": self.people.run,
             "who": who,
             "people": sharers,
-            "phase": "weighing" if waits and board.pairs else _phase(board, items, progress),
+            "phase": "weighing" if waits and board.pairs else self._phase(board, items, progress),
             "epoch": progress.epoch + 1,
             "epochs": progress.epochs,
             "items": [self._shown(item) for item in items],
@@ -190,10 +193,26 @@ class Desk:
             "pace_s": pace,
             "left_s": None if pace is None else pace * (total - decided) * self._settings.votes / sharers,
             "training_s": progress.training_s,
-            "can_undo": bool(board.of(who)),
+            "can_undo": bool(board.may_undo(who)),
             "self": with_oneself(mine),
             "others": between_people(board.choices),
         }
+
+    def _phase(self, board: Board, items: list[Item], progress: Progress) -> str:
+        if items:
+            return "choose"
+        if board.pairs and not board.is_over:
+            return "others" if board.is_whole else "drawing"
+        if board.pairs:
+            return "done"
+        if progress.is_finished:
+            return "finished" if self._is_reported() else "judging"
+        return "training" if board.choices else "starting"
+
+    def _is_reported(self) -> bool:
+        """Whether the report has been written since the last event."""
+        report, events = stamp(self.run / REPORT), stamp(self.run / METRICS)
+        return report is not None and (events is None or report[0] >= events[0])
 
     def leave(self, who: str) -> None:
         """A person's page was closed: what it held is for others."""
@@ -216,18 +235,6 @@ class Desk:
         left, right = (pair.first, pair.second) if item.left == "first" else (pair.second, pair.first)
         shown = {"pair": pair.key, "repeat": item.repeat, "prompt": pair.prompt, "missing": self.missing(pair)}
         return shown | {"left": f"/choose/pictures/{left}.png", "right": f"/choose/pictures/{right}.png"}
-
-
-def _phase(board: Board, items: list[Item], progress: Progress) -> str:
-    if items:
-        return "choose"
-    if board.pairs and not board.is_over:
-        return "others" if board.is_whole else "drawing"
-    if board.pairs:
-        return "done"
-    if progress.is_finished:
-        return "finished"
-    return "training" if board.choices else "starting"
 
 
 def _choice(pair: Pair, who: str, answer: Answer) -> Choice:

@@ -101,7 +101,7 @@ function draw() {
   at("question").textContent = view.all_skipped
     ? "Every pair was skipped, and training needs at least one. Which picture do you prefer for"
     : "Which picture do you prefer for";
-  at("epoch").textContent = view.phase === "finished" ? "Finished" : `Epoch ${view.epoch} of ${view.epochs}`;
+  at("epoch").textContent = ["judging", "finished"].includes(view.phase) ? "Finished" : `Epoch ${view.epoch} of ${view.epochs}`;
   at("count").textContent = view.total ? `${view.decided} of ${pairs(view.total)}` : "";
   at("progress").hidden = !view.total;
   at("progress").max = view.total || 1;
@@ -138,6 +138,7 @@ function rest() {
     done: ["That was the last pair of this epoch", "Training goes on with your choices in a moment."],
     starting: ["The first pictures are being drawn", "They appear here by themselves."],
     training: ["Training on your choices", `The next pairs appear here by themselves.${soon}`],
+    judging: ["Judging the result", "Thank you. This was the last choice; report.html in the folder of the run comes next."],
     finished: ["The run is finished", "Thank you. report.html in the folder of the run shows what the model learned."],
   };
   // The server may not know yet what was chosen last.
@@ -277,6 +278,10 @@ document.addEventListener("visibilitychange", () => {
 
 const LOST = "The run does not answer. What you chose is saved; repeat its command if it was stopped. This page goes on by itself.";
 function lost(now) {
+  if (now && view?.phase === "judging") { // it ends right after the report
+    view.phase = "finished";
+    draw();
+  }
   if (now === isLost || view?.phase === "finished") return;
   isLost = now;
   at("notice").hidden = !now;
