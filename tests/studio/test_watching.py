@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -240,6 +241,16 @@ def test_a_process_that_does_not_hold_the_lock_is_left_alone(root, actions, monk
     lock(run, host="far")
     with pytest.raises(Refusal, match="is on far; press Ctrl-C there"):
         actions.stop(run)
+
+
+def test_jobs_give_way_but_do_not_starve(root, actions, monkeypatch):
+    run, commands = root / "first", []
+    with_checkpoints(run, 5)
+    ended = SimpleNamespace(poll=lambda: 0)
+    monkeypatch.setattr(actions_module.subprocess, "Popen", lambda command, **_: commands.append(command) or ended)
+    actions.export(run, "epoch-0000005")
+    (command,) = commands
+    assert command[:3] == [shutil.which("nice"), "-n", "10"]
 
 
 def test_a_kept_checkpoint_stays(root, actions):

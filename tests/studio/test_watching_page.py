@@ -65,6 +65,16 @@ def test_forms_lead_where_they_say(browser, address):
             page.goto(address)
 
 
+def test_what_only_begins_is_not_told_as_done(browser, address):
+    with opened(browser, f"{address}/run?run=plan/second") as page:
+        page.route(re.compile("/(stop|export|draw)\\?"), lambda route: route.fulfill(json={}))
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_text("Checkpoints: 1").click()
+        for name, told in [("Export epoch-0000005", "Started"), ("Stop the run", "Asked to stop")]:
+            page.get_by_role("button", name=name).click()
+            page.locator("#told", has_text=told).wait_for(timeout=5000)
+
+
 def test_a_checkpoint_is_kept_and_a_wish_that_cannot_be_is_told(browser, address, root):
     with opened(browser, f"{address}/run?run=plan/second") as page:
         page.get_by_text("Checkpoints: 1").click()

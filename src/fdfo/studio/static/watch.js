@@ -72,11 +72,11 @@ function listen() {
 
 // ---- what a person wishes ----
 
-async function send(address, body) {
+async function send(address, body, done) {
   try {
     const answer = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
     const content = await answer.json();
-    told.textContent = answer.ok ? "Done" : content.error;
+    told.textContent = answer.ok ? done : content.error;
     isBroken = false;
     if (answer.ok) await refresh();
   } catch {
@@ -88,7 +88,7 @@ bindings.push((part) => {
   for (const button of part.querySelectorAll("[data-post]")) {
     button.addEventListener("click", () => {
       if (button.dataset.sure && !confirm(button.dataset.sure)) return;
-      void send(button.dataset.post, JSON.parse(button.dataset.body ?? "{}"));
+      void send(button.dataset.post, JSON.parse(button.dataset.body ?? "{}"), button.dataset.done);
     });
   }
   for (const form of part.querySelectorAll("[data-draw]")) {
@@ -96,7 +96,7 @@ bindings.push((part) => {
       event.preventDefault();
       const fields = Object.fromEntries(new FormData(form));
       const strengths = fields.strengths.split(",").map(Number);
-      void send(form.dataset.draw, { ...fields, seed: Number(fields.seed), strengths });
+      void send(form.dataset.draw, { ...fields, seed: Number(fields.seed), strengths }, "Started");
     });
   }
   // What was drawn: a row of strengths, each of which opens large.

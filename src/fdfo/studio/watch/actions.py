@@ -1,6 +1,6 @@
 """What the studio does beside reading: stop a run, mark a checkpoint as kept, export it, draw with it.
 
-Export and drawing are commands of fdfo in processes of their own, with the lowest priority, one at a time for each run;
+Export and drawing are commands of fdfo in processes of their own, with a low priority, one at a time for each run;
 drawing takes what memory the run leaves.
 """
 
@@ -135,7 +135,7 @@ class Actions:
             raise Refusal(409, "the one before is not done yet; wait for it")
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / f"{kind}-{os.urandom(6).hex()}.log"
-        modest = [nice, "-n", "19"] if (nice := shutil.which("nice")) else []
+        modest = [nice, "-n", "10"] if (nice := shutil.which("nice")) else []
         with open(log, "wb") as said:
             process = subprocess.Popen(
                 [*modest, sys.executable, "-m", "fdfo", *command],
