@@ -23,7 +23,7 @@ def levels(evaluation: Evaluation, pairwise: Sequence[str] = ()) -> list[str]:
 def gain(history: Sequence[Evaluation], pairwise: Sequence[str] = ()) -> list[str]:
     """The trained score before training and now, and its paired difference; empty before the second evaluation.
 
-    The first of the others where only people know the trained one.
+    The first of the others where only people know the trained one, which is told.
     """
     if len(history) < 2 or not history[-1].metrics:
         return []
@@ -32,7 +32,8 @@ def gain(history: Sequence[Evaluation], pairwise: Sequence[str] = ()) -> list[st
     if name in pairwise:
         return [f"held-out {name} against the base: {_outcomes(last, name)}", last.interval(name).told("+.3g")]
     before, now, change = first.interval(name), last.interval(name), last.gain(first, name)
-    return [f"held-out {name} {before.mean:.4g} -> {now.mean:.4g}", change.told("+.3g")]
+    unjudged = [] if last.trained_score else ["the trained score is not measured here"]
+    return [f"held-out {name} {before.mean:.4g} -> {now.mean:.4g}", change.told("+.3g"), *unjudged]
 
 
 def _outcomes(evaluation: Evaluation, name: str) -> str:

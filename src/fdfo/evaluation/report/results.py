@@ -122,6 +122,9 @@ def verdict(changes: Iterable[Change]) -> Verdict:
     rose = [change for change in changes if change.direction == "rose"]
     trained = [change.direction for change in changes if change.role == "trained"]
     unseen = [change.direction for change in changes if change.role == "unseen"]
+    if unseen and not trained:
+        moved = " and ".join(way for way in ("rose", "fell") if way in unseen) or "did not clearly change"
+        return Verdict("unclear", f"The trained score is not measured here; unseen scores {moved}")
     gained = "rose" in trained if trained else bool(rose)
     if "fell" in trained or (fell and not trained and not rose):
         return Verdict("worse", "Worse")
