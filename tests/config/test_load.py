@@ -119,6 +119,7 @@ def test_everything_wrong_is_reported_at_once_with_the_nearest_name():
         ("optim.betas=[2,0.5]", "optim.betas.0: input should be less than or equal to 0.999999, got 2"),
         ("eval.stop_when={metrc: reward}", "eval.stop_when.metrc: unknown key; did you mean 'metric'?"),
         ("eval.rewards=[shapes-verifier]", "eval.rewards.0: 'shapes-verifier' is already trained on"),
+        ("reward=[shapes-contrastive]", "leave it out: 'eval.rewards=[shapes-neatness]'"),
         ("optim.lr=nan", "optim.lr"),
         ("eval.stop_when={metric: nothing}", "'nothing' is not evaluated"),
         ("policy.resolution=[32]", "policy.resolution"),

@@ -204,11 +204,12 @@ def _threads(config: Config) -> Iterator[str]:
 
 def _evaluation(config: Config) -> Iterator[str]:
     trained = [entry.title for entry in config.reward]
+    others = ", ".join(entry.title for entry in config.eval.rewards if entry.title not in trained)
     for index, entry in enumerate(config.eval.rewards):
         if entry.title in trained:
             yield (
                 f"eval.rewards.{index}: {entry.title!r} is already trained on, and evaluated as such; "
-                "remove it from eval.rewards"
+                f"leave it out: 'eval.rewards=[{others}]'"
             )
         if entry.standardize:
             yield f"eval.rewards.{index}.standardize: only scores that are trained on are standardised; remove it"
