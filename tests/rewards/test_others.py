@@ -349,3 +349,17 @@ def test_a_score_that_asks_people_can_do_so(make):
 
     with pytest.raises(RewardError, match="asks_people needs expect, weigh, leave"):
         make(Asks)
+
+
+def test_loading_takes_no_longer_than_a_call_may(make):
+    class Hangs:
+        differentiable = False
+
+        def load(self, device, dtype):
+            time.sleep(5)
+
+        def __call__(self, images, prompts, metadata):
+            return [0.0] * len(images)
+
+    with pytest.raises(RewardError, match=r"failed while loading: no answer within timeout_s=0\.05"):
+        make(Hangs, timeout_s=0.05).load(torch.device("cpu"), torch.float32)

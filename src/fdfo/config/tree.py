@@ -123,8 +123,8 @@ class RewardConfig(Section):
     both_orders: bool | None = None
     """Ask a score of pairs in both orders and take the mean; null: unless it says that the order does not matter."""
     timeout_s: Seconds | None = None
-    """Longest seconds of one call, after which the run saves its state and stops; null: none. remote and vlm-server,
-    which wait for servers, take it for one request."""
+    """Longest seconds of one call, and of loading your own score, after which the run saves its state and stops; null:
+    none. remote and vlm-server, which wait for servers, take it for one request."""
     undecided_within: NonNegative | None = None
     """For a score that compares two images: ask it only where the weighted sums of the other scores differ by this at
     most, and leave the rest to them; null: ask for every pair."""

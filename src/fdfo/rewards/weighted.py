@@ -89,9 +89,8 @@ class WeightedSum:
         """Load all of them, on `device` or their own. Raises RewardError when one cannot be loaded."""
         self._device = numbered(torch.device(device))
         for name, reward, place in zip(self.names, self.rewards, self._devices, strict=True):
-            self._guards[name](
-                "while loading", partial(self._load, name, reward, place or device, dtype), remedy=OTHER_PLACE
-            )
+            guard, work = self._guards[name], partial(self._load, name, reward, place or device, dtype)
+            guard("while loading", work, remedy=OTHER_PLACE, bounded=not guard.is_ours)  # ours may fetch weights first
             if name in self._offloaded and not self._has(name, reward, "networks"):
                 raise RewardError(f"reward {name!r}: it has no network here to offload; remove offload")
             with self._on_device(name, reward):
