@@ -222,6 +222,16 @@ def test_leaving_pairs_to_others_needs_others_and_pairs(mixed):
         WeightedSum([RewardConfig(name="darker", undecided_within=0.1)])
     with pytest.raises(RewardError, match=r"'grey': undecided_within .*; it has one of single images"):
         WeightedSum([RewardConfig(name="grey", undecided_within=0.1), RewardConfig(name="darker")])
+    both = [RewardConfig(name="darker", undecided_within=margin) for margin in (0.1, 0.2)]
+    with pytest.raises(RewardError, match=r"'darker', 'darker#2': .* each would wait for the other; keep it for one"):
+        WeightedSum([RewardConfig(name="grey"), *both])
+
+
+def test_alone_a_score_is_asked_for_every_pair(mixed):
+    reward = WeightedSum([RewardConfig(name="grey"), RewardConfig(name="darker", undecided_within=0.0)])
+    images = pictures(GREYS)
+    found = reward.preferences(images[0::2], images[1::2], TEXTS[0::2], [{"n": 0}] * 3)
+    assert found["darker"].tolist() == [1.0, 1.0, 0.0]  # the last two are of one grey
 
 
 @pytest.fixture
@@ -259,3 +269,35 @@ def test_people_are_told_which_pairs_their_choice_can_turn(told, human, grey, ex
 def test_people_alone_are_told_that_there_are_no_other_scores(told):
     WeightedSum([RewardConfig(name="human")]).components(pictures(GREYS), TEXTS, [{}] * 6, group_size=2)
     assert told == [None]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("greys", [0, 1])
+def test_people_come_before_scores_that_are_left_pairs_and_after_others(told, mixed, monkeypatch, order, greys):
+    """People prefer images of 1/2, by 1/2, and have a tie of others: the other score is asked for this."""
+    monkeypatch.setattr(Human, "__call__", lambda self, first, *_: (first.amax((1, 2, 3)) == 0.5).double() * 0.5)
+    entries = [RewardConfig(name="human"), RewardConfig(name="darker", undecided_within=0.25)][::order]
+    reward = WeightedSum([*entries, *[RewardConfig(name="grey")] * greys])
+    reward.components(pictures([0.5, 0.5, 0.25, 0.25, 0.125, 0.25]), TEXTS, [{"n": i} for i in range(6)], group_size=2)
+    assert {prompt for prompt, _ in mixed} == {"p1", "p2"}
+    assert [undecided.tolist() for undecided in told] == [[True, True, True]]
+
+
+def test_a_choice_weighs_less_in_a_larger_group(told):
+    """It moves the scores of a pair apart by 2/3 in groups of 3: greys of 1/2, 3/4, 1/4 | 3/8, 1/2, 1/2 times 2."""
+    reward = WeightedSum([RewardConfig(name="grey", weight=2.8), RewardConfig(name="human")])
+    reward.components(pictures(GREYS), TEXTS[:1] * 6, [{}] * 6, group_size=3)
+    assert [undecided.tolist() for undecided in told] == [[False, False, False, True, True, True]]
+
+
+@pytest.mark.parametrize("unseen", ["grey", "human"])
+def test_before_a_standardised_score_was_observed_every_pair_is_undecided(told, unseen):
+    entries = [
+        RewardConfig(name=name, weight=w, standardize=name == unseen) for name, w in [("grey", 99), ("human", 1)]
+    ]
+    reward = WeightedSum(entries)
+    reward.components(pictures(GREYS), TEXTS, [{}] * 6, group_size=2)
+    reward.observe({unseen: torch.tensor([0.0, 9.0])})
+    reward.components(pictures(GREYS), TEXTS, [{}] * 6, group_size=2)
+    assert told[0].tolist() == [True] * 3
+    assert told[1].tolist() == [False, False, True]

@@ -20,7 +20,8 @@ class Asked:
     def __init__(self, rewards: Mapping[str, Any], margins: Mapping[str, float | None]):
         """margins: where a reward is asked only for pairs that the others leave open."""
         self._rewards = {name: reward for name, reward in rewards.items() if asks_people(reward)}
-        self._has_others = len(self._rewards) < len(rewards)
+        self.has_others = len(self._rewards) < len(rewards)
+        """Whether there are scores that ask nobody."""
         self._at_once = [reward for name, reward in self._rewards.items() if margins[name] is None]
 
     @property
@@ -31,7 +32,7 @@ class Asked:
     def attend(self, run: Path, rank: int, size: int, say: Callable[[str], None]) -> None:
         """Give them the run folder, before the first image. Raises RewardError."""
         for reward in self._rewards.values():
-            reward.attend(run, rank, size, say, has_others=self._has_others)
+            reward.attend(run, rank, size, say, has_others=self.has_others)
 
     def expect(self, images: Tensor, prompts: Sequence[str], group_size: int, total: int) -> None:
         """Show images [B, 3, H, W] of an epoch of `total`, which will be scored when all are there."""

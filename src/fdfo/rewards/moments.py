@@ -3,7 +3,7 @@
 Sums are float64 and merged exactly (Chan, Golub and LeVeque 1979), so that neither batches nor interruptions matter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -34,6 +34,10 @@ class RunningMoments:
         count, mean, squares = self._sums[name].tolist()
         deviation = (squares / count) ** 0.5 if count else 0.0
         return (scores - mean) / deviation if deviation > 0 else scores
+
+    def know(self, names: Iterable[str]) -> bool:
+        """Whether those of the components that are standardised have been observed: more than one value of each."""
+        return all(bool(self._sums[name][2] > 0) for name in names if name in self._sums)
 
     def state(self) -> dict[str, Tensor]:
         """What has been seen, as tensors on the CPU by name."""

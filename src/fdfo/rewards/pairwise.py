@@ -44,13 +44,22 @@ def group_scores(
     return share.index_add(0, torch.tensor(second, device=share.device), -preference) / group_size
 
 
-def margin_problems(margins: Mapping[str, float | None], pairwise: Sequence[str]) -> list[str]:
-    """What is wrong with `undecided_within` of the scores, by name, of which some are pairwise."""
+def margin_problems(
+    margins: Mapping[str, float | None], pairwise: Sequence[str], people: Sequence[str] = ()
+) -> list[str]:
+    """What is wrong with `undecided_within` of the scores, by name, of which some are pairwise and some ask people."""
     wanting = [name for name, margin in margins.items() if margin is not None]
     what = "undecided_within leaves pairs to the other scores"
     single = [f"reward {name!r}: {what}; it has one of single images" for name in wanting if name not in pairwise]
     alone = [f"reward {name!r}: {what}; there is none" for name in wanting if len(wanting) == len(margins)]
-    return single or alone
+    # People come after networks; of two of a kind, neither is first.
+    kinds = [[name for name in wanting if (name in people) is asks] for asks in (False, True)]
+    mutual = [
+        f"rewards {', '.join(map(repr, kind))}: {what}, so each would wait for the other; keep it for one of them"
+        for kind in kinds
+        if len(kind) > 1
+    ]
+    return single or alone or mutual
 
 
 def only_close(judge: Judge, others: Tensor, margin: float, group_size: int) -> Judge:

@@ -24,7 +24,7 @@ from fdfo.rewards.build import build_reward
 from fdfo.rewards.checked import OTHER_PLACE, checked, occasion
 from fdfo.rewards.entry import asks_twice, batch_size, guard_of, in_8bit, is_pairwise, misplaced, numbered
 from fdfo.rewards.moments import RunningMoments
-from fdfo.rewards.pairwise import close, group_scores, margin_problems, only_close
+from fdfo.rewards.pairwise import close, group_scores, margin_problems, only_close, pairs_of
 from fdfo.rewards.scores import as_features
 from fdfo.rewards.when import Applied, Conditions, Given, of_asked, scored, weighted_sum
 
@@ -70,13 +70,13 @@ class WeightedSum:
                 self.rewards.append(build_reward(entry))
             except FdfoError as error:
                 problems.append(str(error))
-        problems = problems or margin_problems(self._margins, self.pairwise)
         if problems:
             raise RewardError("\n".join(problems))
         self.asked = Asked(dict(zip(self.names, self.rewards, strict=True)), self._margins)
         """The rewards that ask people."""
         built = list(zip(self.names, entries, self.rewards, strict=True))
-        if problems := [text for one in built for text in misplaced(*one)]:
+        problems = margin_problems(self._margins, self.pairwise, self.asked.names)
+        if problems := problems or [text for one in built for text in misplaced(*one)]:
             raise RewardError("\n".join(problems))
         self._both_orders = {name: asks_twice(entry, reward) for name, entry, reward in built}
         self._guards = {name: guard_of(name, entry, reward) for name, entry, reward in built}
@@ -194,12 +194,13 @@ class WeightedSum:
         applied = self.applied(metadata)
         scores: dict[str, Tensor] = {}
         named = zip(self.names, self.rewards, strict=True)
-        for name, reward in sorted(named, key=lambda pair: (asks_people(pair[1]), self._margins[pair[0]] is not None)):
+        for name, reward in sorted(named, key=lambda pair: (self._margins[pair[0]] is not None, asks_people(pair[1]))):
             if only is not None and name not in only:
                 continue
             if asks_people(reward):
-                self.asked.weigh(name, self._undecided(name, scores, applied, group_size))
-            others = None if self._margins[name] is None else self._weighted(scores, applied)
+                self.asked.weigh(name, self._undecided(name, scores, applied, len(images), group_size))
+            is_left = self._margins[name] is not None and scores  # an evaluation may ask it alone
+            others = self._weighted(scores, applied) if is_left else None
             given = Given(images, prompts, metadata, others, group_size)
             ask = partial(self._ask, name, reward, size=size, watch=watch)
             found = of_asked(ask, given, applied[name]) if name in applied else ask(given)
@@ -237,19 +238,27 @@ class WeightedSum:
                 parts.append(part.to(given.images.device))
         return torch.cat(parts)
 
-    def _undecided(self, name: str, scores: Mapping[str, Tensor], applied: Applied, group_size: int) -> Tensor | None:
-        """Which pairs that people are asked about, [Q] bool, their choice can turn: in the sum that is trained on, the
-        other scores [B] differ by what a choice weighs at most. None without other scores."""
-        measured = {other: values for other, values in scores.items() if other not in self.asked.names}
-        if not measured:
+    def _undecided(
+        self, name: str, scores: Mapping[str, Tensor], applied: Applied, count: int, group_size: int
+    ) -> Tensor | None:
+        """Which pairs of `count` images that people are asked about, [Q] bool, their choice can turn: in the sum that
+        is trained on, the other scores [B] differ by what a choice weighs at most. None without other scores.
+
+        Unknown, so all, where the others come later, or where one is standardised by what was not observed yet.
+        """
+        if not self.asked.has_others:
             return None
-        sides = self._moments.standardized(name, torch.tensor([0.5, -0.5], dtype=torch.float64))
-        weighs = abs(self.weights[self.names.index(name)] * float(sides[0] - sides[1]))
-        trained = {other: self._moments.standardized(other, values) for other, values in measured.items()}
-        undecided = close(self._weighted(trained, applied), weighs, group_size)
+        undecided = torch.ones(len(pairs_of(count, group_size)[0]), dtype=torch.bool)
+        measured = {other: values for other, values in scores.items() if other not in self.asked.names}
+        if measured and self._moments.know([name, *measured]):
+            gap = 2 / group_size  # of the scores of two images, by one choice: pairwise.py
+            sides = self._moments.standardized(name, torch.tensor([gap / 2, -gap / 2], dtype=torch.float64))
+            weighs = abs(self.weights[self.names.index(name)] * float(sides[0] - sides[1]))
+            trained = {other: self._moments.standardized(other, values) for other, values in measured.items()}
+            undecided = close(self._weighted(trained, applied), weighs, group_size).cpu()
         if (margin := self._margins[name]) is None:
             return undecided
-        return undecided[close(self._weighted(scores, applied), margin, group_size)]
+        return undecided[close(self._weighted(scores, applied), margin, group_size).cpu()]
 
     def applied(self, metadata: Sequence[Mapping[str, Any]]) -> Applied:
         """Which images [B] with these metadata each component is asked about, of those with a `when`."""
