@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import diffusers
 import pytest
@@ -17,7 +18,7 @@ from fdfo.config.tree import PolicyConfig
 from fdfo.errors import ModelError
 from fdfo.flow.guidance import renormed_down
 from fdfo.models import load_policy, outline
-from fdfo.models.decoding import on_white
+from fdfo.models.decoding import decode, on_white
 from fdfo.models.families import JOINT_ATTENTION, KANDINSKY_SIZES, REFUSED, Family, with_mask
 from fdfo.models.load import policy_notes, policy_problems
 
@@ -254,3 +255,22 @@ def test_a_prompt_with_another_structure_is_refused(policy):
     policy._recorder._asking.record = odd
     with pytest.raises(ModelError, match=r"the prompt 'b' changes more than tensors.*leave it out"):
         policy.encode(["b"])
+
+
+class Neighbourly(torch.nn.Module):
+    """A decoder of 8 x 8 pixels an element, in whose images the others of a batch show, as on CPUs."""
+
+    config: ClassVar = {"block_out_channels": [1] * 4, "scaling_factor": 1.0}
+    dtype = torch.float32
+
+    def decode(self, x, return_dict):
+        image = (x + 1e-3 * (x - x.mean(0))).repeat_interleave(8, -1).repeat_interleave(8, -2)
+        return (image[:, :3],)
+
+
+@pytest.mark.parametrize(("height", "alone"), [(32, True), (31, False)])
+def test_large_images_are_decoded_one_by_one_on_a_cpu(height, alone):
+    x = torch.rand(2, 4, height, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    images = decode(Neighbourly(), x, {})
+    assert torch.equal(images, torch.cat([decode(Neighbourly(), one, {}) for one in x.split(1)])) is alone
+    assert images.shape == (2, 3, 8 * height, 256) and images.requires_grad
