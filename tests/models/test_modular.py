@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub.errors import LocalEntryNotFoundError
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from fdfo.config.tree import PolicyConfig
@@ -17,6 +18,7 @@ from fdfo.errors import ModelError
 from fdfo.flow.solve import integrate
 from fdfo.models import load_policy, outline
 from fdfo.models.load import policy_notes, policy_problems
+from fdfo.models.modular import _kind
 from fdfo.models.source import MODULAR_INDEX, ModelSource
 from fdfo.models.usage import diffusers_code
 from tests.models.families.world import PROMPTS, STEPS, World
@@ -53,6 +55,36 @@ def test_a_folder_that_was_moved_is_loaded_from_where_it_is(world, tmp_path):
     with torch.no_grad():
         a, b = (policy.velocity(x, 0.5, policy.encode(PROMPTS[:1])) for policy in (ours, theirs))
     assert_close(a, b, rtol=0, atol=0)
+
+
+def pickled(world, place, kind):
+    """A copy whose text encoder is a pickle, and which its index calls something else."""
+    folder = Path(shutil.copytree(world.folder, place))
+    weights = folder / "text_encoder" / "model.safetensors"
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    index = json.loads((folder / MODULAR_INDEX).read_text())
+    index["text_encoder"][2].update(type_hint=kind, pretrained_model_name_or_path=str(folder))
+    (folder / MODULAR_INDEX).write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["AutoModel", "AutoModelForImageTextToText", "Qwen3VLForConditionalGeneration"])
+def test_no_pickle_is_read_whatever_class_an_index_names(world, monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read a pickle"))
+    folder = pickled(world, tmp_path / "pickled", ["transformers", kind])
+    with pytest.raises(ModelError, match=r"no file named model\.safetensors"):
+        load_policy(folder, resolution=world.size)
+
+
+def test_blocks_tell_the_class_of_a_component_and_an_index_a_special_case_of_it():
+    class Special(torch.nn.Linear):
+        pass
+
+    assert _kind(torch.nn.Linear, Special) is Special
+    assert _kind(torch.nn.Linear, torch.nn.Conv2d) is torch.nn.Linear
+    assert _kind(torch.nn.Linear, None) is torch.nn.Linear
+    assert _kind(None, Special) is Special
 
 
 def test_a_model_of_the_hub_is_found_by_either_index_and_by_parts_of_others(world, monkeypatch, tmp_path):

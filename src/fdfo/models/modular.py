@@ -10,7 +10,15 @@ from itertools import pairwise
 from typing import Any
 
 import diffusers
-from torch.nn import Module
+from transformers import (
+    AutoImageProcessor,
+    AutoProcessor,
+    AutoTokenizer,
+    FeatureExtractionMixin,
+    ImageProcessingMixin,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
 
 from fdfo.models.source import encodes_text
 
@@ -19,6 +27,18 @@ LIBRARY: Any = diffusers
 
 MODULAR = "ModularPipeline"
 """How the names of their classes end."""
+
+WITHOUT_WEIGHTS = (
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+    FeatureExtractionMixin,
+    ImageProcessingMixin,
+    AutoTokenizer,
+    AutoProcessor,
+    AutoImageProcessor,
+    LIBRARY.SchedulerMixin,
+)
+"""Components that are read from settings and words alone. Any other is read from safetensors: pickles run code."""
 
 REWRITERS = ("prompt_upsampler",)
 """Blocks that write another prompt."""
@@ -41,12 +61,13 @@ class Face:
         made: Any = cls
         pipeline = made(_blocks(cls), location, revision=revision)
         parts = (cls._encoding, cls._drawing, cls._decoding)
-        needed = {spec.name for blocks in parts for spec in blocks.expected_components}
-        for name in needed.intersection(pipeline.pretrained_component_names).difference(left_out):
+        needed = {spec.name: spec.type_hint for blocks in parts for spec in blocks.expected_components}
+        for name in needed.keys() & set(pipeline.pretrained_component_names) - left_out.keys():
             spec = pipeline.get_component_spec(name)
+            spec.type_hint = _kind(needed[name], spec.type_hint)
             of_models = {"dtype": dtype, "use_safetensors": use_safetensors}
-            is_model = isinstance(spec.type_hint, type) and issubclass(spec.type_hint, Module)
-            pipeline.register_components(**{name: spec.load(**(of_models if is_model else {}))})
+            has_none = isinstance(spec.type_hint, type) and issubclass(spec.type_hint, WITHOUT_WEIGHTS)
+            pipeline.register_components(**{name: spec.load(**({} if has_none else of_models))})
         return pipeline
 
     def save_pretrained(self, folder: Any, **options: Any) -> None:
@@ -115,6 +136,12 @@ def faced(kind: Any) -> Any:
 def named(arguments: Mapping[str, Any]) -> str:
     """Arguments of a call after its first, as code."""
     return "".join(f", {name}={value!r}" for name, value in arguments.items())
+
+
+def _kind(expected: Any, named: Any) -> Any:
+    """The class of a component that blocks expect, or that the index names where this is one of them."""
+    both = isinstance(expected, type) and isinstance(named, type)
+    return named if expected is None or (both and issubclass(named, expected)) else expected
 
 
 def _blocks(kind: Any) -> Any:
