@@ -547,12 +547,15 @@ def test_a_merged_folder_of_a_run_without_t5_is_loaded_by_plain_diffusers(comman
     assert without.text_encoder_3 is None
 
 
-def test_a_run_of_a_folder_without_t5_is_exported(command, trained, tmp_path):
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_run_of_a_folder_without_t5_is_exported(command, trained, tmp_path, is_named):
     from fdfo.shapes import PIPELINE
 
     with quiet_loading():
         whole = StableDiffusion3Pipeline.from_pretrained(PIPELINE, text_encoder_3=None, tokenizer_3=None)
         whole.save_pretrained(tmp_path / "model")
+    if is_named:
+        shutil.copy(PIPELINE / "model_index.json", tmp_path / "model")
     config = yaml.safe_load((trained / "config.yaml").read_text())
     config["policy"] |= {"name": str(tmp_path / "model"), "t5": False, "resolution": [32, 32]}
     shutil.copytree(trained, tmp_path / "run")

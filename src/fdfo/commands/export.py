@@ -81,8 +81,8 @@ def export_to(
     source = _chosen(run, checkpoint)
     if to == "merged" and not settings.t5:
         # As large as the model was: diffusers loads no folder that lacks it without being told.
-        there = "text_encoder_3" in ModelSource.find(settings.name, settings.revision).components
-        settings = settings.model_copy(update={"t5": there})
+        base = ModelSource.find(settings.name, settings.revision)
+        settings = settings.model_copy(update={"t5": base.has("text_encoder_3") and base.has("tokenizer_3")})
         say("the run left T5 out: give diffusers text_encoder_3=None and tokenizer_3=None to draw as it did")
     try:
         folder.mkdir(parents=True, exist_ok=True)

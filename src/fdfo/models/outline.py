@@ -105,15 +105,14 @@ class Outline:
 
     def lacks(self, t5: bool) -> list[str]:
         """Components that its pipeline needs and its folder does not have, as diffusers tells only while it loads."""
-        folder = Path(self.source.location)
         is_plain = self.family.pipeline is None and issubclass(self.pipeline_class, DiffusionPipeline)
-        if not is_plain or not folder.is_dir():
+        if not is_plain or not Path(self.source.location).is_dir():
             return []  # made of blocks, or of a package: loaded in a way of its own
         parts = self.source.components
         made_of = signature(self.pipeline_class.__init__).parameters.values()
         needed = {one.name for one in made_of if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD}
         t5_parts = set(self.family.dispensable)
-        gone = {name for name in t5_parts & parts.keys() if not (folder / name).is_dir()}
+        gone = {name for name in t5_parts & parts.keys() if not self.source.has(name)}
         missing = (needed - {"self", *self.pipeline_class._optional_components} - parts.keys()) | (gone & needed)
         missing -= set() if t5 else t5_parts
         advice = "add policy.t5=false" if missing <= t5_parts else "give a whole pipeline folder"

@@ -63,6 +63,11 @@ class ModelSource:
         lists = {name: entry for name, entry in self.index.items() if isinstance(entry, list) and len(entry) == 2}
         return {name: kind for name, (_, kind) in lists.items() if isinstance(kind, str)}
 
+    def has(self, component: str) -> bool:
+        """Whether its index names a component, which then is in the folder, too, if it is one."""
+        folder = Path(self.location)
+        return component in self.components and (not folder.is_dir() or (folder / component).is_dir())
+
     @property
     def commit(self) -> str | None:
         """The commit of a hub id's files, as the cache has them after loading; None for a folder."""
