@@ -123,6 +123,26 @@ def test_a_card_says_which_files_a_configuration_names(tmp_path):
     assert "files" not in reproduction(load_config("shapes-smoke"))
 
 
+def test_a_card_names_models_and_weights_of_the_machine_that_trained(tmp_path):
+    base, start, net = places = [str(tmp_path / name) for name in ("base", "start", "net")]
+    for place in places:
+        Path(place).mkdir()
+    rewards = [{"name": "learned", "path": "taste"}, {"name": "clip", "model": net}]
+    policy = {"name": base, "adapter": {"start": start}}
+    text = reproduction(load_config("flux2-klein-16gb", {"reward": rewards, "policy": policy}))
+    assert f"It names files that have to be there: `{base}`, `{start}`, `taste`, `{net}`." in text
+    judged = reproduction(load_config("flux2-klein-16gb", {"eval": {"policy": base}}))
+    assert f"It names files that have to be there: `{base}`." in judged
+    hub = {"policy": {"name": "me/model"}, "reward": [{"name": "clip", "model": "me/clip"}]}
+    assert "files" not in reproduction(load_config("flux2-klein-16gb", hub))
+
+
+def test_a_card_says_that_people_decide():
+    text = reproduction(load_config("shapes-smoke", {"reward": ["human"]}))
+    assert "their choices, `choices.jsonl` of the run, decide what is trained" in text
+    assert "`fdfo train config.yaml` asks people anew" in text and "config.yaml` reproduces" not in text
+
+
 def test_the_sheet_has_the_runs_pictures_before_above_after(exported, trained):
     with Image.open(exported / "before-after.png") as sheet, Image.open(trained / "samples/epoch-0000001.png") as grid:
         assert sheet.size == (4 * 32, 64)

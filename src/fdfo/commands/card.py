@@ -11,10 +11,14 @@ from fdfo.config.tree import Config
 from fdfo.evaluation.card import SHEET, Use, model_card
 from fdfo.files import write_atomically
 from fdfo.guard.files import is_file_name
-from fdfo.models.source import ModelSource
+from fdfo.models.source import EMBEDDED, ModelSource
+from fdfo.models.usage import is_on_hub
+from fdfo.studio.choices import FILE as CHOICES
 from fdfo.visible import visible
 
 CARD = "README.md"
+PEOPLE = "human"
+"""The score that asks people."""
 
 
 def write_card(run: Path, folder: Path, checkpoint: str, use: Use, licence: str | None) -> None:
@@ -38,15 +42,33 @@ def reproduction(config: Config) -> str:
     named = [*scores, method, *filter(None, (prompts.name, prompts.eval_name))]
     functions = [name for name in dict.fromkeys(named) if name.startswith("python:")]
     files = [name for name in named if is_file_name(name)]
-    files = [*dict.fromkeys([*files, *filter(None, (prompts.path, prompts.eval_path))])]
+    files = [*dict.fromkeys([*files, *filter(None, (prompts.path, prompts.eval_path)), *_places(config)])]
     lines = [f"`config.yaml` beside this card is the configuration, for fdfo {version('fdfo')}."]
     if files:
         lines.append(f"It names files that have to be there: {_listed(files)}.")
+    by_people = any(entry.name == PEOPLE for entry in config.reward)
+    if by_people:
+        lines.append(f"People were a score: their choices, `{CHOICES}` of the run, decide what is trained.")
     if not functions:
-        return " ".join([*lines, "`fdfo train config.yaml` reproduces the training."])
+        again = "asks people anew, and reproduces the training where they choose alike"
+        return " ".join([*lines, f"`fdfo train config.yaml` {again if by_people else 'reproduces the training'}."])
     lines.append(f"It names what was part of the program that trained, and is in no file: {_listed(functions)}.")
     lines.append("So `fdfo train config.yaml` alone does not reproduce it. In a program that has these:")
     return " ".join(lines) + f"\n\n```python\n{_program(config)}\n```"
+
+
+def _places(config: Config) -> list[str]:
+    """Models, weights and what scores read that lie on the machine that trained."""
+    policy, judged = config.policy, config.eval.policy
+    models = [policy, *([policy.model_copy(update={"name": judged})] if judged else [])]
+    local = [one.name for one in models if one.name not in EMBEDDED and not is_on_hub(one)]
+    options = [item for entry in (*config.reward, *config.eval.rewards) for item in entry.options.items()]
+    read = [
+        value
+        for key, value in options
+        if isinstance(value, str) and (key == "path" or ("/" in value and Path(value).expanduser().exists()))
+    ]
+    return [*local, *filter(None, [policy.adapter.start]), *read]
 
 
 def _listed(names: list[str]) -> str:
