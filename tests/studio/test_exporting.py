@@ -29,7 +29,7 @@ def exported(request, browser, tmp_path):
         page.get_by_text("Checkpoints: 1").click()
         page.get_by_role("button", name="Export epoch-0000001").click()
         page.locator(".job .state:is(.done, .failed)").wait_for(timeout=300_000)
-        assert page.locator(".job pre").all_inner_texts() == []  # what a command that fails says
+        assert page.locator(".job > pre").all_inner_texts() == []  # what a command that fails says
         assert violations(page) == []
         return trained / "checkpoints" / "epoch-0000001", page.locator(".job code").inner_text()
 
