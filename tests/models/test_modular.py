@@ -12,6 +12,7 @@ import yaml
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file
 from torch.testing import assert_close
+from transformers import PreTrainedTokenizerFast, T5TokenizerFast
 
 from fdfo.config.tree import PolicyConfig
 from fdfo.errors import ModelError
@@ -85,6 +86,7 @@ def test_blocks_tell_the_class_of_a_component_and_an_index_a_special_case_of_it(
     assert _kind(torch.nn.Linear, torch.nn.Conv2d) is torch.nn.Linear
     assert _kind(torch.nn.Linear, None) is torch.nn.Linear
     assert _kind(None, Special) is Special
+    assert _kind(T5TokenizerFast, PreTrainedTokenizerFast) is PreTrainedTokenizerFast  # a folder's own words
 
 
 def test_a_model_of_the_hub_is_found_by_either_index_and_by_parts_of_others(world, monkeypatch, tmp_path):

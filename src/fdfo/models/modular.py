@@ -139,9 +139,11 @@ def named(arguments: Mapping[str, Any]) -> str:
 
 
 def _kind(expected: Any, named: Any) -> Any:
-    """The class of a component that blocks expect, or that the index names where this is one of them."""
-    both = isinstance(expected, type) and isinstance(named, type)
-    return named if expected is None or (both and issubclass(named, expected)) else expected
+    """The class of a component that blocks expect, or that the index names: where it is such, or of settings alone."""
+    if expected is None or not (isinstance(expected, type) and isinstance(named, type)):
+        return named if expected is None else expected
+    weightless = issubclass(expected, WITHOUT_WEIGHTS) and issubclass(named, WITHOUT_WEIGHTS)
+    return named if weightless or issubclass(named, expected) else expected
 
 
 def _blocks(kind: Any) -> Any:
