@@ -22,6 +22,14 @@ def at_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def shown_names(folder: Path) -> set[str]:
+    """Names in a folder without hidden ones, which are locks and unfinished files; empty where it is none.
+
+    Raises OSError for one that cannot be read.
+    """
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, however large. Raises OSError."""
     with open(path, "rb") as file:

@@ -135,6 +135,8 @@ def test_a_card_names_models_and_weights_of_the_machine_that_trained(tmp_path):
     assert f"It names files that have to be there: `{base}`." in judged
     hub = {"policy": {"name": "me/model"}, "reward": [{"name": "clip", "model": "me/clip"}]}
     assert "files" not in reproduction(load_config("flux2-klein-16gb", hub))
+    nobody = {"policy": {"name": "me/model"}, "reward": [{"name": "clip", "model": "~nobody-has-this-name/clip"}]}
+    assert "files" not in reproduction(load_config("flux2-klein-16gb", nobody))
 
 
 def test_a_card_says_that_people_decide():

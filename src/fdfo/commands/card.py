@@ -8,8 +8,8 @@ from typing import Any
 from fdfo.commands.licence import NOT_KNOWN, NOT_STATED, licence_of
 from fdfo.config.run_folder import CONFIG, load_run_config
 from fdfo.config.tree import Config
-from fdfo.evaluation.card import SHEET, Use, model_card
-from fdfo.files import write_atomically
+from fdfo.evaluation.card import SHEET, Use, asks_people, model_card
+from fdfo.files import at_home, write_atomically
 from fdfo.guard.files import is_file_name
 from fdfo.models.source import EMBEDDED, ModelSource
 from fdfo.models.usage import is_on_hub
@@ -17,8 +17,6 @@ from fdfo.studio.choices import FILE as CHOICES
 from fdfo.visible import visible
 
 CARD = "README.md"
-PEOPLE = "human"
-"""The score that asks people."""
 
 
 def write_card(run: Path, folder: Path, checkpoint: str, use: Use, licence: str | None) -> None:
@@ -46,7 +44,7 @@ def reproduction(config: Config) -> str:
     lines = [f"`config.yaml` beside this card is the configuration, for fdfo {version('fdfo')}."]
     if files:
         lines.append(f"It names files that have to be there: {_listed(files)}.")
-    by_people = any(entry.name == PEOPLE for entry in config.reward)
+    by_people = asks_people(config)
     if by_people:
         lines.append(f"People were a score: their choices, `{CHOICES}` of the run, decide what is trained.")
     if not functions:
@@ -59,16 +57,15 @@ def reproduction(config: Config) -> str:
 
 def _places(config: Config) -> list[str]:
     """Models, weights and what scores read that lie on the machine that trained."""
-    policy, judged = config.policy, config.eval.policy
-    models = [policy, *([policy.model_copy(update={"name": judged})] if judged else [])]
+    models = (config.policy, config.evaluated_policy)
     local = [one.name for one in models if one.name not in EMBEDDED and not is_on_hub(one)]
     options = [item for entry in (*config.reward, *config.eval.rewards) for item in entry.options.items()]
     read = [
         value
         for key, value in options
-        if isinstance(value, str) and (key == "path" or ("/" in value and Path(value).expanduser().exists()))
+        if isinstance(value, str) and (key == "path" or ("/" in value and at_home(value).exists()))
     ]
-    return [*local, *filter(None, [policy.adapter.start]), *read]
+    return [*local, *filter(None, [config.policy.adapter.start]), *read]
 
 
 def _listed(names: list[str]) -> str:

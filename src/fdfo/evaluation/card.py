@@ -84,6 +84,11 @@ prompts.
 """
 
 
+def asks_people(config: Config) -> bool:
+    """Whether people's choices are a part of what is trained on."""
+    return any(entry.name == "human" for entry in config.reward)
+
+
 def model_card(
     run: Path, config: Config, epoch: int, use: Use, *, licence: str | None, reproduce: str
 ) -> tuple[ModelCard, bytes | None]:
@@ -111,7 +116,7 @@ def model_card(
         title=visible(use.repository.rpartition("/")[2]),
         base=visible(use.base),
         link=f"https://huggingface.co/{use.base}" if use.is_on_hub else "#use",
-        people=" and people's choices" if any(entry.name == "human" for entry in config.reward) else "",
+        people=" and people's choices" if asks_people(config) else "",
         method=config.method.name,  # type: ignore[attr-defined]
         scores=visible(scores),
         shown="; ".join(visible(title) for title in titles),
