@@ -11,6 +11,7 @@ import typer
 
 from fdfo.commands.score_list import score_list
 from fdfo.commands.terminal import say
+from fdfo.config.checks import EMBEDDED
 from fdfo.config.load import check_recipe_text
 from fdfo.errors import ConfigError
 from fdfo.files import write_atomically
@@ -81,7 +82,7 @@ def run_init(file: Path, given: Mapping[str, str | None]) -> None:
         model=_yaml(model),
         prompts=f"{place}: {_yaml(prompts)}",
         reward=_yaml(score_list(reward)),
-        **(SMALL if model == "shapes" else LARGE),
+        **(SMALL if model == EMBEDDED else LARGE),
     )
     check_recipe_text(text, str(file))
     file.parent.mkdir(parents=True, exist_ok=True)

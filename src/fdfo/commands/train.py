@@ -22,11 +22,12 @@ def run_train(arguments: list[str], run: Path | None, dry_run: bool, changed_inp
     """
     has_recipe = bool(arguments) and "=" not in arguments[0]
     recipe, overrides = (arguments[0], arguments[1:]) if has_recipe else (_own_recipe(run), arguments)
-    if os.environ.get("RANK", "0") == "0":
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
         typed = load_typed(recipe, overrides)  # what is wrong is said at once: it needs no torch
         if run is not None and has_begun(run):
             refuse_another(run, typed)
-    if not dry_run and os.environ.get("RANK", "0") == "0":
+    if not dry_run and is_first:
         say("loading ...", flush=True)  # the method's module, which has its settings, imports torch
     config = _loaded(recipe, overrides)
     if dry_run or count > 1:  # one process alone checks as it begins; several would each say the same

@@ -9,19 +9,15 @@ from torch import Tensor
 
 from fdfo.errors import ConfigError
 from fdfo.evaluation.heldout import Evaluation
-from fdfo.files import finite, write_atomically, write_json
+from fdfo.files import finite, shown_names, write_atomically, write_json
 from fdfo.pictures import png, tile
 
-METADATA = "metadata.jsonl"
-
-
-SETTINGS = "settings.json"
+METADATA, SETTINGS = "metadata.jsonl", "settings.json"
 
 
 def refuse_foreign(folder: Path) -> None:
     """Raise ConfigError where a folder holds something else than `write_dataset` wrote."""
-    is_used = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
-    if is_used and not ((folder / METADATA).is_file() and (folder / SETTINGS).is_file()):
+    if shown_names(folder) and not all((folder / name).is_file() for name in (METADATA, SETTINGS)):
         raise ConfigError("the command line", [f"--output {folder}: not a folder of pictures of ours; give a new one"])
 
 

@@ -20,7 +20,7 @@ from fdfo.errors import ConfigError
 from fdfo.evaluation.diversity import diversity
 from fdfo.evaluation.heldout import Evaluation, Judged
 from fdfo.evaluation.pictures import check_picture, picture_files
-from fdfo.files import finite, write_atomically, write_json
+from fdfo.files import finite, shown_names, write_atomically, write_json
 from fdfo.own import cut_torn_line, mend_lines, read_json, set_aside, sound, sound_lines
 from fdfo.pictures import png, tile
 from fdfo.records import Prompt
@@ -62,8 +62,7 @@ class Ledger:
 
     def refuse_foreign(self) -> None:
         """Raise ConfigError where the folder holds something else than an evaluation."""
-        is_used = self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir())
-        if is_used and not (self.folder / MANIFEST).is_file():
+        if shown_names(self.folder) and not (self.folder / MANIFEST).is_file():
             raise ConfigError("the command line", [f"--output {self.folder}: not an evaluation folder; give a new one"])
 
     def _check(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

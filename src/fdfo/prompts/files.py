@@ -61,10 +61,8 @@ def read_prompts(path: str | Path, key: str | None = None) -> PromptFile:
             table.refuse(number, str(error))
     if table.problems:
         kinds = "".join(f"\n  - {_places(table.unit, table.problems[reason])}: {reason}" for reason in table.problems)
-        count, all_of_it = (
-            sum(map(len, table.problems.values())),
-            f"{plural(table.total, table.unit, _plural(table.unit))}",
-        )
+        count = sum(map(len, table.problems.values()))
+        all_of_it = plural(table.total, table.unit, _plural(table.unit))
         raise PromptError(f"{path}: {count} of {all_of_it} cannot be used{kinds}")
     if not prompts:
         raise PromptError(f"{path}: the file has no prompts; write one a line")

@@ -54,9 +54,8 @@ def read_reply(payload: Any, count: int) -> list[float]:
     check_version(payload)
     scores = payload.get("scores")
     if not isinstance(scores, list) or len(scores) != count:
-        found = (
-            f"{plural(len(scores), 'score')}" if isinstance(scores, list) else f"scores of type {type(scores).__name__}"
-        )
+        is_list = isinstance(scores, list)
+        found = plural(len(scores), "score") if is_list else f"scores of type {type(scores).__name__}"
         raise ValueError(f"{found} for {plural(count, 'image')}")
     if not all(score is None or (isinstance(score, int | float) and not isinstance(score, bool)) for score in scores):
         raise ValueError("scores that are not all numbers or null")

@@ -31,7 +31,7 @@ from fdfo.evaluation.runs import (
     read_evaluations,
     read_events,
 )
-from fdfo.files import finite, write_atomically, write_json
+from fdfo.files import finite, shown_names, write_atomically, write_json
 from fdfo.locks import one_writer
 from fdfo.own import cut_torn_line, make_way, mend_lines, numbered, numbered_name, read_json, set_aside, sound
 from fdfo.training.distributed import Team
@@ -113,7 +113,7 @@ class RunFolder:
             raise CheckpointError(f"cannot write to {self.path}: {error.strerror}; {ANOTHER_FOLDER}") from error
 
     def _refuse_foreign(self) -> None:
-        if self.path.is_dir() and not (self.path / CONFIG).is_file() and _shown(self.path):
+        if shown_names(self.path) and not (self.path / CONFIG).is_file():
             raise CheckpointError(f"{self.path} is not empty and not a run folder; {ANOTHER_FOLDER}")
 
     def _is_unused(self) -> bool:
@@ -122,7 +122,7 @@ class RunFolder:
         own = {CONFIG, ENVIRONMENT, INPUTS, *(folder.name for folder in folders)}
         header = (self.path / CONFIG).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
         return (
-            _shown(self.path) <= own
+            shown_names(self.path) <= own
             and re.fullmatch("# [0-9a-f]+", header) is not None
             and not any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
         )
@@ -243,11 +243,6 @@ def _next_run_number(root: Path) -> int:
     """One more than the highest number of the folders `00007-...` below root."""
     numbers = [int(found[1]) for path in root.iterdir() if (found := re.fullmatch(r"([0-9]{5,})-.+", path.name))]
     return max(numbers, default=-1) + 1
-
-
-def _shown(folder: Path) -> set[str]:
-    """Names in a folder without hidden ones, which are locks and unfinished files."""
-    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def environment() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -13,6 +12,7 @@ from fdfo.errors import FdfoError
 from fdfo.studio.desk import Answer, Declined, Desk, Wish
 from fdfo.studio.pages import page
 from fdfo.studio.pairs import pictures_of
+from fdfo.studio.routes.bodies import body_of
 from fdfo.studio.routes.streams import changes
 from fdfo.web.guard import Refusal
 
@@ -61,18 +61,12 @@ class Choosing:
 
     async def answer(self, request: Request, who: str) -> Response:
         """Take a choice; acknowledged with what comes next, once it is on the disk."""
-        try:
-            answer = Answer.model_validate_json(await request.body())
-        except ValidationError as error:
-            raise Refusal(400, f"no choice: {error.errors()[0]['msg']}") from error
+        answer = await body_of(request, Answer, "no choice")
         return await self._done(lambda: self._desk.answer(who, answer), who)
 
     async def show(self, request: Request, who: str) -> Response:
         """Take which pairs the page is to show; acknowledged once it is on the disk."""
-        try:
-            wish = Wish.model_validate_json(await request.body())
-        except ValidationError as error:
-            raise Refusal(400, f"no such wish: {error.errors()[0]['msg']}") from error
+        wish = await body_of(request, Wish, "no such wish")
         return await self._done(lambda: self._desk.show(who, wish), who)
 
     async def undo(self, request: Request, who: str) -> Response:

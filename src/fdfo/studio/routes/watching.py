@@ -5,10 +5,9 @@ Every page is made of parts. One that is open says which it has, by their digest
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -19,6 +18,7 @@ from fdfo.evaluation.report.decimals import together
 from fdfo.evaluation.report.setup import export_format
 from fdfo.evaluation.report.tradeoffs import scores_of, trade_off
 from fdfo.studio.pages import PICTURES_INSIDE, html_page
+from fdfo.studio.routes.bodies import body_of
 from fdfo.studio.routes.streams import changes
 from fdfo.studio.watch.actions import Actions, Drawing, OfCheckpoint
 from fdfo.studio.watch.contact import contact_sheet, full_picture, strip
@@ -31,8 +31,6 @@ POLL_S = 1.0
 MOST_COMPARED = 12
 MOST_LISTED = 100
 """Runs on one page, of those that are kept in memory."""
-
-Wish = TypeVar("Wish", bound=BaseModel)
 
 
 class Watching:
@@ -168,17 +166,17 @@ class Watching:
 
     async def keep(self, request: Request) -> Response:
         """Mark a checkpoint as kept."""
-        wish = await _wish(request, OfCheckpoint)
+        wish = await body_of(request, OfCheckpoint)
         return await self._do(request, lambda folder: self._actions.keep(folder, wish.checkpoint))
 
     async def export(self, request: Request) -> Response:
         """Export a checkpoint."""
-        wish = await _wish(request, OfCheckpoint)
+        wish = await body_of(request, OfCheckpoint)
         return await self._do(request, lambda folder: self._actions.export(folder, wish.checkpoint))
 
     async def draw(self, request: Request) -> Response:
         """Draw a prompt with a checkpoint."""
-        wish = await _wish(request, Drawing)
+        wish = await body_of(request, Drawing)
         return await self._do(request, lambda folder: self._actions.draw(folder, wish))
 
     async def _do(self, request: Request, work: Callable[[Path], None]) -> Response:
@@ -216,14 +214,6 @@ def _page(request: Request, title: str, kind: str, parts: Sequence[Part], **valu
         return JSONResponse({part.name: [part.digest, part.html] for part in parts if part.digest not in have})
     values = {"form": None} | values | {"title": title, "kind": kind, "parts": parts, "query": request.url.query}
     return html_page(environment(), "watch/page.html", values, PICTURES_INSIDE)
-
-
-async def _wish(request: Request, kind: type[Wish]) -> Wish:
-    try:
-        return kind.model_validate_json(await request.body())
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise Refusal(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def routes(library: Library, actions: Actions) -> list[BaseRoute]:
